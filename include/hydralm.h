@@ -1,0 +1,216 @@
+/* hydralm.h: Hydra, a long-context language model of six kinds of layer, in C.
+ *
+ * The engine behind the command `hydralm`, for programs that embed it. A model holds weights; a
+ * session is one sequence with its carried state; options are plain structs in which zero means the
+ * default. What can fail returns a hy_status and writes one sentence into the caller's hy_error.
+ * The library never prints and never exits.
+ *
+ * Threads: a model may serve one call at a time; sessions of one model share it. Different models
+ * are independent. */
+#ifndef HYDRALM_H
+#define HYDRALM_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define HY_VERSION "0.1.0"
+
+#if defined(__GNUC__)
+#define HY_API __attribute__((visibility("default")))
+#else
+#define HY_API
+#endif
+
+typedef enum hy_status {
+    HY_OK = 0,
+    HY_E_INVALID = 1,     /* an argument, a config, a flag or a file's content is wrong */
+    HY_E_IO = 2,          /* reading or writing failed: missing, no permission, disk full */
+    HY_E_MEMORY = 3,      /* not enough memory */
+    HY_E_UNSUPPORTED = 4, /* valid, but this build or machine cannot do it */
+    HY_E_STOPPED = 5,     /* a callback or a signal asked to stop */
+    HY_E_INTERNAL = 6,    /* a library failed in a way that input cannot explain */
+} hy_status;
+
+/* Message buffer: a full sentence of what, where, got and wanted. */
+typedef struct hy_error {
+    hy_status status;
+    char text[1024];
+} hy_error;
+
+/* The version of the library that runs, "0.1.0". */
+HY_API const char *hy_version(void);
+
+/* ---- model ---------------------------------------------------------------------------------- */
+
+typedef struct hy_model hy_model;
+
+typedef struct hy_model_options {
+    const char *backend; /* "cpu" (default), "cpu:avx2", "cpu:generic", "ref", … */
+    int threads;         /* 0 = all cores */
+    const char *dtype;   /* of the weights in memory: "fp32", "bf16"; NULL = as in the file, fp32 for new */
+} hy_model_options;
+
+/* A randomly initialised model of a YAML configuration. HY_E_INVALID, HY_E_IO, HY_E_MEMORY. */
+HY_API hy_status hy_model_new(hy_model **out, const char *config_path, uint64_t seed,
+                              const hy_model_options *opt, hy_error *err);
+
+/* Opens a model directory (config.json, model.safetensors). */
+HY_API hy_status hy_model_open(hy_model **out, const char *dir, const hy_model_options *opt,
+                               hy_error *err);
+
+/* Writes the model as a directory; all or nothing. */
+HY_API hy_status hy_model_save(const hy_model *model, const char *dir, hy_error *err);
+
+/* A Hugging Face directory of a Mamba2ForCausalLM becomes a model directory of the pattern Nx(S),
+ * or, with to_hf, a model directory of such a pattern becomes a Mamba2ForCausalLM directory. */
+HY_API hy_status hy_convert(const char *from, const char *to, bool to_hf, hy_error *err);
+
+HY_API void hy_model_free(hy_model *model);
+
+typedef struct hy_layer_info {
+    char letter;             /* S A E F W P */
+    const char *name;
+    int64_t count;           /* layers of that letter */
+    int64_t parameters;
+    int64_t active;          /* parameters that one token uses */
+    int64_t state_bytes;     /* carried per sequence, without the KV cache */
+    int64_t state_bytes_per_block; /* KV bytes for each further chunk of tokens; 0 = bounded */
+} hy_layer_info;
+
+typedef struct hy_model_info {
+    const char *layers; /* the pattern as written */
+    const char *letters; /* expanded: one letter per layer */
+    int64_t n_layer, d_model, vocab, chunk;
+    int64_t parameters, active, embedding;
+    int64_t weight_bytes;
+    int64_t n_kind;
+    hy_layer_info kind[8];
+} hy_model_info;
+
+HY_API void hy_model_describe(const hy_model *model, hy_model_info *info);
+
+/* The configuration as documented YAML; the caller frees it. */
+HY_API char *hy_model_config(const hy_model *model);
+
+/* Run-time control of the experts, for every E layer. ban: expert numbers; n_ban 0 clears. */
+typedef struct hy_expert_options {
+    int64_t k;          /* 0 = as configured */
+    double temperature; /* 0 = 1 */
+    const int32_t *ban, *force;
+    int64_t n_ban, n_force;
+} hy_expert_options;
+HY_API hy_status hy_model_experts(hy_model *model, const hy_expert_options *opt, hy_error *err);
+
+/* ---- text ----------------------------------------------------------------------------------- */
+
+/* Text to token ids by the model's tokenizer; *tokens is the caller's to free. */
+HY_API hy_status hy_encode(const hy_model *model, const char *text, size_t size, int32_t **tokens,
+                           int64_t *n, hy_error *err);
+
+/* One token's bytes into buf (at most cap); returns their number. */
+HY_API size_t hy_decode(const hy_model *model, int32_t token, char *buf, size_t cap);
+
+/* ---- session: one sequence ------------------------------------------------------------------ */
+
+typedef struct hy_session hy_session;
+
+HY_API hy_status hy_session_new(hy_session **out, hy_model *model, hy_error *err);
+HY_API void hy_session_free(hy_session *session);
+HY_API void hy_session_reset(hy_session *session);
+HY_API int64_t hy_session_pos(const hy_session *session);
+HY_API size_t hy_session_bytes(const hy_session *session); /* of its carried state */
+
+/* Feeds n tokens. logits: NULL, or [n, vocab] of each position. Any split of a sequence into feeds
+ * gives the same results. */
+HY_API hy_status hy_session_feed(hy_session *session, const int32_t *tokens, int64_t n,
+                                 float *logits, hy_error *err);
+
+typedef struct hy_sample_options {
+    int64_t max_tokens;  /* 0 = 256 */
+    double temperature;  /* 0 = greedy */
+    int64_t top_k;       /* 0 = off */
+    double top_p;        /* 0 = off */
+    double min_p;        /* 0 = off */
+    uint64_t seed;
+    const char *const *stop; /* strings that end the text (they are not part of it) */
+    int64_t n_stop;
+} hy_sample_options;
+
+/* Called with each piece of text as it is ready; returning false stops. */
+typedef bool (*hy_text_fn)(void *user, const char *text, size_t size);
+
+typedef struct hy_generate_result {
+    int64_t prompt_tokens, tokens;
+    double prefill_seconds, decode_seconds;
+    const char *finish; /* "length", "stop", "eos", "callback" */
+} hy_generate_result;
+
+/* Feeds the prompt (may be empty only if the session has seen something) and samples from there.
+ * UTF-8 sequences are passed on whole. Same seed, same text. */
+HY_API hy_status hy_session_generate(hy_session *session, const char *prompt, size_t size,
+                                     const hy_sample_options *opt, hy_text_fn fn, void *user,
+                                     hy_generate_result *result, hy_error *err);
+
+/* ---- evaluation and training ---------------------------------------------------------------- */
+
+typedef struct hy_eval_result {
+    int64_t tokens; /* predicted */
+    int64_t bytes;  /* of text that they stand for */
+    double nats_per_token, bits_per_byte, seconds;
+} hy_eval_result;
+
+/* Mean loss over a whole file with the state carried from its first to its last token. */
+HY_API hy_status hy_eval(hy_model *model, const char *path, hy_eval_result *result, hy_error *err);
+
+typedef struct hy_train_progress {
+    int64_t step, steps, tokens;
+    double loss;          /* of this step, nats per token */
+    double val_loss;      /* of the last evaluation; negative before the first */
+    double bits_per_byte; /* of `loss` */
+    double lr, grad_norm, tokens_per_s, seconds, seconds_left;
+    bool evaluated;       /* val_loss is new */
+    bool saved;           /* a checkpoint was written */
+} hy_train_progress;
+
+/* Called after every step; returning false ends the training after a checkpoint. */
+typedef bool (*hy_train_fn)(void *user, const hy_train_progress *progress);
+
+typedef struct hy_train_options {
+    const char *config;      /* YAML path */
+    const char *const *data; /* files and folders of text */
+    int64_t n_data;
+    const char *out;       /* model directory */
+    int64_t steps;         /* 0 = from the config */
+    double minutes;        /* 0 = no limit; the schedule then follows the clock */
+    uint64_t seed;         /* used when has_seed */
+    bool has_seed;
+    int threads;
+    const char *backend;   /* NULL = "cpu" */
+    const char *const *set; /* "train.lr=3e-4" overrides */
+    int64_t n_set;
+    bool resume;           /* go on from out, bit for bit */
+    bool force;            /* may replace a model that is already in out */
+    hy_train_fn on_step;
+    void *user;
+} hy_train_options;
+
+typedef struct hy_train_result {
+    int64_t steps, tokens;
+    double train_loss; /* nats per token, mean of the last tenth of the steps */
+    double val_loss, val_bits_per_byte, tokens_per_s, seconds;
+    int64_t peak_rss_bytes;
+    bool stopped; /* by on_step or the time limit */
+} hy_train_result;
+
+HY_API hy_status hy_train(const hy_train_options *opt, hy_train_result *result, hy_error *err);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

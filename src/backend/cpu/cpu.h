@@ -1,0 +1,71 @@
+/* cpu.h: what the CPU backends share: element access and the kernel tables by instruction set.
+ *
+ * ref_*.c is compiled twice (HY__REF_REAL 32 and 64), fast_*.c once per instruction set (HY__ISA).
+ * Each fills its part of a table by a function that isa.c calls. */
+#ifndef HY_BACKEND_CPU_CPU_H
+#define HY_BACKEND_CPU_CPU_H
+
+#include "backend/backend.h"
+
+#include <string.h>
+
+#define HY__CAT_(a, b) a##_##b
+#define HY__CAT(a, b)  HY__CAT_(a, b)
+
+/* The address of a tensor's first element; NULL when absent. */
+static inline void *hy__ptr(hy__tensor t) { return t.buf ? (char *)t.buf->data + t.off : NULL; }
+static inline void *hy__ptr_of(const hy__tensor *array, int64_t i) {
+    return array ? hy__ptr(array[i]) : NULL;
+}
+
+static inline float hy__bf16_to_f32(uint16_t h) {
+    uint32_t bits = (uint32_t)h << 16;
+    float f;
+    memcpy(&f, &bits, sizeof f);
+    return f;
+}
+
+/* Round to nearest, ties to even; NaN stays NaN. */
+static inline uint16_t hy__f32_to_bf16(float f) {
+    uint32_t bits;
+    memcpy(&bits, &f, sizeof bits);
+    if ((bits & 0x7fffffffu) > 0x7f800000u) return (uint16_t)((bits >> 16) | 0x40u);
+    return (uint16_t)((bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16);
+}
+
+/* Family fillers: ref_<family>.c defines hy__ref_<family>_f32 / _f64; fast_<family>.c defines
+ * hy__fast_<family>_<isa>. Each sets the table entries of its kernels. */
+#define HY__FAMILIES(X) X(gemm) X(norm) X(conv) X(ssd) X(attn) X(experts) X(delta) X(pkm) X(loss)
+
+#define HY__DECLARE_FAMILY(family)                                                                 \
+    void hy__ref_##family##_f32(hy__kernels *k);                                                   \
+    void hy__ref_##family##_f64(hy__kernels *k);                                                   \
+    void hy__fast_##family##_generic(hy__kernels *k);                                              \
+    void hy__fast_##family##_avx2(hy__kernels *k);                                                 \
+    void hy__fast_##family##_avx512(hy__kernels *k);
+HY__FAMILIES(HY__DECLARE_FAMILY)
+#undef HY__DECLARE_FAMILY
+
+/* gemm_dnnl.c, the one file that knows oneDNN (2.x and 3.x): C = op(A)·op(B) (+C), fp32 or bf16
+ * operands in memory, fp32 result. Fast for anything larger than a few vectors. */
+typedef struct hy__dnnl hy__dnnl;
+hy__dnnl *hy__dnnl_new(int n_thread); /* NULL: out of memory */
+void hy__dnnl_free(hy__dnnl *d);
+bool hy__dnnl_has_bf16(void); /* the CPU multiplies bf16 */
+
+/* Per-thread scratch of a CPU backend: at least `size` bytes, aligned, kept between calls; grows
+ * outside of parallel regions only. Call before the region with the size each thread needs, then
+ * address thread i's part. */
+void *hy__scratch(hy__backend *be, size_t size_per_thread);
+static inline void *hy__scratch_of(void *scratch, size_t size_per_thread, int thread) {
+    return (char *)scratch + (size_t)thread * size_per_thread;
+}
+
+/* The data behind hy__backend.self of the CPU backends (isa.c owns it). */
+typedef struct hy__cpu {
+    hy__dnnl *dnnl; /* NULL on ref backends */
+    void *scratch;
+    size_t scratch_size; /* bytes in all */
+} hy__cpu;
+
+#endif

@@ -1,0 +1,172 @@
+/* isa.c: the CPU backends: which instruction set this machine has, memory, and the kernel tables.
+ *
+ * A fast table starts as a copy of the float reference; every fast family then replaces its entries,
+ * so that a kernel without a fast version is slow, never missing. */
+#include "backend/cpu/isa.h"
+
+#include "backend/cpu/cpu.h"
+
+#include <omp.h>
+#include <stdlib.h>
+
+typedef enum isa { ISA_REF32, ISA_REF64, ISA_GENERIC, ISA_AVX2, ISA_AVX512 } isa;
+
+static const struct {
+    const char *name, *isa;
+    isa id;
+} VARIANTS[] = {
+    {"cpu:avx512", "avx512", ISA_AVX512}, {"cpu:avx2", "avx2", ISA_AVX2},
+    {"cpu:generic", "generic", ISA_GENERIC}, {"ref", "", ISA_REF32}, {"ref64", "", ISA_REF64},
+};
+enum { N_VARIANT = sizeof VARIANTS / sizeof *VARIANTS };
+
+static bool isa_present(isa id) {
+#if defined(__x86_64__)
+    __builtin_cpu_init();
+    if (id == ISA_AVX512)
+        return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+               __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
+               __builtin_cpu_supports("fma");
+    if (id == ISA_AVX2)
+        return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
+               __builtin_cpu_supports("f16c");
+    return true;
+#else
+    return id != ISA_AVX512 && id != ISA_AVX2;
+#endif
+}
+
+static void fill_kernels(hy__kernels *k, isa id) {
+#define FILL_REF32(f)   hy__ref_##f##_f32(k);
+#define FILL_REF64(f)   hy__ref_##f##_f64(k);
+#define FILL_GENERIC(f) hy__fast_##f##_generic(k);
+#define FILL_AVX2(f)    hy__fast_##f##_avx2(k);
+#define FILL_AVX512(f)  hy__fast_##f##_avx512(k);
+    if (id == ISA_REF64) {
+        HY__FAMILIES(FILL_REF64)
+        return;
+    }
+    HY__FAMILIES(FILL_REF32)
+    if (id == ISA_GENERIC) { HY__FAMILIES(FILL_GENERIC) }
+#if defined(__x86_64__)
+    if (id == ISA_AVX2) { HY__FAMILIES(FILL_AVX2) }
+    if (id == ISA_AVX512) { HY__FAMILIES(FILL_AVX512) }
+#endif
+}
+
+/* Host memory comes zeroed from the system when it is large and unused pages cost nothing. */
+static hy_status cpu_buffer_new(hy__backend *be, size_t size, hy__buffer *out, hy_error *err) {
+    (void)be;
+    const size_t rounded = (size + HY__ALIGN) / HY__ALIGN * HY__ALIGN;
+    *out = (hy__buffer){.data = aligned_alloc(HY__ALIGN, rounded), .size = size};
+    if (!out->data) {
+        return hy__fail(err, HY_E_MEMORY, "there is not enough memory: %.1f MB could not be had",
+                        (double)size / 1e6);
+    }
+    return HY_OK;
+}
+
+static void cpu_buffer_free(hy__backend *be, hy__buffer *buf) {
+    (void)be;
+    if (!buf->mapped) free(buf->data);
+    *buf = (hy__buffer){0};
+}
+
+static void cpu_write(hy__backend *be, hy__tensor dst, const void *src, size_t size) {
+    (void)be;
+    memcpy(hy__ptr(dst), src, size);
+}
+
+static void cpu_read(hy__backend *be, void *dst, hy__tensor src, size_t size) {
+    (void)be;
+    memcpy(dst, hy__ptr(src), size);
+}
+
+static void cpu_zero(hy__backend *be, hy__tensor dst, size_t size) {
+    (void)be;
+    memset(hy__ptr(dst), 0, size);
+}
+
+static void cpu_free(hy__backend *be) {
+    hy__cpu *cpu = be->self;
+    if (cpu) {
+        hy__dnnl_free(cpu->dnnl);
+        free(cpu->scratch);
+        free(cpu);
+    }
+    free(be);
+}
+
+void *hy__scratch(hy__backend *be, size_t size_per_thread) {
+    hy__cpu *cpu = be->self;
+    const size_t size = size_per_thread * (size_t)be->n_thread;
+    HY_ASSERT(size_per_thread % HY__ALIGN == 0);
+    if (cpu->scratch_size < size) {
+        free(cpu->scratch);
+        cpu->scratch = aligned_alloc(HY__ALIGN, size);
+        HY_ASSERT(cpu->scratch != NULL);
+        cpu->scratch_size = size;
+    }
+    return cpu->scratch;
+}
+
+const char *const *hy__cpu_names(void) {
+    static const char *names[N_VARIANT + 2];
+    int n = 0;
+    names[n++] = "cpu";
+    for (int i = 0; i < N_VARIANT; i++)
+        if (isa_present(VARIANTS[i].id)) names[n++] = VARIANTS[i].name;
+    names[n] = NULL;
+    return names;
+}
+
+hy_status hy__cpu_open(hy__backend **out, const char *name, int n_thread, hy_error *err) {
+    int v = 0;
+    if (strcmp(name, "cpu") == 0) {
+        while (!isa_present(VARIANTS[v].id)) v++;
+    } else {
+        while (v < N_VARIANT && strcmp(name, VARIANTS[v].name) != 0) v++;
+        if (v == N_VARIANT) {
+            return hy__fail(err, HY_E_INVALID,
+                            "there is no backend \"%s\"; known are cpu, cpu:avx512, cpu:avx2, "
+                            "cpu:generic, ref and ref64",
+                            name);
+        }
+        if (!isa_present(VARIANTS[v].id)) {
+            return hy__fail(err, HY_E_UNSUPPORTED,
+                            "backend \"%s\" needs instructions that this machine does not have",
+                            name);
+        }
+    }
+    const isa id = VARIANTS[v].id;
+    const bool is_ref = id == ISA_REF32 || id == ISA_REF64;
+    hy__backend *be = calloc(1, sizeof *be);
+    hy__cpu *cpu = calloc(1, sizeof *cpu);
+    if (!be || !cpu) {
+        free(be);
+        free(cpu);
+        return hy__fail(err, HY_E_MEMORY, "there is not enough memory to open the backend");
+    }
+    *be = (hy__backend){
+        .name = is_ref ? VARIANTS[v].name : "cpu",
+        .isa = VARIANTS[v].isa,
+        .real = id == ISA_REF64 ? HY__DTYPE_F64 : HY__DTYPE_F32,
+        .has_bf16 = id == ISA_AVX512 && hy__dnnl_has_bf16(),
+        .n_thread = n_thread > 0 ? n_thread : omp_get_num_procs(),
+        .buffer_new = cpu_buffer_new,
+        .buffer_free = cpu_buffer_free,
+        .write = cpu_write,
+        .read = cpu_read,
+        .zero = cpu_zero,
+        .free = cpu_free,
+        .self = cpu,
+    };
+    fill_kernels(&be->kernels, id);
+    if (!is_ref) cpu->dnnl = hy__dnnl_new(be->n_thread);
+    if (!is_ref && !cpu->dnnl) {
+        cpu_free(be);
+        return hy__fail(err, HY_E_MEMORY, "there is not enough memory to open the backend");
+    }
+    *out = be;
+    return HY_OK;
+}

@@ -1,0 +1,197 @@
+/* simd.h: short vectors and small matrix products for the fast kernels.
+ *
+ * Included by fast_*.c alone, which are compiled once per instruction set: HY__VL floats per vector,
+ * HY__ISA in every external name. Vectors are GCC's own (vector_size), so that one source serves
+ * AVX2, AVX-512 and any other machine. All loads may be unaligned. */
+#ifndef HY_BACKEND_CPU_SIMD_H
+#define HY_BACKEND_CPU_SIMD_H
+
+#include "backend/cpu/cpu.h"
+
+#include <math.h>
+#include <omp.h>
+
+#define HY__FAST(name) HY__CAT(name, HY__ISA) /* hy__fast_ssd -> hy__fast_ssd_avx512 */
+
+enum { VL = HY__VL };
+
+typedef float vf __attribute__((vector_size(4 * HY__VL), aligned(4), may_alias));
+typedef int32_t vi __attribute__((vector_size(4 * HY__VL), aligned(4), may_alias));
+
+#define INLINE static inline __attribute__((always_inline, unused))
+
+INLINE vf vf_load(const float *p) { return *(const vf *)p; }
+INLINE void vf_store(float *p, vf x) { *(vf *)p = x; }
+INLINE vf vf_set(float x) { return (vf){0} + x; }
+/* mask ? a : b, the mask all ones or all zeros per element (what a comparison gives). */
+INLINE vf vf_select(vi mask, vf a, vf b) { return (vf)((mask & (vi)a) | (~mask & (vi)b)); }
+INLINE vf vf_max(vf a, vf b) { return vf_select(a > b, a, b); }
+INLINE vf vf_min(vf a, vf b) { return vf_select(a < b, a, b); }
+
+/* The first n < VL elements; the rest reads as zero, and is not written. */
+INLINE vf vf_load_n(const float *p, int64_t n) {
+    float t[VL] = {0};
+    for (int64_t i = 0; i < n; i++) t[i] = p[i];
+    return vf_load(t);
+}
+INLINE void vf_store_n(float *p, vf x, int64_t n) {
+    float t[VL];
+    vf_store(t, x);
+    for (int64_t i = 0; i < n; i++) p[i] = t[i];
+}
+
+INLINE float vf_sum(vf x) {
+    float t[VL];
+    vf_store(t, x);
+    for (int w = VL / 2; w > 0; w /= 2)
+        for (int i = 0; i < w; i++) t[i] += t[i + w];
+    return t[0];
+}
+
+INLINE float vf_hmax(vf x) {
+    float t[VL];
+    vf_store(t, x);
+    for (int w = VL / 2; w > 0; w /= 2)
+        for (int i = 0; i < w; i++) t[i] = t[i] > t[i + w] ? t[i] : t[i + w];
+    return t[0];
+}
+
+/* e^x: range reduction to ±ln2/2 and a degree-6 polynomial (Cephes' coefficients); relative error
+ * below 2e-7 on [-87, 88]; below -87 it is 0, above 88.3 infinity. */
+INLINE vf vf_exp(vf x) {
+    const vf lo = vf_set(-87.0f), hi = vf_set(88.37f);
+    vf xc = vf_min(vf_max(x, lo), hi);
+    vf fx = xc * 1.44269504088896341f;
+    const vf magic = vf_set(12582912.0f); /* 1.5·2^23: rounds to the nearest integer */
+    vf n = (fx + magic) - magic;
+    vf r = xc - n * 0.693359375f;
+    r = r - n * -2.12194440e-4f;
+    vf p = vf_set(1.9875691500e-4f);
+    p = p * r + 1.3981999507e-3f;
+    p = p * r + 8.3334519073e-3f;
+    p = p * r + 4.1665795894e-2f;
+    p = p * r + 1.6666665459e-1f;
+    p = p * r + 5.0000001201e-1f;
+    p = p * r * r + r + 1.0f;
+    vi e = (__builtin_convertvector(n, vi) + 127) << 23;
+    vf y = p * (vf)e;
+    y = vf_select(x < lo, vf_set(0.0f), y);
+    return vf_select(x > hi, vf_set(INFINITY), y);
+}
+
+INLINE vf vf_sigmoid(vf x) { return 1.0f / (1.0f + vf_exp(-x)); }
+
+/* Scalars of the same function, so that tails agree with vectors. */
+INLINE float sf_exp(float x) { return vf_exp(vf_set(x))[0]; }
+INLINE float sf_sigmoid(float x) { return vf_sigmoid(vf_set(x))[0]; }
+
+INLINE float vec_dot(const float *a, const float *b, int64_t n) {
+    vf s0 = {0}, s1 = {0};
+    int64_t i = 0;
+    for (; i + 2 * VL <= n; i += 2 * VL) {
+        s0 += vf_load(a + i) * vf_load(b + i);
+        s1 += vf_load(a + i + VL) * vf_load(b + i + VL);
+    }
+    for (; i + VL <= n; i += VL) s0 += vf_load(a + i) * vf_load(b + i);
+    float s = vf_sum(s0 + s1);
+    for (; i < n; i++) s += a[i] * b[i];
+    return s;
+}
+
+/* y += s·x */
+INLINE void vec_axpy(float *y, float s, const float *x, int64_t n) {
+    int64_t i = 0;
+    for (; i + VL <= n; i += VL) vf_store(y + i, vf_load(y + i) + s * vf_load(x + i));
+    for (; i < n; i++) y[i] += s * x[i];
+}
+
+/* y *= s */
+INLINE void vec_scale(float *y, float s, int64_t n) {
+    int64_t i = 0;
+    for (; i + VL <= n; i += VL) vf_store(y + i, vf_load(y + i) * s);
+    for (; i < n; i++) y[i] *= s;
+}
+
+/* dst[c,r] = src[r,c] */
+INLINE void mat_transpose(float *dst, int64_t ldd, const float *src, int64_t lds, int64_t rows,
+                          int64_t cols) {
+    for (int64_t r0 = 0; r0 < rows; r0 += 16)
+        for (int64_t c0 = 0; c0 < cols; c0 += 16)
+            for (int64_t c = c0; c < (c0 + 16 < cols ? c0 + 16 : cols); c++)
+                for (int64_t r = r0; r < (r0 + 16 < rows ? r0 + 16 : rows); r++)
+                    dst[c * ldd + r] = src[r * lds + c];
+}
+
+/* ---- small products -------------------------------------------------------------------------
+ * C[m,n] (+)= A[m,k]·B[k,n] for tiles that live in the caches. A is addressed by two strides (row,
+ * column), so A and Aᵀ cost the same; rows of B and C are contiguous. One thread. */
+
+#if HY__VL == 16
+enum { MM_MR = 6, MM_NV = 4 };
+#elif HY__VL == 8
+enum { MM_MR = 4, MM_NV = 3 };
+#else
+enum { MM_MR = 4, MM_NV = 2 };
+#endif
+
+INLINE void mm_tile(const int mr, const int nv, int64_t k, const float *a, int64_t ars, int64_t acs,
+                    const float *b, int64_t ldb, float *c, int64_t ldc, bool add) {
+    vf acc[MM_MR][MM_NV];
+#pragma GCC unroll 8
+    for (int i = 0; i < mr; i++)
+#pragma GCC unroll 8
+        for (int j = 0; j < nv; j++) acc[i][j] = (vf){0};
+    for (int64_t p = 0; p < k; p++) {
+        vf bv[MM_NV];
+#pragma GCC unroll 8
+        for (int j = 0; j < nv; j++) bv[j] = vf_load(b + p * ldb + j * VL);
+#pragma GCC unroll 8
+        for (int i = 0; i < mr; i++) {
+            const vf av = vf_set(a[i * ars + p * acs]);
+#pragma GCC unroll 8
+            for (int j = 0; j < nv; j++) acc[i][j] += av * bv[j];
+        }
+    }
+#pragma GCC unroll 8
+    for (int i = 0; i < mr; i++)
+#pragma GCC unroll 8
+        for (int j = 0; j < nv; j++) {
+            float *to = c + i * ldc + j * VL;
+            if (add) acc[i][j] += vf_load(to);
+            vf_store(to, acc[i][j]);
+        }
+}
+
+/* The columns that do not fill a vector. */
+INLINE void mm_tail(int64_t m, int64_t n, int64_t k, const float *a, int64_t ars, int64_t acs,
+                    const float *b, int64_t ldb, float *c, int64_t ldc, bool add) {
+    for (int64_t i = 0; i < m; i++) {
+        vf acc = {0};
+        for (int64_t p = 0; p < k; p++) acc += a[i * ars + p * acs] * vf_load_n(b + p * ldb, n);
+        float *to = c + i * ldc;
+        if (add) acc += vf_load_n(to, n);
+        vf_store_n(to, acc, n);
+    }
+}
+
+#define MM_ROWS(nv)                                                                                \
+    do {                                                                                           \
+        int64_t i = 0;                                                                             \
+        for (; i + MM_MR <= m; i += MM_MR)                                                         \
+            mm_tile(MM_MR, nv, k, a + i * ars, ars, acs, b + j, ldb, c + i * ldc + j, ldc, add);   \
+        for (; i + 2 <= m; i += 2)                                                                 \
+            mm_tile(2, nv, k, a + i * ars, ars, acs, b + j, ldb, c + i * ldc + j, ldc, add);       \
+        for (; i < m; i++)                                                                         \
+            mm_tile(1, nv, k, a + i * ars, ars, acs, b + j, ldb, c + i * ldc + j, ldc, add);       \
+    } while (0)
+
+static inline __attribute__((unused)) void mm(int64_t m, int64_t n, int64_t k, const float *a,
+                                              int64_t ars, int64_t acs, const float *b, int64_t ldb,
+                                              float *c, int64_t ldc, bool add) {
+    int64_t j = 0;
+    for (; j + MM_NV * VL <= n; j += MM_NV * VL) MM_ROWS(MM_NV);
+    for (; j + VL <= n; j += VL) MM_ROWS(1);
+    if (j < n) mm_tail(m, n - j, k, a, ars, acs, b + j, ldb, c + j, ldc, add);
+}
+
+#endif

@@ -1,0 +1,147 @@
+/* config.h: what a model is and how it is trained, as data.
+ *
+ * One field table (config.c) gives name, type, bounds, default, unit and doc of every field; from it
+ * come reading YAML (libcyaml), config.json (jansson), printing, the flags of `train` and the hash.
+ * A 0 where "derived" is said is replaced by hy__config_finish. */
+#ifndef HY_CONFIG_CONFIG_H
+#define HY_CONFIG_CONFIG_H
+
+#include "base/status.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+enum {
+    HY__LAYER_MAX = 512,
+    HY__PATTERN_MAX = 1024, /* characters of the pattern as written */
+};
+
+typedef enum hy__route_mode {
+    HY__ROUTE_PREVIOUS = 0,
+    HY__ROUTE_SHORTLIST = 1,
+    HY__ROUTE_TOKEN = 2,
+} hy__route_mode;
+
+typedef struct hy__config {
+    struct {
+        char layers[HY__PATTERN_MAX]; /* the pattern, e.g. "3x(SE S)" */
+        int64_t d_model;              /* width */
+        int64_t vocab;                /* token ids 0 … vocab-1 */
+        int64_t chunk;                /* tokens; 16 … 256, a multiple of 16 */
+        double norm_eps;
+    } model;
+    struct {
+        int64_t expand;   /* inner width = expand·d_model */
+        int64_t head_dim; /* P */
+        int64_t d_state;  /* N */
+        int64_t n_group;  /* G: B/C groups */
+        int64_t d_conv;   /* taps */
+        double dt_min, dt_max, dt_floor;
+    } ssm;
+    struct {
+        int64_t n_head;   /* derived: d_model / 64, at least 1 */
+        int64_t n_kv;     /* derived: n_head; divides n_head */
+        int64_t head_dim; /* derived: d_model / n_head */
+        int64_t window;   /* tokens, the current one included */
+        int64_t topk;     /* blocks */
+        int64_t memory_blocks; /* 0 = unbounded */
+        double rope_theta;     /* 0 = no position encoding */
+        bool qk_norm;
+    } attention;
+    struct {
+        int64_t n_expert;
+        int64_t k;
+        int64_t d_ff;         /* derived: 8/3·d_model/k, rounded up to 32 */
+        int64_t expert_chunk; /* tokens; divides chunk */
+        int64_t shared;       /* experts that always run */
+        hy__route_mode route;
+        int64_t shortlist; /* experts; derived: min(2k, n_expert) */
+        double z_loss, aux_loss, balance_rate;
+    } experts;
+    struct {
+        int64_t d_ff; /* derived: 8/3·d_model, rounded up to 32 */
+    } ffn;
+    struct {
+        int64_t n_head; /* derived: max(1, d_model / 64) */
+        int64_t d_k, d_v;
+        int64_t reads;
+        int64_t d_conv;
+    } workspace;
+    struct {
+        int64_t n_head;
+        int64_t n_key;  /* sub-keys per half: the table has n_key² rows */
+        int64_t d_key;  /* query width per head, even */
+        int64_t topk;
+        int64_t d_value; /* derived: d_model */
+    } pkm;
+
+    /* from the pattern, by hy__config_finish */
+    int64_t n_layer;
+    char letter[HY__LAYER_MAX + 1];       /* one letter per layer */
+    int16_t block[HY__LAYER_MAX];         /* which block (word of the pattern) each layer is in */
+    int64_t n_block;
+} hy__config;
+
+typedef enum hy__schedule { HY__SCHEDULE_COSINE = 0, HY__SCHEDULE_WSD = 1 } hy__schedule;
+typedef enum hy__train_dtype { HY__TRAIN_FP32 = 0, HY__TRAIN_BF16 = 1 } hy__train_dtype;
+
+typedef struct hy__train_config {
+    int64_t steps;
+    int64_t batch;      /* sequences in one micro-batch */
+    int64_t accumulate; /* micro-batches in one step */
+    int64_t seq_len;    /* tokens of one segment; a multiple of chunk is best */
+    bool carry;         /* carry the state from segment to segment (truncated BPTT) */
+    bool recompute;     /* recompute activations per block in the backward */
+    hy__train_dtype dtype; /* operands of dense products */
+    double lr, min_lr;     /* peak; floor as a fraction of the peak */
+    hy__schedule schedule;
+    int64_t warmup;     /* steps */
+    double decay;       /* wsd: last fraction of the steps that falls */
+    double beta1, beta2, eps, weight_decay;
+    double clip;        /* global gradient norm; 0 = off */
+    double pkm_lr;      /* the value table's rate at the start, times lr; falls to 1 */
+    double val_fraction; /* last part of the data that is held out */
+    int64_t val_tokens;  /* at most so many tokens per evaluation; 0 = all */
+    int64_t eval_every, save_every; /* steps; 0 = only at the end */
+    int64_t seed;
+} hy__train_config;
+
+/* Both with every default in place, pattern unset ("S"). */
+void hy__config_default(hy__config *c, hy__train_config *t);
+
+/* Reads a YAML file of sections model, ssm, attention, experts, ffn, workspace, pkm, train. Unknown
+ * keys, wrong types and values out of bounds are errors that name file, line where known, key, got
+ * and wanted. Ends with hy__config_finish. t may be NULL (section train is checked and dropped). */
+hy_status hy__config_read_yaml(const char *path, hy__config *c, hy__train_config *t, hy_error *err);
+
+/* The same from memory; `name` stands for the path in messages. */
+hy_status hy__config_parse_yaml(const char *text, size_t size, const char *name, hy__config *c,
+                                hy__train_config *t, hy_error *err);
+
+/* The model's sections as a JSON object string (caller frees), to be put in config.json under their
+ * section names, and back. `json` is a jansson object (json_t *): void here so that only config.c
+ * and ckpt know jansson. from_json takes sections that are present; ends with hy__config_finish. */
+void *hy__config_to_json(const hy__config *c, const hy__train_config *t);
+hy_status hy__config_from_json(const void *json, const char *name, hy__config *c,
+                               hy__train_config *t, hy_error *err);
+
+/* Expands the pattern, fills derived values and checks what a single field's bounds cannot: that
+ * heads divide, expert_chunk divides chunk, k <= n_expert, sizes do not overflow, … Only letters in
+ * the pattern are checked for their sections. Idempotent. */
+hy_status hy__config_finish(hy__config *c, hy_error *err);
+
+/* Expands e.g. "2x(SE 2x(S) A)" to letters and block numbers. Errors show the place with a caret. */
+hy_status hy__pattern_expand(hy__config *c, hy_error *err);
+
+/* Sets one field by its dotted name from text, e.g. "train.lr", "3e-4" (for flags and tests). */
+hy_status hy__config_set(hy__config *c, hy__train_config *t, const char *key, const char *value,
+                         hy_error *err);
+
+/* Prints the sections that the pattern uses, one "key: value  # doc" per line, as valid YAML, into a
+ * new string (caller frees). */
+char *hy__config_print(const hy__config *c, const hy__train_config *t);
+
+/* The field table, documented, as YAML comments: `hydralm train --help-config`. Caller frees. */
+char *hy__config_help(void);
+
+#endif

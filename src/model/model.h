@@ -1,0 +1,148 @@
+/* model.h: a pattern of layers with its parameters, the states of sequences, and one forward.
+ *
+ *   hy__model   parameters (and, once training began, gradients)
+ *   hy__state   what one sequence carries between pieces: position and every layer's state
+ *   hy__work    the planned memory of one step: activations, the tape, scratch
+ *
+ * One forward serves training, prefill and decode: hy__forward reads states, writes states and
+ * leaves the final normed activations in the work; hy__logits and hy__loss are asked for after it,
+ * and hy__backward runs over what it kept. */
+#ifndef HY_MODEL_MODEL_H
+#define HY_MODEL_MODEL_H
+
+#include "model/component.h"
+
+/* One parameter tensor of the model. */
+typedef struct hy__param {
+    hy__param_decl decl;
+    char name[HY__NAME_MAX + 32]; /* full name in a checkpoint, "backbone.layers.3.mixer.…" */
+    int32_t layer;                /* -1: not in a layer */
+    char letter;                  /* its letter; 0: embedding and final norm */
+    int64_t n;                    /* elements */
+    int64_t fan_in;               /* last dimension */
+    hy__tensor value;             /* real, or bf16 */
+    hy__tensor grad;              /* real; absent until hy__model_train, and for buffers */
+} hy__param;
+
+typedef struct hy__layer {
+    const hy__component *component;
+    hy__decl decl;                 /* with the norm and the gate appended after the component's own */
+    int32_t param_at[HY__PARAM_MAX]; /* declared id -> index into model->param */
+    int32_t norm, gate;            /* their ids in decl */
+    hy__tensor value[HY__PARAM_MAX], grad[HY__PARAM_MAX]; /* handles by id, as kernels take them */
+    hy__tensor stat;               /* [n_stat]; absent until hy__model_train */
+    hy__expert_control expert;     /* run-time control; used by E */
+} hy__layer;
+
+typedef struct hy__model {
+    hy__backend *be; /* borrowed */
+    hy__config cfg;
+    hy__dtype weight_dtype; /* of the groups that may be bf16 */
+    hy__param *param;
+    int64_t n_param;
+    hy__layer *layer;  /* [n_layer] */
+    int32_t embed, norm_f; /* indices into param */
+    int32_t table;         /* the shared value table, or -1 */
+    hy__tensor touched;    /* I32 [table rows]; absent until hy__model_train */
+    hy__buffer weights, grads; /* owned */
+} hy__model;
+
+/* Builds a model of a finished config with uninitialised weights. weight_dtype: be->real, or BF16
+ * (then the groups MATRIX, EMBED and TABLE are stored in bf16; such a model cannot train). */
+hy_status hy__model_new(hy__model **out, hy__backend *be, const hy__config *cfg,
+                        hy__dtype weight_dtype, hy_error *err);
+void hy__model_free(hy__model *m);
+
+/* Gives every parameter its initial value: a function of seed, its name and the element alone. */
+hy_status hy__model_randomize(hy__model *m, uint64_t seed, hy_error *err);
+
+/* Allocates gradients and statistics (zeroed). */
+hy_status hy__model_train(hy__model *m, hy_error *err);
+
+/* Sets all gradients to zero. The value table's only in the touched rows. */
+void hy__model_zero_grad(hy__model *m);
+
+/* Updates what moves after an optimizer step without a gradient (balance biases). */
+void hy__model_settle(hy__model *m);
+
+/* The parameter of that full name, or NULL. */
+hy__param *hy__model_find(hy__model *m, const char *name);
+
+/* Parameters in elements: all, and those that one token uses. */
+int64_t hy__model_count(const hy__model *m, bool active);
+
+/* ---- states ---- */
+
+typedef struct hy__state {
+    hy__model *model; /* borrowed */
+    int64_t pos;      /* tokens seen */
+    int64_t n_slot;   /* KV slots */
+    hy__buffer buf;   /* owned: all tensors, layer after layer */
+    hy__tensor *t;    /* [n_layer][HY__STATE_MAX] */
+    size_t bytes;     /* of buf that are used */
+} hy__state;
+
+/* A fresh sequence with room for `capacity` tokens (only A's cache depends on it). */
+hy_status hy__state_new(hy__state **out, hy__model *m, int64_t capacity, hy_error *err);
+void hy__state_free(hy__state *s);
+void hy__state_reset(hy__state *s); /* pos 0; contents are then never read */
+/* Grows A's cache to `capacity` tokens, keeping its contents. Never shrinks; doubles. */
+hy_status hy__state_reserve(hy__state *s, int64_t capacity, hy_error *err);
+/* dst = src, slots grown as needed. */
+hy_status hy__state_copy(hy__state *dst, const hy__state *src, hy_error *err);
+/* Bytes of a state of that capacity. */
+size_t hy__state_bytes(const hy__model *m, int64_t capacity);
+
+/* ---- one step ---- */
+
+/* A list of sequences' pieces. Arrays have n_seq entries. A NULL state_in entry is a fresh sequence
+ * (rows.seq[i].pos must then be 0); otherwise rows.seq[i].pos == state_in[i]->pos. state_out may be
+ * the same object as state_in (not when training); NULL entries are not written. On success
+ * state_out[i]->pos = pos + len. dstate_* are gradients with the layout of the states. */
+typedef struct hy__batch {
+    hy__rows rows;
+    const int32_t *token; /* host [n_row], 0 … vocab-1, or -1 for padding */
+    hy__state *const *state_in, *const *state_out;   /* may be NULL */
+    hy__state *const *dstate_in, *const *dstate_out; /* backward; may be NULL */
+} hy__batch;
+
+typedef struct hy__work hy__work;
+
+typedef struct hy__work_options {
+    bool training;  /* keep what the backward needs */
+    bool recompute; /* training: keep only each block's input and run the block again */
+    hy__prec prec;
+} hy__work_options;
+
+hy_status hy__work_new(hy__work **out, hy__model *m, hy__work_options opt, hy_error *err);
+void hy__work_free(hy__work *w);
+/* Makes room for a batch like `rows`, so that a later step with no more of anything allocates nothing. */
+hy_status hy__work_reserve(hy__work *w, const hy__rows *rows, hy_error *err);
+/* Bytes that the work holds. */
+size_t hy__work_bytes(const hy__work *w);
+
+/* Runs all layers and the final norm. Checks tokens, positions and states first. */
+hy_status hy__forward(hy__work *w, const hy__batch *batch, hy_error *err);
+
+/* Logits of rows [row, row+n) of the last forward, to the host: out[n, vocab]. */
+hy_status hy__logits(hy__work *w, int64_t row, int64_t n, float *out, hy_error *err);
+/* The same in double (all digits on ref64). */
+hy_status hy__logits_f64(hy__work *w, int64_t row, int64_t n, double *out, hy_error *err);
+
+/* Cross-entropy of the last forward against target[n_row] (host; -1 = not counted), in row tiles, so
+ * that the logits of the whole batch never exist. nll[n_row] (may be NULL) in nats; *sum and *count
+ * over the counted rows. With grad_scale > 0 (training works) also computes the gradient of
+ * grad_scale·Σ nll for hy__backward, and adds the embedding's gradient. */
+hy_status hy__loss(hy__work *w, const int32_t *target, double grad_scale, float *nll, double *sum,
+                   int64_t *count, hy_error *err);
+
+/* For tests: sets the gradient of the final normed activations [n_row, d] instead of hy__loss. */
+void hy__set_output_grad(hy__work *w, const double *dout);
+/* For tests: reads the final normed activations [n_row, d]. */
+void hy__get_output(hy__work *w, double *out);
+
+/* Backward of the last forward: adds to the parameters' gradients, writes batch->dstate_in.
+ * `loss_scale` weighs the auxiliary losses (E's z-loss), 1/accumulate for the mean. */
+hy_status hy__backward(hy__work *w, double loss_scale, hy_error *err);
+
+#endif
