@@ -7,6 +7,9 @@
 
 #include <stdint.h>
 
+/* The generator itself: ten rounds over a 128-bit counter. */
+void hy__philox(uint32_t out[4], const uint32_t counter[4], const uint32_t key[2]);
+
 /* A key for the purpose `name` under `seed`; `salt` separates steps, layers, … */
 uint64_t hy__rng_key(uint64_t seed, const char *name, uint64_t salt);
 
