@@ -1,8 +1,8 @@
 /* config.h: what a model is and how it is trained, as data.
  *
- * One field table (config.c) gives name, type, bounds, default, unit and doc of every field; from it
- * come reading YAML (libcyaml), config.json (jansson), printing, the flags of `train` and the hash.
- * A 0 where "derived" is said is replaced by hy__config_finish. */
+ * One field table (config_table.c) gives name, type, bounds, default, unit and doc of every field;
+ * from it come reading YAML (libcyaml), config.json (jansson), printing, help and the flags of
+ * `train`. A 0 where "derived" is said is replaced by hy__config_finish. */
 #ifndef HY_CONFIG_CONFIG_H
 #define HY_CONFIG_CONFIG_H
 
@@ -14,6 +14,7 @@
 enum {
     HY__LAYER_MAX = 512,
     HY__PATTERN_MAX = 1024, /* characters of the pattern as written */
+    HY__DERIVED_N = 8,      /* fields with a derived default */
 };
 
 typedef enum hy__route_mode {
@@ -80,6 +81,9 @@ typedef struct hy__config {
     char letter[HY__LAYER_MAX + 1];       /* one letter per layer */
     int16_t block[HY__LAYER_MAX];         /* which block (word of the pattern) each layer is in */
     int64_t n_block;
+
+    /* what finish put in place of a 0, so that a later change and a second finish derive afresh */
+    int64_t derived[HY__DERIVED_N];
 } hy__config;
 
 typedef enum hy__schedule { HY__SCHEDULE_COSINE = 0, HY__SCHEDULE_WSD = 1 } hy__schedule;
@@ -109,18 +113,21 @@ typedef struct hy__train_config {
 /* Both with every default in place, pattern unset ("S"). */
 void hy__config_default(hy__config *c, hy__train_config *t);
 
-/* Reads a YAML file of sections model, ssm, attention, experts, ffn, workspace, pkm, train. Unknown
- * keys, wrong types and values out of bounds are errors that name file, line where known, key, got
- * and wanted. Ends with hy__config_finish. t may be NULL (section train is checked and dropped). */
+/* Reads a YAML file of sections model, ssm, attention, experts, ffn, workspace, pkm, train. What the
+ * file leaves out has its default. Unknown keys, wrong types and values out of bounds are errors
+ * that name file, line where known, key, got and wanted; *c and *t are then left as they were. Ends
+ * with hy__config_finish. t may be NULL (section train is checked and dropped). */
 hy_status hy__config_read_yaml(const char *path, hy__config *c, hy__train_config *t, hy_error *err);
 
 /* The same from memory; `name` stands for the path in messages. */
 hy_status hy__config_parse_yaml(const char *text, size_t size, const char *name, hy__config *c,
                                 hy__train_config *t, hy_error *err);
 
-/* The model's sections as a JSON object string (caller frees), to be put in config.json under their
- * section names, and back. `json` is a jansson object (json_t *): void here so that only config.c
- * and ckpt know jansson. from_json takes sections that are present; ends with hy__config_finish. */
+/* The model's sections as a JSON object (the caller's reference), to be put in config.json under their
+ * section names, and back. `json` is a jansson object (json_t *): void here so that only config_json.c
+ * and ckpt know jansson. to_json writes the sections that the pattern uses (train when t is given) and
+ * returns NULL when memory is short. from_json takes sections that are present and defaults for the
+ * rest, passes over keys of the object that are no sections, and ends with hy__config_finish. */
 void *hy__config_to_json(const hy__config *c, const hy__train_config *t);
 hy_status hy__config_from_json(const void *json, const char *name, hy__config *c,
                                hy__train_config *t, hy_error *err);
@@ -133,15 +140,17 @@ hy_status hy__config_finish(hy__config *c, hy_error *err);
 /* Expands e.g. "2x(SE 2x(S) A)" to letters and block numbers. Errors show the place with a caret. */
 hy_status hy__pattern_expand(hy__config *c, hy_error *err);
 
-/* Sets one field by its dotted name from text, e.g. "train.lr", "3e-4" (for flags and tests). */
+/* Sets one field by its dotted name from text, e.g. "train.lr", "3e-4" (for flags and tests). After
+ * the last one hy__config_finish must follow. */
 hy_status hy__config_set(hy__config *c, hy__train_config *t, const char *key, const char *value,
                          hy_error *err);
 
-/* Prints the sections that the pattern uses, one "key: value  # doc" per line, as valid YAML, into a
- * new string (caller frees). */
+/* Prints the sections that the pattern uses (train when t is given), one "key: value  # doc" per
+ * line, as valid YAML, into a new string (caller frees); NULL when memory is short. */
 char *hy__config_print(const hy__config *c, const hy__train_config *t);
 
-/* The field table, documented, as YAML comments: `hydralm train --help-config`. Caller frees. */
+/* The whole field table with its defaults as documented YAML: `hydralm train --help-config`. Caller
+ * frees; NULL when memory is short. */
 char *hy__config_help(void);
 
 #endif

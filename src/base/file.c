@@ -1,0 +1,287 @@
+/* file.c: see file.h. */
+#include "base/file.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* "cannot <verb> <path>: <the system's reason>" */
+static hy_status fail_io(hy_error *err, const char *verb, const char *path) {
+    const int reason = errno;
+    return hy__fail(err, reason == ENOMEM ? HY_E_MEMORY : HY_E_IO, "cannot %s %.400s: %s", verb,
+                    path, strerror(reason));
+}
+
+static hy_status fail_memory(hy_error *err, const char *path) {
+    return hy__fail(err, HY_E_MEMORY, "out of memory handling %.400s", path);
+}
+
+/* ---- reading ---- */
+
+/* Opens for reading; refuses a folder. */
+static hy_status open_read(int *fd, struct stat *st, const char *path, hy_error *err) {
+    *fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (*fd < 0) return fail_io(err, "open", path);
+    if (fstat(*fd, st) == 0 && !S_ISDIR(st->st_mode)) return HY_OK;
+    const hy_status status =
+        S_ISDIR(st->st_mode)
+            ? hy__fail(err, HY_E_INVALID, "%.400s is a folder, but must be a file", path)
+            : fail_io(err, "read", path);
+    close(*fd);
+    return status;
+}
+
+/* Reads to the end into a buffer that grows, so that it works without knowing the size. */
+static hy_status read_all(int fd, const char *path, size_t limit, size_t guess, char **data,
+                          size_t *size, hy_error *err) {
+    size_t cap = guess < limit ? guess + 1 : limit + 1; /* one more than expected shows the end */
+    if (cap < 4096) cap = 4096;
+    char *buf = malloc(cap + 1);
+    size_t n = 0;
+    while (buf) {
+        const ssize_t got = read(fd, buf + n, cap - n);
+        if (got < 0 && errno == EINTR) continue;
+        if (got < 0) {
+            free(buf);
+            return fail_io(err, "read", path);
+        }
+        n += (size_t)got;
+        if (n > limit) {
+            free(buf);
+            return hy__fail(err, HY_E_INVALID, "%.400s has more than %zu bytes, the most allowed",
+                            path, limit);
+        }
+        if (got == 0) {
+            buf[n] = '\0';
+            *data = buf;
+            *size = n;
+            return HY_OK;
+        }
+        if (n < cap) continue;
+        cap = cap > SIZE_MAX / 4 ? SIZE_MAX - 1 : cap * 2;
+        char *grown = realloc(buf, cap + 1);
+        if (!grown) free(buf);
+        buf = grown;
+    }
+    return fail_memory(err, path);
+}
+
+hy_status hy__file_read(const char *path, size_t limit, char **data, size_t *size, hy_error *err) {
+    int fd;
+    struct stat st;
+    HY_TRY(open_read(&fd, &st, path, err));
+    const size_t guess = S_ISREG(st.st_mode) && st.st_size > 0 ? (size_t)st.st_size : 0;
+    const hy_status status = read_all(fd, path, limit, guess, data, size, err);
+    close(fd);
+    return status;
+}
+
+hy_status hy__file_map(hy__map *map, const char *path, hy_error *err) {
+    *map = (hy__map){0};
+    int fd;
+    struct stat st;
+    HY_TRY(open_read(&fd, &st, path, err));
+    hy_status status = HY_OK;
+    if (!S_ISREG(st.st_mode)) {
+        status = hy__fail(err, HY_E_INVALID, "%.400s is not a regular file", path);
+    } else if (st.st_size > 0) {
+        void *data = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_SHARED, fd, 0);
+        if (data == MAP_FAILED)
+            status = fail_io(err, "map", path);
+        else
+            *map = (hy__map){.data = data, .size = (size_t)st.st_size};
+    }
+    close(fd);
+    return status;
+}
+
+void hy__file_unmap(hy__map *map) {
+    if (map->data) munmap((void *)(uintptr_t)map->data, map->size);
+    *map = (hy__map){0};
+}
+
+/* ---- writing ---- */
+
+static void writer_release(hy__writer *w) {
+    free(w->path);
+    free(w->temporary);
+    *w = (hy__writer){.fd = -1};
+}
+
+hy_status hy__writer_open(hy__writer *w, const char *path, hy_error *err) {
+    const size_t size = strlen(path);
+    *w = (hy__writer){.fd = -1, .path = malloc(size + 1), .temporary = malloc(size + 12)};
+    if (!w->path || !w->temporary) {
+        writer_release(w);
+        return fail_memory(err, path);
+    }
+    memcpy(w->path, path, size + 1);
+    snprintf(w->temporary, size + 12, "%s.tmp-XXXXXX", path);
+    w->fd = mkstemp(w->temporary);
+    if (w->fd < 0) {
+        const hy_status status = fail_io(err, "create a temporary file for", path);
+        writer_release(w);
+        return status;
+    }
+    /* mkstemp gives 0600; a finished file has the mode that open would have given it. */
+    const mode_t mask = umask(0);
+    umask(mask);
+    (void)fchmod(w->fd, 0666 & ~mask);
+    return HY_OK;
+}
+
+hy_status hy__writer_write(hy__writer *w, const void *data, size_t size, hy_error *err) {
+    const char *p = data;
+    while (size > 0) {
+        const ssize_t n = write(w->fd, p, size < (1u << 30) ? size : 1u << 30);
+        if (n < 0 && errno == EINTR) continue;
+        if (n < 0) return fail_io(err, "write", w->path);
+        p += n;
+        size -= (size_t)n;
+    }
+    return HY_OK;
+}
+
+/* Makes the rename itself durable: a directory entry is data of the folder. */
+static hy_status sync_folder_of(const char *path, hy_error *err) {
+    const char *slash = strrchr(path, '/');
+    char *dir = slash ? strndup(path, slash == path ? 1 : (size_t)(slash - path)) : strdup(".");
+    if (!dir) return fail_memory(err, path);
+    const int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    hy_status status = HY_OK;
+    /* Some file systems cannot sync a folder (EINVAL); the rename is then as durable as it gets. */
+    if (fd < 0 || (fsync(fd) != 0 && errno != EINVAL))
+        status = fail_io(err, "sync the folder", dir);
+    if (fd >= 0) close(fd);
+    free(dir);
+    return status;
+}
+
+hy_status hy__writer_commit(hy__writer *w, hy_error *err) {
+    hy_status status = HY_OK;
+    if (fsync(w->fd) != 0) status = fail_io(err, "write", w->path);
+    if (close(w->fd) != 0 && status == HY_OK) status = fail_io(err, "write", w->path);
+    w->fd = -1;
+    if (status == HY_OK && rename(w->temporary, w->path) != 0)
+        status = fail_io(err, "replace", w->path);
+    if (status == HY_OK)
+        status = sync_folder_of(w->path, err);
+    else
+        unlink(w->temporary);
+    writer_release(w);
+    return status;
+}
+
+void hy__writer_abort(hy__writer *w) {
+    if (w->fd >= 0) {
+        close(w->fd);
+        unlink(w->temporary);
+    }
+    writer_release(w);
+}
+
+hy_status hy__file_write(const char *path, const void *data, size_t size, hy_error *err) {
+    hy__writer w;
+    HY_TRY(hy__writer_open(&w, path, err));
+    const hy_status status = hy__writer_write(&w, data, size, err);
+    if (status == HY_OK) return hy__writer_commit(&w, err);
+    hy__writer_abort(&w);
+    return status;
+}
+
+/* ---- folders ---- */
+
+hy_status hy__dir_make(const char *path, hy_error *err) {
+    char *p = strdup(path);
+    if (!p) return fail_memory(err, path);
+    hy_status status = HY_OK;
+    for (char *at = p; *at && status == HY_OK;) {
+        at += strspn(at, "/");
+        at += strcspn(at, "/");
+        const char kept = *at;
+        *at = '\0';
+        if (*p && mkdir(p, 0777) != 0 && errno != EEXIST)
+            status = fail_io(err, "make the folder", p);
+        *at = kept;
+    }
+    free(p);
+    struct stat st;
+    if (status == HY_OK && stat(path, &st) != 0) status = fail_io(err, "make the folder", path);
+    if (status == HY_OK && !S_ISDIR(st.st_mode))
+        status = hy__fail(err, HY_E_IO, "%.400s is a file, but must be a folder", path);
+    return status;
+}
+
+char *hy__path_join(const char *dir, const char *name) {
+    const size_t n = strlen(dir), size = n + strlen(name) + 2;
+    char *path = malloc(size);
+    if (path) snprintf(path, size, "%s%s%s", dir, n && dir[n - 1] == '/' ? "" : "/", name);
+    return path;
+}
+
+/* Takes ownership of path. */
+static bool append(hy__file_list *list, char *path) {
+    if ((list->n & (list->n - 1)) == 0) { /* full at every power of two */
+        char **grown = realloc(list->path, (size_t)(list->n ? 2 * list->n : 1) * sizeof *grown);
+        if (!grown) return false;
+        list->path = grown;
+    }
+    list->path[list->n++] = path;
+    return true;
+}
+
+/* One level, appended to list; subfolders go to `folders`. */
+static hy_status list_folder(hy__file_list *list, hy__file_list *folders, const char *dir,
+                             hy_error *err) {
+    DIR *d = opendir(dir);
+    if (!d) return fail_io(err, "list the folder", dir);
+    hy_status status = HY_OK;
+    struct dirent *entry;
+    while (status == HY_OK && (errno = 0, entry = readdir(d))) {
+        if (entry->d_name[0] == '.') continue;
+        char *path = hy__path_join(dir, entry->d_name);
+        struct stat st;
+        hy__file_list *to = NULL;
+        if (path && lstat(path, &st) == 0) {
+            if (S_ISDIR(st.st_mode)) to = folders;
+            if (S_ISREG(st.st_mode)) to = list;
+            if (S_ISLNK(st.st_mode) && stat(path, &st) == 0 && S_ISREG(st.st_mode)) to = list;
+        }
+        if (to && append(to, path)) continue;
+        if (to || !path) status = fail_memory(err, dir);
+        free(path);
+    }
+    if (status == HY_OK && errno) status = fail_io(err, "list the folder", dir);
+    closedir(d);
+    return status;
+}
+
+static int by_path(const void *a, const void *b) {
+    return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+hy_status hy__dir_list(hy__file_list *list, const char *path, hy_error *err) {
+    *list = (hy__file_list){0};
+    hy__file_list folders = {0};
+    hy_status status = list_folder(list, &folders, path, err);
+    for (int64_t i = 0; i < folders.n && status == HY_OK; i++)
+        status = list_folder(list, &folders, folders.path[i], err);
+    hy__file_list_release(&folders);
+    if (status != HY_OK)
+        hy__file_list_release(list);
+    else if (list->n)
+        qsort(list->path, (size_t)list->n, sizeof *list->path, by_path);
+    return status;
+}
+
+void hy__file_list_release(hy__file_list *list) {
+    for (int64_t i = 0; i < list->n; i++) free(list->path[i]);
+    free(list->path);
+    *list = (hy__file_list){0};
+}

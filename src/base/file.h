@@ -1,0 +1,54 @@
+/* file.h: files as wholes: reading, mapping, replacing, listing.
+ *
+ * Every failure is a sentence with the path and the system's reason. */
+#ifndef HY_BASE_FILE_H
+#define HY_BASE_FILE_H
+
+#include "base/status.h"
+
+/* Reads the whole file; *data (the caller's to free) has a NUL after its *size bytes. Works for
+ * pipes too. HY_E_INVALID beyond `limit` bytes or for a folder. */
+hy_status hy__file_read(const char *path, size_t limit, char **data, size_t *size, hy_error *err);
+
+/* A file mapped for reading. An empty file has size 0 and data NULL. */
+typedef struct hy__map {
+    const unsigned char *data;
+    size_t size; /* bytes */
+} hy__map;
+
+hy_status hy__file_map(hy__map *map, const char *path, hy_error *err);
+void hy__file_unmap(hy__map *map); /* a zeroed map is fine */
+
+/* Replaces a file at once or not at all: writes to a temporary beside it; commit flushes it to the
+ * disk and renames it over `path`. Exactly one of commit and abort ends an open writer. */
+typedef struct hy__writer {
+    char *path, *temporary;
+    int fd;
+} hy__writer;
+
+hy_status hy__writer_open(hy__writer *w, const char *path, hy_error *err);
+/* After a failure only abort may follow. */
+hy_status hy__writer_write(hy__writer *w, const void *data, size_t size, hy_error *err);
+hy_status hy__writer_commit(hy__writer *w, hy_error *err);
+void hy__writer_abort(hy__writer *w);
+
+/* All of it in one call. */
+hy_status hy__file_write(const char *path, const void *data, size_t size, hy_error *err);
+
+/* Makes the folder and those above it; one that exists is fine. */
+hy_status hy__dir_make(const char *path, hy_error *err);
+
+/* Regular files below a folder, sorted by path in byte order. Names that begin with a dot are
+ * passed over, and links to folders are not followed. */
+typedef struct hy__file_list {
+    char **path; /* [n] */
+    int64_t n;
+} hy__file_list;
+
+hy_status hy__dir_list(hy__file_list *list, const char *path, hy_error *err);
+void hy__file_list_release(hy__file_list *list);
+
+/* "dir/name", the caller's to free; NULL when memory is short. */
+char *hy__path_join(const char *dir, const char *name);
+
+#endif
