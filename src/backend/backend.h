@@ -441,7 +441,7 @@ const char *const *hy__backend_names(void);
 /* Returns and clears the first failure since the last check. */
 hy_status hy__backend_check(hy__backend *be, hy_error *err);
 
-/* Host helpers over tensors of dtype real: convert to and from double/float. */
+/* Host helpers: n elements of a tensor (real or bf16) from and to host numbers. */
 void hy__tensor_write_f32(hy__backend *be, hy__tensor dst, const float *src, int64_t n);
 void hy__tensor_read_f32(hy__backend *be, float *dst, hy__tensor src, int64_t n);
 void hy__tensor_write_f64(hy__backend *be, hy__tensor dst, const double *src, int64_t n);

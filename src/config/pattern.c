@@ -27,7 +27,7 @@ static hy_status refuse(const reader *r, size_t at, hy_error *err, const char *w
     const char *text = r->c->model.layers;
     const size_t from = at > SHOWN / 2 ? at - SHOWN / 2 : 0;
     char shown[SHOWN + 1];
-    snprintf(shown, sizeof shown, "%s", text + from);
+    snprintf(shown, sizeof shown, "%.*s", SHOWN, text + from);
     for (char *p = shown; *p; p++)
         if ((unsigned char)*p < 0x20 || (unsigned char)*p > 0x7e) *p = *p == '\n' ? ' ' : '?';
     return hy__fail(err, HY_E_INVALID, "model.layers: %s\n  %s\n  %*s^", what, shown,

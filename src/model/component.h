@@ -68,7 +68,8 @@ typedef struct hy__decl {
     int64_t n_stat; /* reals of running statistics (HY__STAT_… of the component) */
 } hy__decl;
 
-/* Helpers of declare: they fill the slot `id`, which must be the next one. */
+/* Helpers of declare: they fill the slot `id`. An id that is never declared stands for a parameter
+ * that this configuration does not have; its handles are absent. */
 void hy__declare(hy__decl *d, int id, const char *name, hy__group group, hy__init init, double arg,
                  int n_dim, const int64_t *shape);
 void hy__declare_state(hy__decl *d, int id, const char *name, int64_t fixed, int64_t per_slot);
@@ -77,8 +78,9 @@ void hy__declare_state(hy__decl *d, int id, const char *name, int64_t fixed, int
 typedef enum hy__life {
     HY__LIFE_KEEP = 0,     /* from this layer's forward to its backward */
     HY__LIFE_FORWARD = 1,  /* inside forward */
-    HY__LIFE_BACKWARD = 2, /* inside backward */
-    HY__LIFE_TRAIN = 3,    /* KEEP when training, otherwise absent */
+    HY__LIFE_BACKWARD = 2, /* inside backward; absent when not training */
+    HY__LIFE_CALL = 3,     /* inside forward and, computed again, inside backward */
+    HY__LIFE_TRAIN = 4,    /* KEEP when training, otherwise absent */
 } hy__life;
 
 typedef struct hy__buf_decl {
@@ -88,7 +90,8 @@ typedef struct hy__buf_decl {
 } hy__buf_decl;
 
 typedef struct hy__plan {
-    hy__dtype real; /* of the backend */
+    hy__dtype real;   /* of the backend */
+    int64_t expert_k; /* choices per token of an E layer, run-time control included */
     hy__buf_decl buf[HY__BUF_MAX];
     int32_t n_buf;
 } hy__plan;
@@ -113,7 +116,7 @@ typedef struct hy__call {
     const hy__rows *rows;
     hy__prec prec;
     const hy__tensor *param;
-    const hy__tensor *grad; /* backward */
+    const hy__tensor *grad; /* backward; an absent one is not computed */
     const hy__tensor *buf;
     hy__tensor x, y;   /* [N,d] in (normed), out; y is written */
     hy__tensor dy, dx; /* backward: read, written */
@@ -121,20 +124,31 @@ typedef struct hy__call {
     const hy__tensor *const *state_in, *const *state_out;
     const hy__tensor *const *dstate_in, *const *dstate_out;
     const int64_t *slot_in, *slot_out; /* [n_seq] KV slots of the states */
-    hy__tensor touched; /* I32 [rows of the value table], backward of P */
-    hy__tensor stat;    /* += running statistics; absent = do not count (recomputation) */
+    hy__tensor touched;                /* I32 [rows of the value table], backward of P */
+    hy__tensor stat; /* += running statistics; absent = do not count (recomputation) */
     const hy__expert_control *expert; /* NULL = none */
     double loss_scale; /* backward: weight of this batch's auxiliary losses, 1/accumulate */
 } hy__call;
+
+/* A dense layer y[N,out] = x[N,in]·w[out,in]ᵀ of a call's rows, and its backward:
+ * dx (= , or += with dx_add) = dy·w, dw += dyᵀ·x. Absent dx or dw is not computed. */
+typedef struct hy__linear_args {
+    hy__tensor y, x, w, dy, dx, dw;
+    int64_t n_row, out, in;
+    int64_t ldx, ldy; /* 0 = dense; of dx and dy too */
+    bool y_add, dx_add;
+    hy__prec prec;
+} hy__linear_args;
+void hy__linear(hy__backend *be, const hy__linear_args *a);
+void hy__linear_backward(hy__backend *be, const hy__linear_args *a);
 
 typedef struct hy__component {
     char letter;
     const char *name;      /* "state space" */
     const char *blueprint; /* the blueprint's name for it */
     double gate;           /* initial g */
-    hy_status (*validate)(const hy__config *c, hy_error *err);
     void (*declare)(const hy__config *c, hy__decl *d);
-    void (*plan)(const hy__config *c, const hy__rows *rows, bool training, hy__plan *p);
+    void (*plan)(const hy__config *c, const hy__rows *rows, hy__plan *p);
     void (*forward)(const hy__call *c);
     void (*backward)(const hy__call *c);
     void (*settle)(const hy__call *c); /* after an optimizer step; NULL = nothing to do */
@@ -149,7 +163,6 @@ const hy__component *hy__component_find(char letter);
  * then independent of capacity beyond the bound, when topk is 0 or memory_blocks is set. */
 int64_t hy__kv_slots(const hy__config *c, int64_t capacity);
 
-/* Statistics of E (offsets into stat): load[E] first, then these. */
-enum { HY__EXPERT_STAT_LSE2 = 0, HY__EXPERT_STAT_AUX = 1, HY__EXPERT_STAT_ROWS = 2, HY__EXPERT_STAT_N = 3 };
+/* Statistics. E: load[n_expert], Σ lse², Σ auxiliary loss. P: use[rows of the table], Σ β. */
 
 #endif

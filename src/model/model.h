@@ -26,12 +26,12 @@ typedef struct hy__param {
 
 typedef struct hy__layer {
     const hy__component *component;
-    hy__decl decl;                 /* with the norm and the gate appended after the component's own */
+    hy__decl decl; /* with the norm and the gate appended after the component's own */
     int32_t param_at[HY__PARAM_MAX]; /* declared id -> index into model->param */
-    int32_t norm, gate;            /* their ids in decl */
+    int32_t norm, gate;              /* their ids in decl */
     hy__tensor value[HY__PARAM_MAX], grad[HY__PARAM_MAX]; /* handles by id, as kernels take them */
-    hy__tensor stat;               /* [n_stat]; absent until hy__model_train */
-    hy__expert_control expert;     /* run-time control; used by E */
+    hy__tensor stat;           /* [n_stat]; absent until hy__model_train */
+    hy__expert_control expert; /* run-time control; used by E */
 } hy__layer;
 
 typedef struct hy__model {
@@ -40,10 +40,10 @@ typedef struct hy__model {
     hy__dtype weight_dtype; /* of the groups that may be bf16 */
     hy__param *param;
     int64_t n_param;
-    hy__layer *layer;  /* [n_layer] */
-    int32_t embed, norm_f; /* indices into param */
-    int32_t table;         /* the shared value table, or -1 */
-    hy__tensor touched;    /* I32 [table rows]; absent until hy__model_train */
+    hy__layer *layer;          /* [n_layer] */
+    int32_t embed, norm_f;     /* indices into param */
+    int32_t table;             /* the shared value table, or -1 */
+    hy__tensor touched;        /* I32 [table rows]; absent until hy__model_train */
     hy__buffer weights, grads; /* owned */
 } hy__model;
 
@@ -54,13 +54,14 @@ hy_status hy__model_new(hy__model **out, hy__backend *be, const hy__config *cfg,
 void hy__model_free(hy__model *m);
 
 /* Gives every parameter its initial value: a function of seed, its name and the element alone. */
-hy_status hy__model_randomize(hy__model *m, uint64_t seed, hy_error *err);
+void hy__model_randomize(hy__model *m, uint64_t seed);
 
 /* Allocates gradients and statistics (zeroed). */
 hy_status hy__model_train(hy__model *m, hy_error *err);
 
-/* Sets all gradients to zero. The value table's only in the touched rows. */
-void hy__model_zero_grad(hy__model *m);
+/* Sets the gradients to zero. The value table's are cleared row by row by the optimizer's
+ * row-sparse pass; table_too clears them here, when a step is dropped without such a pass. */
+void hy__model_zero_grad(hy__model *m, bool table_too);
 
 /* Updates what moves after an optimizer step without a gradient (balance biases). */
 void hy__model_settle(hy__model *m);
@@ -116,7 +117,8 @@ typedef struct hy__work_options {
 
 hy_status hy__work_new(hy__work **out, hy__model *m, hy__work_options opt, hy_error *err);
 void hy__work_free(hy__work *w);
-/* Makes room for a batch like `rows`, so that a later step with no more of anything allocates nothing. */
+/* Makes room for a batch like `rows`, so that a later step with no more of anything allocates
+ * nothing. */
 hy_status hy__work_reserve(hy__work *w, const hy__rows *rows, hy_error *err);
 /* Bytes that the work holds. */
 size_t hy__work_bytes(const hy__work *w);
@@ -129,9 +131,9 @@ hy_status hy__logits(hy__work *w, int64_t row, int64_t n, float *out, hy_error *
 /* The same in double (all digits on ref64). */
 hy_status hy__logits_f64(hy__work *w, int64_t row, int64_t n, double *out, hy_error *err);
 
-/* Cross-entropy of the last forward against target[n_row] (host; -1 = not counted), in row tiles, so
- * that the logits of the whole batch never exist. nll[n_row] (may be NULL) in nats; *sum and *count
- * over the counted rows. With grad_scale > 0 (training works) also computes the gradient of
+/* Cross-entropy of the last forward against target[n_row] (host; -1 = not counted), in row tiles,
+ * so that the logits of the whole batch never exist. nll[n_row] (may be NULL) in nats; *sum and
+ * *count over the counted rows. With grad_scale > 0 (training works) also computes the gradient of
  * grad_scale·Σ nll for hy__backward, and adds the embedding's gradient. */
 hy_status hy__loss(hy__work *w, const int32_t *target, double grad_scale, float *nll, double *sum,
                    int64_t *count, hy_error *err);

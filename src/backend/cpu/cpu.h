@@ -6,6 +6,7 @@
 #define HY_BACKEND_CPU_CPU_H
 
 #include "backend/backend.h"
+#include "base/bf16.h"
 
 #include <string.h>
 
@@ -16,21 +17,6 @@
 static inline void *hy__ptr(hy__tensor t) { return t.buf ? (char *)t.buf->data + t.off : NULL; }
 static inline void *hy__ptr_of(const hy__tensor *array, int64_t i) {
     return array ? hy__ptr(array[i]) : NULL;
-}
-
-static inline float hy__bf16_to_f32(uint16_t h) {
-    uint32_t bits = (uint32_t)h << 16;
-    float f;
-    memcpy(&f, &bits, sizeof f);
-    return f;
-}
-
-/* Round to nearest, ties to even; NaN stays NaN. */
-static inline uint16_t hy__f32_to_bf16(float f) {
-    uint32_t bits;
-    memcpy(&bits, &f, sizeof bits);
-    if ((bits & 0x7fffffffu) > 0x7f800000u) return (uint16_t)((bits >> 16) | 0x40u);
-    return (uint16_t)((bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16);
 }
 
 /* Family fillers: ref_<family>.c defines hy__ref_<family>_f32 / _f64; fast_<family>.c defines

@@ -1,0 +1,86 @@
+/* component.c: the list of letters, and the helpers that every component declares and plans with.
+ */
+#include "model/component.h"
+
+#include <stdio.h>
+
+const hy__component *hy__component_find(char letter) {
+    static const hy__component *const all[] = {&hy__ssm, &hy__attention, &hy__experts,
+                                               &hy__ffn, &hy__workspace, &hy__pkm};
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+        if (all[i]->letter == letter) return all[i];
+    return NULL;
+}
+
+void hy__declare(hy__decl *d, int id, const char *name, hy__group group, hy__init init, double arg,
+                 int n_dim, const int64_t *shape) {
+    HY_ASSERT(id >= d->n_param && id < HY__PARAM_MAX && n_dim >= 1 && n_dim <= HY__DIM_MAX);
+    hy__param_decl *p = &d->param[id];
+    *p = (hy__param_decl){
+        .n_dim = n_dim, .init = init, .init_arg = arg, .group = group, .active = 1.0};
+    snprintf(p->name, sizeof p->name, "%s", name);
+    for (int i = 0; i < n_dim; i++) p->shape[i] = shape[i];
+    d->n_param = id + 1;
+}
+
+void hy__declare_state(hy__decl *d, int id, const char *name, int64_t fixed, int64_t per_slot) {
+    HY_ASSERT(id == d->n_state && id < HY__STATE_MAX);
+    d->state[id] = (hy__state_decl){.name = name, .fixed = fixed, .per_slot = per_slot};
+    d->n_state = id + 1;
+}
+
+static void plan(hy__plan *p, int id, hy__dtype dtype, hy__life life, int64_t count) {
+    HY_ASSERT(id >= 0 && id < HY__BUF_MAX && count >= 0);
+    p->buf[id] = (hy__buf_decl){.dtype = dtype, .count = count, .life = life};
+    if (id >= p->n_buf) p->n_buf = id + 1;
+}
+
+void hy__plan_real(hy__plan *p, int id, hy__life life, int64_t count) {
+    plan(p, id, p->real, life, count);
+}
+
+void hy__plan_i32(hy__plan *p, int id, hy__life life, int64_t count) {
+    plan(p, id, HY__DTYPE_I32, life, count);
+}
+
+void hy__linear(hy__backend *be, const hy__linear_args *a) {
+    be->kernels.gemm(be, &(hy__gemm_args){.c = a->y,
+                                          .a = a->x,
+                                          .b = a->w,
+                                          .m = a->n_row,
+                                          .n = a->out,
+                                          .k = a->in,
+                                          .ldc = a->ldy,
+                                          .lda = a->ldx,
+                                          .tb = true,
+                                          .accumulate = a->y_add,
+                                          .prec = a->prec});
+}
+
+void hy__linear_backward(hy__backend *be, const hy__linear_args *a) {
+    if (hy__present(a->dx)) {
+        be->kernels.gemm(be, &(hy__gemm_args){.c = a->dx,
+                                              .a = a->dy,
+                                              .b = a->w,
+                                              .m = a->n_row,
+                                              .n = a->in,
+                                              .k = a->out,
+                                              .ldc = a->ldx,
+                                              .lda = a->ldy,
+                                              .accumulate = a->dx_add,
+                                              .prec = a->prec});
+    }
+    if (hy__present(a->dw)) {
+        be->kernels.gemm(be, &(hy__gemm_args){.c = a->dw,
+                                              .a = a->dy,
+                                              .b = a->x,
+                                              .m = a->out,
+                                              .n = a->in,
+                                              .k = a->n_row,
+                                              .lda = a->ldy,
+                                              .ldb = a->ldx,
+                                              .ta = true,
+                                              .accumulate = true,
+                                              .prec = a->prec});
+    }
+}

@@ -1,0 +1,270 @@
+/* model.c: builds a model from its pattern: declares, places and initialises the parameters.
+ *
+ * Parameters lie one after another in one buffer of weights, gradients and statistics in another of
+ * the same order, so that what is declared is what is allocated. */
+#include "model/model.h"
+
+#include "base/rng.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- declaring ---- */
+
+static bool may_be_bf16(hy__group g) {
+    return g == HY__GROUP_MATRIX || g == HY__GROUP_EMBED || g == HY__GROUP_TABLE;
+}
+
+static bool is_trained(hy__group g) {
+    return g != HY__GROUP_BUFFER;
+}
+
+/* Adds a parameter to the model's list and returns its index. */
+static int32_t add_param(hy__model *m, const hy__param_decl *decl, int32_t layer, char letter) {
+    hy__param *p = &m->param[m->n_param];
+    *p = (hy__param){.decl = *decl, .layer = layer, .letter = letter, .n = 1};
+    for (int i = 0; i < decl->n_dim; i++) p->n *= decl->shape[i];
+    p->fan_in = decl->shape[decl->n_dim - 1];
+    if (layer < 0 || decl->shared)
+        snprintf(p->name, sizeof p->name, "backbone.%s", decl->name);
+    else
+        snprintf(p->name, sizeof p->name, "backbone.layers.%" PRId32 ".%s", layer, decl->name);
+    return (int32_t)m->n_param++;
+}
+
+static int32_t find_shared(const hy__model *m, const hy__param_decl *decl) {
+    for (int32_t i = 0; i < m->n_param; i++)
+        if (m->param[i].decl.shared && strcmp(m->param[i].decl.name, decl->name) == 0) return i;
+    return -1;
+}
+
+/* Declares one layer: the component's parameters, then the norm before it and its gate. */
+static void declare_layer(hy__model *m, int32_t index) {
+    hy__layer *l = &m->layer[index];
+    const int64_t one = 1;
+    l->component = hy__component_find(m->cfg.letter[index]);
+    HY_ASSERT(l->component != NULL);
+    l->component->declare(&m->cfg, &l->decl);
+    l->norm = l->decl.n_param;
+    hy__declare(&l->decl, l->norm, "norm.weight", HY__GROUP_VECTOR, HY__INIT_CONST, 1, 1,
+                &m->cfg.model.d_model);
+    l->gate = l->decl.n_param;
+    hy__declare(&l->decl, l->gate, "gate", HY__GROUP_VECTOR, HY__INIT_CONST, l->component->gate, 1,
+                &one);
+    for (int id = 0; id < l->decl.n_param; id++) {
+        const hy__param_decl *decl = &l->decl.param[id];
+        l->param_at[id] = -1;
+        if (decl->n_dim == 0) continue;
+        const int32_t shared = decl->shared ? find_shared(m, decl) : -1;
+        l->param_at[id] = shared >= 0 ? shared : add_param(m, decl, index, l->component->letter);
+        if (decl->group == HY__GROUP_TABLE) m->table = l->param_at[id];
+    }
+}
+
+static void declare_all(hy__model *m) {
+    hy__param_decl embed = {.n_dim = 2,
+                            .shape = {m->cfg.model.vocab, m->cfg.model.d_model},
+                            .init = HY__INIT_NORMAL,
+                            .init_arg = 0.02,
+                            .group = HY__GROUP_EMBED,
+                            .active = 1.0};
+    hy__param_decl norm = {.n_dim = 1,
+                           .shape = {m->cfg.model.d_model},
+                           .init = HY__INIT_CONST,
+                           .init_arg = 1,
+                           .group = HY__GROUP_VECTOR,
+                           .active = 1.0};
+    snprintf(embed.name, sizeof embed.name, "embeddings.weight");
+    snprintf(norm.name, sizeof norm.name, "norm_f.weight");
+    m->embed = add_param(m, &embed, -1, 0);
+    for (int32_t i = 0; i < m->cfg.n_layer; i++) declare_layer(m, i);
+    m->norm_f = add_param(m, &norm, -1, 0);
+}
+
+/* ---- placing ---- */
+
+static hy__dtype dtype_of(const hy__model *m, const hy__param *p) {
+    return may_be_bf16(p->decl.group) ? m->weight_dtype : m->be->real;
+}
+
+static void bind_layers(hy__model *m) {
+    for (int64_t i = 0; i < m->cfg.n_layer; i++) {
+        hy__layer *l = &m->layer[i];
+        for (int id = 0; id < l->decl.n_param; id++) {
+            if (l->param_at[id] < 0) continue;
+            l->value[id] = m->param[l->param_at[id]].value;
+            l->grad[id] = m->param[l->param_at[id]].grad;
+        }
+    }
+}
+
+static hy_status place_weights(hy__model *m, hy_error *err) {
+    size_t size = 0;
+    for (int64_t i = 0; i < m->n_param; i++) {
+        hy__param *p = &m->param[i];
+        p->value = (hy__tensor){.buf = &m->weights, .off = size, .dtype = dtype_of(m, p)};
+        size += hy__tensor_bytes(p->value.dtype, p->n);
+    }
+    HY_TRY(m->be->buffer_new(m->be, size, &m->weights, err));
+    bind_layers(m);
+    return HY_OK;
+}
+
+hy_status hy__model_train(hy__model *m, hy_error *err) {
+    if (m->weight_dtype != m->be->real) {
+        return hy__fail(err, HY_E_INVALID,
+                        "a model whose weights are bf16 cannot train; open it in fp32");
+    }
+    if (m->grads.data) return HY_OK;
+    size_t size = 0;
+    for (int64_t i = 0; i < m->n_param; i++) {
+        hy__param *p = &m->param[i];
+        if (!is_trained(p->decl.group)) continue;
+        p->grad = (hy__tensor){.buf = &m->grads, .off = size, .dtype = m->be->real};
+        size += hy__tensor_bytes(m->be->real, p->n);
+    }
+    for (int64_t i = 0; i < m->cfg.n_layer; i++) {
+        hy__layer *l = &m->layer[i];
+        if (l->decl.n_stat == 0) continue;
+        l->stat = (hy__tensor){.buf = &m->grads, .off = size, .dtype = m->be->real};
+        size += hy__tensor_bytes(m->be->real, l->decl.n_stat);
+    }
+    if (m->table >= 0) {
+        const int64_t n_row = m->param[m->table].decl.shape[0];
+        m->touched = (hy__tensor){.buf = &m->grads, .off = size, .dtype = HY__DTYPE_I32};
+        size += hy__tensor_bytes(HY__DTYPE_I32, n_row);
+    }
+    HY_TRY(m->be->buffer_new(m->be, size, &m->grads, err));
+    m->be->zero(m->be, (hy__tensor){.buf = &m->grads}, size);
+    bind_layers(m);
+    return HY_OK;
+}
+
+void hy__model_zero_grad(hy__model *m, bool table_too) {
+    for (int64_t i = 0; i < m->n_param; i++) {
+        const hy__param *p = &m->param[i];
+        if (!hy__present(p->grad) || (i == m->table && !table_too)) continue;
+        m->be->zero(m->be, p->grad, (size_t)p->n * hy__dtype_size(p->grad.dtype));
+    }
+    if (m->table >= 0 && table_too) {
+        m->be->zero(m->be, m->touched, (size_t)m->param[m->table].decl.shape[0] * sizeof(int32_t));
+    }
+}
+
+hy_status hy__model_new(hy__model **out, hy__backend *be, const hy__config *cfg,
+                        hy__dtype weight_dtype, hy_error *err) {
+    hy__model *m = calloc(1, sizeof *m);
+    if (m) {
+        *m = (hy__model){.be = be, .cfg = *cfg, .weight_dtype = weight_dtype, .table = -1};
+        m->layer = calloc((size_t)cfg->n_layer, sizeof *m->layer);
+        m->param = calloc((size_t)cfg->n_layer * HY__PARAM_MAX + 2, sizeof *m->param);
+    }
+    if (!m || !m->layer || !m->param) {
+        hy__model_free(m);
+        return hy__fail(err, HY_E_MEMORY, "there is not enough memory for a model's description");
+    }
+    declare_all(m);
+    const hy_status status = place_weights(m, err);
+    if (status != HY_OK) {
+        hy__fail_in(err, "the weights of a model of %" PRId64 " parameters",
+                    hy__model_count(m, false));
+        hy__model_free(m);
+        return status;
+    }
+    *out = m;
+    return HY_OK;
+}
+
+void hy__model_free(hy__model *m) {
+    if (!m) return;
+    if (m->weights.data) m->be->buffer_free(m->be, &m->weights);
+    if (m->grads.data) m->be->buffer_free(m->be, &m->grads);
+    free(m->layer);
+    free(m->param);
+    free(m);
+}
+
+/* ---- initialising ---- */
+
+typedef struct init_ctx {
+    uint64_t key;
+    const hy__config *cfg;
+    const hy__param *param;
+} init_ctx;
+
+/* The initial value of element i; every case of hy__init. */
+static double initial(const init_ctx *c, int64_t i) {
+    const hy__param_decl *d = &c->param->decl;
+    const uint64_t at = (uint64_t)i;
+    const double linear = 1.0 / sqrt((double)c->param->fan_in);
+    switch (d->init) {
+    case HY__INIT_CONST:
+        return d->init_arg;
+    case HY__INIT_NORMAL:
+        return d->init_arg * hy__rng_normal(c->key, at);
+    case HY__INIT_LINEAR:
+        return linear * (2.0 * hy__rng_uniform(c->key, at) - 1.0);
+    case HY__INIT_OUTPUT:
+        return linear * (2.0 * hy__rng_uniform(c->key, at) - 1.0) / sqrt((double)c->cfg->n_layer);
+    case HY__INIT_A_LOG:
+        return log(1.0 + 15.0 * hy__rng_uniform(c->key, at));
+    case HY__INIT_DT_BIAS: {
+        const double lo = log(c->cfg->ssm.dt_min), hi = log(c->cfg->ssm.dt_max);
+        double dt = exp(lo + (hi - lo) * hy__rng_uniform(c->key, at));
+        if (dt < c->cfg->ssm.dt_floor) dt = c->cfg->ssm.dt_floor;
+        return dt + log(-expm1(-dt)); /* softplus of this is dt */
+    }
+    case HY__INIT_READS:
+        return -(double)(i % d->shape[d->n_dim - 1]);
+    }
+    return 0.0;
+}
+
+enum { INIT_BLOCK = 1 << 14 }; /* elements drawn at a time by one thread */
+
+static void randomize_param(const hy__model *m, const hy__param *p, uint64_t seed) {
+    const init_ctx c = {.key = hy__rng_key(seed, p->name, 0), .cfg = &m->cfg, .param = p};
+    const int64_t n_block = (p->n + INIT_BLOCK - 1) / INIT_BLOCK;
+#pragma omp parallel for schedule(static) num_threads(m->be->n_thread)
+    for (int64_t b = 0; b < n_block; b++) {
+        float part[INIT_BLOCK];
+        const int64_t from = b * INIT_BLOCK;
+        const int64_t n = p->n - from < INIT_BLOCK ? p->n - from : INIT_BLOCK;
+        for (int64_t i = 0; i < n; i++) part[i] = (float)initial(&c, from + i);
+        hy__tensor_write_f32(m->be, hy__at(p->value, from), part, n);
+    }
+}
+
+void hy__model_randomize(hy__model *m, uint64_t seed) {
+    for (int64_t i = 0; i < m->n_param; i++) randomize_param(m, &m->param[i], seed);
+}
+
+/* ---- asking ---- */
+
+hy__param *hy__model_find(hy__model *m, const char *name) {
+    for (int64_t i = 0; i < m->n_param; i++)
+        if (strcmp(m->param[i].name, name) == 0) return &m->param[i];
+    return NULL;
+}
+
+int64_t hy__model_count(const hy__model *m, bool active) {
+    double n = 0; /* exact below 2^53 */
+    for (int64_t i = 0; i < m->n_param; i++) {
+        const hy__param *p = &m->param[i];
+        if (!is_trained(p->decl.group)) continue;
+        n += active ? round((double)p->n * p->decl.active) : (double)p->n;
+    }
+    return (int64_t)n;
+}
+
+void hy__model_settle(hy__model *m) {
+    for (int64_t i = 0; i < m->cfg.n_layer; i++) {
+        hy__layer *l = &m->layer[i];
+        if (!l->component->settle || !hy__present(l->stat)) continue;
+        l->component->settle(&(hy__call){
+            .be = m->be, .cfg = &m->cfg, .param = l->value, .stat = l->stat, .expert = &l->expert});
+    }
+}

@@ -1,0 +1,237 @@
+/* pkm.c: P, product-key memory (Lample et al. 2019, arXiv 1907.05242); SPEC section 3,
+ * docs/model.md.
+ *
+ *   q = RMSNorm per head(W_q x), two halves; top-k of n sub-keys each; the k best of the k² sums
+ *   index a table of n² values that all P layers share;  y = W_o(Σ softmax·value) · σ(w·x + b)
+ * No state. */
+#include "model/component.h"
+
+enum { QUERY, QUERY_NORM, KEYS, GATE, GATE_BIAS, OUT_PROJ, TABLE };
+enum {
+    Q,      /* [N, H, dk] */
+    QN,     /* [N, H, dk] */
+    Q_RSTD, /* [N, H] */
+    IDX,    /* I32 [N, H, k] rows of the table */
+    SCORE,  /* [N, H, k] */
+    WEIGHT, /* [N, H, k] */
+    READ,   /* [N, dv] */
+    OUT,    /* [N, d] before the gate */
+    S,      /* [N] the gate's input */
+    DOUT,
+    DS,
+    DREAD,
+    DSCORE,
+    DQN,
+    DQ,
+    REVERSE, /* I32 [rows + 1 + N·H·k] */
+};
+
+typedef struct dims {
+    int64_t width, head, dk, n_key, k, dv, rows;
+} dims;
+
+static dims dims_of(const hy__config *c) {
+    return (dims){.width = c->model.d_model,
+                  .head = c->pkm.n_head,
+                  .dk = c->pkm.d_key,
+                  .n_key = c->pkm.n_key,
+                  .k = c->pkm.topk,
+                  .dv = c->pkm.d_value,
+                  .rows = c->pkm.n_key * c->pkm.n_key};
+}
+
+static void declare(const hy__config *c, hy__decl *d) {
+    const dims m = dims_of(c);
+    const int64_t one = 1;
+    hy__declare(d, QUERY, "mixer.query.weight", HY__GROUP_MATRIX, HY__INIT_LINEAR, 0, 2,
+                (int64_t[]){m.head * m.dk, m.width});
+    hy__declare(d, QUERY_NORM, "mixer.query_norm.weight", HY__GROUP_VECTOR, HY__INIT_CONST, 1, 1,
+                &m.dk);
+    hy__declare(d, KEYS, "mixer.keys", HY__GROUP_VECTOR, HY__INIT_LINEAR, 0, 4,
+                (int64_t[]){m.head, 2, m.n_key, m.dk / 2});
+    hy__declare(d, GATE, "mixer.gate.weight", HY__GROUP_ROUTER, HY__INIT_LINEAR, 0, 2,
+                (int64_t[]){1, m.width});
+    hy__declare(d, GATE_BIAS, "mixer.gate.bias", HY__GROUP_VECTOR, HY__INIT_CONST, -2, 1, &one);
+    hy__declare(d, OUT_PROJ, "mixer.out_proj.weight", HY__GROUP_MATRIX, HY__INIT_OUTPUT, 0, 2,
+                (int64_t[]){m.width, m.dv});
+    hy__declare(d, TABLE, "memory.values.weight", HY__GROUP_TABLE, HY__INIT_LINEAR, 0, 2,
+                (int64_t[]){m.rows, m.dv});
+    d->param[TABLE].shared = true;
+    d->param[TABLE].active = (double)(m.head * m.k) / (double)m.rows;
+    d->n_stat = m.rows + 1;
+}
+
+static void plan(const hy__config *c, const hy__rows *rows, hy__plan *p) {
+    const dims m = dims_of(c);
+    const int64_t n = rows->n_row, choices = n * m.head * m.k;
+    hy__plan_real(p, Q, HY__LIFE_KEEP, n * m.head * m.dk);
+    hy__plan_real(p, QN, HY__LIFE_KEEP, n * m.head * m.dk);
+    hy__plan_real(p, Q_RSTD, HY__LIFE_KEEP, n * m.head);
+    hy__plan_i32(p, IDX, HY__LIFE_KEEP, choices);
+    hy__plan_real(p, SCORE, HY__LIFE_KEEP, choices);
+    hy__plan_real(p, WEIGHT, HY__LIFE_KEEP, choices);
+    hy__plan_real(p, READ, HY__LIFE_KEEP, n * m.dv);
+    hy__plan_real(p, OUT, HY__LIFE_KEEP, n * m.width);
+    hy__plan_real(p, S, HY__LIFE_KEEP, n);
+    hy__plan_real(p, DOUT, HY__LIFE_BACKWARD, n * m.width);
+    hy__plan_real(p, DS, HY__LIFE_BACKWARD, n);
+    hy__plan_real(p, DREAD, HY__LIFE_BACKWARD, n * m.dv);
+    hy__plan_real(p, DSCORE, HY__LIFE_BACKWARD, choices);
+    hy__plan_real(p, DQN, HY__LIFE_BACKWARD, n * m.head * m.dk);
+    hy__plan_real(p, DQ, HY__LIFE_BACKWARD, n * m.head * m.dk);
+    hy__plan_i32(p, REVERSE, HY__LIFE_BACKWARD, m.rows + 1 + choices);
+}
+
+static hy__linear_args query(const hy__call *c, const dims *m) {
+    return (hy__linear_args){.y = c->buf[Q],
+                             .x = c->x,
+                             .w = c->param[QUERY],
+                             .n_row = c->rows->n_row,
+                             .out = m->head * m->dk,
+                             .in = m->width,
+                             .prec = c->prec};
+}
+
+static hy__linear_args gate_input(const hy__call *c, const dims *m) {
+    return (hy__linear_args){.y = c->buf[S],
+                             .x = c->x,
+                             .w = c->param[GATE],
+                             .n_row = c->rows->n_row,
+                             .out = 1,
+                             .in = m->width,
+                             .prec = HY__PREC_FP32};
+}
+
+static hy__linear_args out_proj(const hy__call *c, const dims *m) {
+    return (hy__linear_args){.y = c->buf[OUT],
+                             .x = c->buf[READ],
+                             .w = c->param[OUT_PROJ],
+                             .n_row = c->rows->n_row,
+                             .out = m->width,
+                             .in = m->dv,
+                             .prec = c->prec};
+}
+
+static hy__rmsnorm_args query_norm(const hy__call *c, const dims *m) {
+    return (hy__rmsnorm_args){.y = c->buf[QN],
+                              .rstd = c->buf[Q_RSTD],
+                              .x = c->buf[Q],
+                              .w = c->param[QUERY_NORM],
+                              .n_row = c->rows->n_row,
+                              .n_head = m->head,
+                              .dim = m->dk,
+                              .eps = c->cfg->model.norm_eps};
+}
+
+static hy__pkm_select_args selection(const hy__call *c, const dims *m) {
+    return (hy__pkm_select_args){.idx = c->buf[IDX],
+                                 .score = c->buf[SCORE],
+                                 .q = c->buf[QN],
+                                 .key = c->param[KEYS],
+                                 .n_row = c->rows->n_row,
+                                 .n_head = m->head,
+                                 .n_key = m->n_key,
+                                 .d_half = m->dk / 2,
+                                 .k = m->k};
+}
+
+static hy__pkm_read_args reading(const hy__call *c, const dims *m) {
+    return (hy__pkm_read_args){.y = c->buf[READ],
+                               .weight = c->buf[WEIGHT],
+                               .idx = c->buf[IDX],
+                               .score = c->buf[SCORE],
+                               .table = c->param[TABLE],
+                               .use = c->stat,
+                               .n_row = c->rows->n_row,
+                               .n_head = m->head,
+                               .k = m->k,
+                               .d_value = m->dv,
+                               .n_value = m->rows};
+}
+
+static hy__row_gate_args gate(const hy__call *c, const dims *m) {
+    return (hy__row_gate_args){.y = c->y,
+                               .x = c->buf[OUT],
+                               .s = c->buf[S],
+                               .bias = c->param[GATE_BIAS],
+                               .gate_sum = hy__at(c->stat, m->rows),
+                               .n_row = c->rows->n_row,
+                               .dim = m->width};
+}
+
+static void forward(const hy__call *c) {
+    const dims m = dims_of(c->cfg);
+    const hy__kernels *k = &c->be->kernels;
+    const hy__linear_args q = query(c, &m), s = gate_input(c, &m), out = out_proj(c, &m);
+    const hy__rmsnorm_args norm = query_norm(c, &m);
+    const hy__pkm_select_args pick = selection(c, &m);
+    const hy__pkm_read_args read = reading(c, &m);
+    const hy__row_gate_args beta = gate(c, &m);
+    hy__linear(c->be, &q);
+    k->rmsnorm(c->be, &norm);
+    k->pkm_select(c->be, &pick);
+    k->pkm_read(c->be, &read);
+    hy__linear(c->be, &out);
+    hy__linear(c->be, &s);
+    k->row_gate(c->be, &beta);
+}
+
+static void backward(const hy__call *c) {
+    const dims m = dims_of(c->cfg);
+    const hy__kernels *k = &c->be->kernels;
+
+    hy__row_gate_args beta = gate(c, &m);
+    beta.dy = c->dy;
+    beta.dx = c->buf[DOUT];
+    beta.ds = c->buf[DS];
+    beta.dbias = c->grad[GATE_BIAS];
+    k->row_gate_backward(c->be, &beta);
+
+    hy__linear_args out = out_proj(c, &m);
+    out.dy = c->buf[DOUT];
+    out.dx = c->buf[DREAD];
+    out.dw = c->grad[OUT_PROJ];
+    hy__linear_backward(c->be, &out);
+
+    hy__pkm_read_args read = reading(c, &m);
+    read.dy = c->buf[DREAD];
+    read.dscore = c->buf[DSCORE];
+    read.dtable = c->grad[TABLE];
+    read.touched = c->touched;
+    read.reverse = c->buf[REVERSE];
+    k->pkm_read_backward(c->be, &read);
+
+    hy__pkm_select_args pick = selection(c, &m);
+    pick.dscore = c->buf[DSCORE];
+    pick.dq = c->buf[DQN];
+    pick.dkey = c->grad[KEYS];
+    k->pkm_select_backward(c->be, &pick);
+
+    hy__rmsnorm_args norm = query_norm(c, &m);
+    norm.dy = c->buf[DQN];
+    norm.dx = c->buf[DQ];
+    norm.dw = c->grad[QUERY_NORM];
+    k->rmsnorm_backward(c->be, &norm);
+
+    hy__linear_args q = query(c, &m);
+    q.dy = c->buf[DQ];
+    q.dx = c->dx;
+    q.dw = c->grad[QUERY];
+    hy__linear_backward(c->be, &q);
+
+    hy__linear_args s = gate_input(c, &m);
+    s.dy = c->buf[DS];
+    s.dx = c->dx;
+    s.dx_add = true;
+    s.dw = c->grad[GATE];
+    hy__linear_backward(c->be, &s);
+}
+
+const hy__component hy__pkm = {.letter = 'P',
+                               .name = "product-key memory",
+                               .blueprint = "factual PKM",
+                               .gate = 0.1,
+                               .declare = declare,
+                               .plan = plan,
+                               .forward = forward,
+                               .backward = backward};

@@ -1,0 +1,101 @@
+/* state.c: what one sequence carries between pieces: every layer's state tensors in one buffer,
+ * layer after layer, in the order the components declare them. */
+#include "model/model.h"
+
+#include <stdlib.h>
+
+/* Elements of one state tensor with n_slot KV slots. */
+static int64_t elements(const hy__state_decl *d, int64_t n_slot) {
+    return d->fixed + d->per_slot * n_slot;
+}
+
+/* Lays the tensors out; returns the bytes. t may be NULL to only count. */
+static size_t lay_out(const hy__model *m, int64_t n_slot, const hy__buffer *buf, hy__tensor *t) {
+    size_t size = 0;
+    for (int64_t i = 0; i < m->cfg.n_layer; i++) {
+        const hy__decl *d = &m->layer[i].decl;
+        for (int id = 0; id < d->n_state; id++) {
+            if (t) {
+                t[i * HY__STATE_MAX + id] =
+                    (hy__tensor){.buf = buf, .off = size, .dtype = m->be->real};
+            }
+            size += hy__tensor_bytes(m->be->real, elements(&d->state[id], n_slot));
+        }
+    }
+    return size;
+}
+
+size_t hy__state_bytes(const hy__model *m, int64_t capacity) {
+    return lay_out(m, hy__kv_slots(&m->cfg, capacity), NULL, NULL);
+}
+
+hy_status hy__state_new(hy__state **out, hy__model *m, int64_t capacity, hy_error *err) {
+    hy__state *s = calloc(1, sizeof *s);
+    if (s) {
+        s->model = m;
+        s->t = calloc((size_t)m->cfg.n_layer * HY__STATE_MAX, sizeof *s->t);
+    }
+    if (!s || !s->t) {
+        hy__state_free(s);
+        return hy__fail(err, HY_E_MEMORY, "there is not enough memory for a sequence's state");
+    }
+    s->n_slot = hy__kv_slots(&m->cfg, capacity);
+    s->bytes = lay_out(m, s->n_slot, &s->buf, s->t);
+    const hy_status status = m->be->buffer_new(m->be, s->bytes, &s->buf, err);
+    if (status != HY_OK) {
+        hy__state_free(s);
+        return status;
+    }
+    m->be->zero(m->be, (hy__tensor){.buf = &s->buf}, s->bytes);
+    *out = s;
+    return HY_OK;
+}
+
+void hy__state_free(hy__state *s) {
+    if (!s) return;
+    if (s->buf.data) s->model->be->buffer_free(s->model->be, &s->buf);
+    free(s->t);
+    free(s);
+}
+
+void hy__state_reset(hy__state *s) {
+    s->pos = 0;
+}
+
+/* Copies every tensor of `from` into the larger slots of `to`. Blocks keep their slot: a ring only
+ * ever grows when it is unbounded, and then block b lies in slot b. */
+static void copy_tensors(hy__state *to, const hy__state *from) {
+    hy__backend *be = to->model->be;
+    for (int64_t i = 0; i < to->model->cfg.n_layer; i++) {
+        const hy__decl *d = &to->model->layer[i].decl;
+        for (int id = 0; id < d->n_state; id++) {
+            const int64_t at = i * HY__STATE_MAX + id;
+            be->kernels.copy(be, &(hy__copy_args){.dst = to->t[at],
+                                                  .src = from->t[at],
+                                                  .n = elements(&d->state[id], from->n_slot)});
+        }
+    }
+}
+
+hy_status hy__state_reserve(hy__state *s, int64_t capacity, hy_error *err) {
+    if (hy__kv_slots(&s->model->cfg, capacity) <= s->n_slot) return HY_OK;
+    const int64_t doubled = 2 * s->n_slot * s->model->cfg.model.chunk;
+    hy__state *grown = NULL;
+    HY_TRY(hy__state_new(&grown, s->model, capacity > doubled ? capacity : doubled, err));
+    copy_tensors(grown, s);
+    /* s takes over the grown buffer; handles point at the owner's buf, so they are laid out anew */
+    const hy__buffer old = s->buf;
+    s->buf = grown->buf;
+    s->n_slot = grown->n_slot;
+    s->bytes = lay_out(s->model, s->n_slot, &s->buf, s->t);
+    grown->buf = old;
+    hy__state_free(grown);
+    return HY_OK;
+}
+
+hy_status hy__state_copy(hy__state *dst, const hy__state *src, hy_error *err) {
+    HY_TRY(hy__state_reserve(dst, src->n_slot * src->model->cfg.model.chunk, err));
+    copy_tensors(dst, src);
+    dst->pos = src->pos;
+    return HY_OK;
+}

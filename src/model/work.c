@@ -1,0 +1,199 @@
+/* work.c: lays out the memory of a step from what the components plan. */
+#include "model/work.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum { LOGIT_TILE = 1 << 21 }; /* elements of the logit tile, about: 8 MB in fp32 */
+
+/* A bump allocator over w->mem that also runs dry, to learn the size. */
+typedef struct cursor {
+    const hy__buffer *buf;
+    size_t at;
+} cursor;
+
+static hy__tensor take(cursor *c, hy__dtype dtype, int64_t n) {
+    if (n == 0) return (hy__tensor){.dtype = dtype};
+    const hy__tensor t = {.buf = c->buf, .off = c->at, .dtype = dtype};
+    c->at += hy__tensor_bytes(dtype, n);
+    return t;
+}
+
+static void plan_layer(const hy__work *w, int64_t layer, const hy__rows *rows, hy__plan *p) {
+    const hy__layer *l = &w->m->layer[layer];
+    const hy__expert_control *ctl = &l->expert;
+    int64_t k = w->m->cfg.experts.k;
+    if (ctl->k > 0) k = ctl->k;
+    if (ctl->n_force > 0) k = ctl->n_force;
+    *p = (hy__plan){.real = w->m->be->real, .expert_k = k};
+    l->component->plan(&w->m->cfg, rows, p);
+}
+
+static bool is_kept(hy__life life) {
+    return life == HY__LIFE_KEEP || life == HY__LIFE_TRAIN;
+}
+
+/* Takes the planned buffers of one layer that are kept (or, with kept = false, those that live
+ * inside a call: shared ones first, then forward's and backward's over each other). */
+static void take_buffers(hy__work *w, int64_t layer, const hy__plan *p, bool kept, cursor *c,
+                         size_t *peak) {
+    hy__tensor *buf = w->buf + layer * HY__BUF_MAX;
+    const bool training = w->opt.training;
+    for (int id = 0; id < p->n_buf; id++) {
+        const hy__buf_decl *b = &p->buf[id];
+        if (kept && is_kept(b->life) && (training || b->life == HY__LIFE_KEEP))
+            buf[id] = take(c, b->dtype, b->count);
+        if (!kept && b->life == HY__LIFE_CALL) buf[id] = take(c, b->dtype, b->count);
+    }
+    if (kept) return;
+    const cursor start = *c;
+    for (int pass = 0; pass < (training ? 2 : 1); pass++) {
+        const hy__life life = pass == 0 ? HY__LIFE_FORWARD : HY__LIFE_BACKWARD;
+        cursor over = start;
+        for (int id = 0; id < p->n_buf; id++)
+            if (p->buf[id].life == life) buf[id] = take(&over, p->buf[id].dtype, p->buf[id].count);
+        if (over.at > *peak) *peak = over.at;
+    }
+}
+
+/* The residual stream, layer outputs and kept buffers of all layers. */
+static void take_layers(hy__work *w, const hy__rows *rows, cursor *c) {
+    const hy__model *m = w->m;
+    const hy__dtype real = m->be->real;
+    const int64_t n = rows->n_row, d = m->cfg.model.d_model, n_layer = m->cfg.n_layer;
+    const bool by_block = w->opt.training && w->opt.recompute;
+    size_t peak = c->at;
+    hy__plan plan;
+
+    if (by_block) { /* each block's input stays; what is inside a block is overlaid */
+        for (int64_t i = 0; i < n_layer; i++)
+            if (i == 0 || m->cfg.block[i] != m->cfg.block[i - 1]) w->x[i] = take(c, real, n * d);
+        w->x[n_layer] = take(c, real, n * d);
+    } else if (!w->opt.training) {
+        const hy__tensor x = take(c, real, n * d);
+        for (int64_t i = 0; i <= n_layer; i++) w->x[i] = x;
+    }
+    const cursor start = *c;
+    for (int64_t i = 0; i < n_layer; i++) {
+        const bool block_start = i == 0 || m->cfg.block[i] != m->cfg.block[i - 1];
+        if (!w->opt.training || (by_block && block_start)) *c = start;
+        if (by_block ? !block_start : w->opt.training) w->x[i] = take(c, real, n * d);
+        w->y[i] = take(c, real, n * d);
+        w->rstd[i] = take(c, real, n);
+        plan_layer(w, i, rows, &plan);
+        take_buffers(w, i, &plan, true, c, NULL);
+        if (c->at > peak) peak = c->at;
+    }
+    if (w->opt.training && !by_block) w->x[n_layer] = take(c, real, n * d);
+    if (c->at < peak) c->at = peak;
+
+    peak = c->at;
+    const cursor scratch = *c;
+    for (int64_t i = 0; i < n_layer; i++) {
+        *c = scratch;
+        plan_layer(w, i, rows, &plan);
+        take_buffers(w, i, &plan, false, c, &peak);
+    }
+    c->at = peak;
+}
+
+/* Everything; returns the bytes. With buf == NULL nothing is bound to memory. */
+static size_t lay_out(hy__work *w, const hy__rows *rows, const hy__buffer *buf) {
+    const hy__model *m = w->m;
+    const hy__dtype real = m->be->real;
+    const int64_t n = rows->n_row, d = m->cfg.model.d_model, vocab = m->cfg.model.vocab;
+    cursor c = {.buf = buf};
+    memset(w->buf, 0, (size_t)m->cfg.n_layer * HY__BUF_MAX * sizeof *w->buf);
+    w->logit_rows = LOGIT_TILE / vocab > 1 ? LOGIT_TILE / vocab : 1;
+    if (w->logit_rows > n) w->logit_rows = n;
+    w->token = take(&c, HY__DTYPE_I32, n);
+    w->target = take(&c, HY__DTYPE_I32, n);
+    w->nll = take(&c, real, n);
+    w->logit = take(&c, real, w->logit_rows * vocab);
+    w->xn = take(&c, real, n * d);
+    w->xf = take(&c, real, n * d);
+    w->rstd_f = take(&c, real, n);
+    if (w->opt.training) {
+        w->dxf = take(&c, real, n * d);
+        w->dx = take(&c, real, n * d);
+        w->dxn = take(&c, real, n * d);
+        w->y_grad = take(&c, real, n * d);
+    }
+    take_layers(w, rows, &c);
+    return c.at;
+}
+
+static hy_status reserve_seqs(hy__work *w, int64_t n_seq, hy_error *err) {
+    if (n_seq <= w->seq_cap) return HY_OK;
+    const size_t n = (size_t)n_seq, n_layer = (size_t)w->m->cfg.n_layer;
+    free(w->seq);
+    free(w->state);
+    free(w->slot_in);
+    free(w->slot_out);
+    w->seq = calloc(n, sizeof *w->seq);
+    w->state = calloc(n * n_layer * HY__ROLE_N * HY__STATE_MAX, sizeof *w->state);
+    w->slot_in = calloc(n, sizeof *w->slot_in);
+    w->slot_out = calloc(n, sizeof *w->slot_out);
+    w->seq_cap = 0;
+    if (!w->seq || !w->state || !w->slot_in || !w->slot_out) {
+        return hy__fail(err, HY_E_MEMORY,
+                        "there is not enough memory for a batch of %lld sequences",
+                        (long long)n_seq);
+    }
+    w->seq_cap = n_seq;
+    return HY_OK;
+}
+
+hy_status hy__work_lay_out(hy__work *w, const hy__rows *rows, hy_error *err) {
+    HY_TRY(reserve_seqs(w, rows->n_seq, err));
+    const size_t size = lay_out(w, rows, &w->mem);
+    if (size <= w->mem.size && w->mem.data) return HY_OK;
+    if (w->mem.data) w->m->be->buffer_free(w->m->be, &w->mem);
+    const hy_status status = w->m->be->buffer_new(w->m->be, size, &w->mem, err);
+    if (status != HY_OK) {
+        return hy__fail_in(err, "the activations of a batch of %lld tokens",
+                           (long long)rows->n_row);
+    }
+    return HY_OK;
+}
+
+hy_status hy__work_reserve(hy__work *w, const hy__rows *rows, hy_error *err) {
+    w->ran = false;
+    return hy__work_lay_out(w, rows, err);
+}
+
+size_t hy__work_bytes(const hy__work *w) {
+    return w->mem.size;
+}
+
+hy_status hy__work_new(hy__work **out, hy__model *m, hy__work_options opt, hy_error *err) {
+    hy__work *w = calloc(1, sizeof *w);
+    const size_t n = (size_t)m->cfg.n_layer;
+    if (w) {
+        *w = (hy__work){.m = m, .opt = opt};
+        w->x = calloc(n + 1, sizeof *w->x);
+        w->y = calloc(n, sizeof *w->y);
+        w->rstd = calloc(n, sizeof *w->rstd);
+        w->buf = calloc(n * HY__BUF_MAX, sizeof *w->buf);
+    }
+    if (!w || !w->x || !w->y || !w->rstd || !w->buf) {
+        hy__work_free(w);
+        return hy__fail(err, HY_E_MEMORY, "there is not enough memory to plan a step");
+    }
+    *out = w;
+    return HY_OK;
+}
+
+void hy__work_free(hy__work *w) {
+    if (!w) return;
+    if (w->mem.data) w->m->be->buffer_free(w->m->be, &w->mem);
+    free(w->x);
+    free(w->y);
+    free(w->rstd);
+    free(w->buf);
+    free(w->seq);
+    free(w->state);
+    free(w->slot_in);
+    free(w->slot_out);
+    free(w);
+}
