@@ -144,7 +144,8 @@ typedef struct hy__conv_args {
  *   s_t = exp(ΔA)·s_{t-1} + Δ·x_t ⊗ B_t,   y_t = s_t·C_t + D·x_t
  * x[N,H,P], b[N,G,Ns], c[N,G,Ns] share the row distance ldx (columns of one buffer); dt[N,H] has
  * lddt. `chunk_state` keeps the state at the start of every absolute chunk of the batch
- * [hy__rows_units(rows, chunk), H, P, Ns] for the backward (absent when not training).
+ * [hy__rows_units(rows, chunk), H, P·Ns] for the backward (absent when not training); the order
+ * within a head is the backend's own. The backward takes the states from there, not from state_in.
  * Backward: dx, db, dc share lddx; ddt (raw, has lddt); da_log, dd, ddt_bias +=; dstate_in =. */
 typedef struct hy__ssd_args {
     hy__tensor y;                  /* [N,H,P] */
