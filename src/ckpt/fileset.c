@@ -1,0 +1,297 @@
+/* fileset.c: see fileset.h. Everything goes through write, fsync, rename and unlink of one path
+ * each, so that the tests can stop the process before any one of them. */
+#include "ckpt/fileset.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+#define STAGED  ".hydra-new-"
+#define JOURNAL ".hydra-commit"
+
+enum { JOURNAL_MAX = 1 << 20 }; /* bytes */
+
+bool hy__name_is_plain(const char *name) {
+    return *name && !strpbrk(name, "/\n") && strcmp(name, ".") && strcmp(name, "..");
+}
+
+/* "dir/.hydra-new-name", for the caller to free; NULL without memory. */
+static char *staged_path(const char *dir, const char *name) {
+    const size_t size = strlen(dir) + strlen(name) + sizeof "/" STAGED;
+    char *path = malloc(size);
+    if (path) snprintf(path, size, "%s/" STAGED "%s", dir, name);
+    return path;
+}
+
+static hy_status no_memory(hy_error *err, const char *what) {
+    return hy__fail(err, HY_E_MEMORY, "there is no memory for %.400s", what);
+}
+
+static hy_status io_failed(hy_error *err, const char *verb, const char *path) {
+    return hy__fail(err, HY_E_IO, "cannot %s %.400s: %s", verb, path, strerror(errno));
+}
+
+/* Makes renames and removals in a directory last. Some file systems refuse to sync a directory:
+ * that is not an error. */
+static void sync_dir(const char *dir) {
+    const int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0) return;
+    fsync(fd);
+    close(fd);
+}
+
+/* ---- the journal ------------------------------------------------------------------------------
+ */
+
+/* One line of the journal: "put NAME" or "remove NAME". The last line is "end". */
+typedef struct entry {
+    bool put;
+    char *name;
+} entry;
+
+typedef struct entries {
+    entry *at;
+    size_t n;
+} entries;
+
+static void entries_free(entries *e) {
+    for (size_t i = 0; i < e->n; i++) free(e->at[i].name);
+    free(e->at);
+    *e = (entries){0};
+}
+
+/* Adds an entry, or changes the one that is there. */
+static hy_status entries_set(entries *e, const char *name, bool put, hy_error *err) {
+    if (!hy__name_is_plain(name))
+        return hy__fail(err, HY_E_INVALID, "'%s' is not a plain file name", name);
+    for (size_t i = 0; i < e->n; i++) {
+        if (strcmp(e->at[i].name, name) == 0) {
+            e->at[i].put = put;
+            return HY_OK;
+        }
+    }
+    entry *at = realloc(e->at, (e->n + 1) * sizeof *at);
+    if (!at) return no_memory(err, name);
+    e->at = at;
+    if (!(at[e->n].name = strdup(name))) return no_memory(err, name);
+    at[e->n++].put = put;
+    return HY_OK;
+}
+
+static const entry *entries_find(const entries *e, const char *name) {
+    for (size_t i = 0; i < e->n; i++)
+        if (strcmp(e->at[i].name, name) == 0) return &e->at[i];
+    return NULL;
+}
+
+/* Reads dir's journal; no entries when there is none. */
+static hy_status journal_read(entries *e, const char *dir, hy_error *err) {
+    *e = (entries){0};
+    char *path = hy__path_join(dir, JOURNAL), *text = NULL;
+    if (!path) return no_memory(err, dir);
+    size_t size;
+    bool ended = false;
+    hy_status status = HY_OK;
+    if (access(path, F_OK) != 0) goto done;
+    status = hy__file_read(path, JOURNAL_MAX, &text, &size, err);
+    if (status != HY_OK) {
+        if (access(path, F_OK) != 0) status = HY_OK; /* its writer finished meanwhile */
+        goto done;
+    }
+    for (char *save = NULL, *line = strtok_r(text, "\n", &save); line && !ended;
+         line = strtok_r(NULL, "\n", &save)) {
+        const bool put = strncmp(line, "put ", 4) == 0;
+        if (put || strncmp(line, "remove ", 7) == 0)
+            HY_TRY_GOTO(entries_set(e, line + (put ? 4 : 7), put, err));
+        else if (!(ended = strcmp(line, "end") == 0))
+            break;
+    }
+    if (!ended) status = hy__fail(err, HY_E_INVALID, "%s is not a journal of this program", path);
+done:
+    if (status != HY_OK) entries_free(e);
+    free(text);
+    free(path);
+    return status;
+}
+
+static hy_status journal_write(const entries *e, const char *dir, hy_error *err) {
+    char *path = hy__path_join(dir, JOURNAL), *text = NULL;
+    size_t size = 0;
+    FILE *out = open_memstream(&text, &size);
+    for (size_t i = 0; out && i < e->n; i++)
+        fprintf(out, "%s %s\n", e->at[i].put ? "put" : "remove", e->at[i].name);
+    if (out) fputs("end\n", out);
+    const bool made = out && fclose(out) == 0 && path;
+    const hy_status status =
+        made ? hy__file_write(path, text, size, err) : no_memory(err, "a journal");
+    free(text);
+    free(path);
+    return status;
+}
+
+/* Does what the journal says; every part of it may have been done before. */
+static hy_status journal_apply(const entries *e, const char *dir, hy_error *err) {
+    for (size_t i = 0; i < e->n; i++) {
+        char *to = hy__path_join(dir, e->at[i].name);
+        char *from = staged_path(dir, e->at[i].name);
+        hy_status status = HY_OK;
+        if (!to || !from)
+            status = no_memory(err, dir);
+        else if (e->at[i].put && rename(from, to) != 0 && errno != ENOENT)
+            status = io_failed(err, "replace", to);
+        else if (!e->at[i].put && unlink(to) != 0 && errno != ENOENT)
+            status = io_failed(err, "remove", to);
+        free(from);
+        free(to);
+        HY_TRY(status);
+    }
+    sync_dir(dir);
+    char *path = hy__path_join(dir, JOURNAL);
+    if (!path) return no_memory(err, dir);
+    const bool failed = unlink(path) != 0 && errno != ENOENT;
+    const hy_status status = failed ? io_failed(err, "remove", path) : HY_OK;
+    free(path);
+    if (status == HY_OK) sync_dir(dir);
+    return status;
+}
+
+/* ---- several files ----------------------------------------------------------------------------
+ */
+
+struct hy__fileset {
+    char *dir;
+    int lock; /* the open directory */
+    entries e;
+};
+
+static void remove_file(const char *dir, const char *name) {
+    char *path = hy__path_join(dir, name);
+    if (path) unlink(path);
+    free(path);
+}
+
+/* Removes what a commit that did not happen left behind; the journal, which speaks of the other
+ * files, first. */
+static void clear_staged(const char *dir) {
+    DIR *d = opendir(dir);
+    if (!d) return;
+    remove_file(dir, JOURNAL);
+    for (struct dirent *file; (file = readdir(d));) {
+        const char *name = file->d_name;
+        if (!strncmp(name, STAGED, strlen(STAGED)) || !strncmp(name, JOURNAL, strlen(JOURNAL)))
+            remove_file(dir, name);
+    }
+    closedir(d);
+}
+
+hy_status hy__fileset_open(hy__fileset **out, const char *dir, hy_error *err) {
+    *out = NULL;
+    HY_TRY(hy__dir_make(dir, err));
+    hy__fileset *s = malloc(sizeof *s);
+    if (!s) return no_memory(err, dir);
+    *s = (hy__fileset){.lock = -1, .dir = strdup(dir)};
+    hy_status status = HY_OK;
+    entries old = {0};
+    if (!s->dir) {
+        status = no_memory(err, dir);
+        goto done;
+    }
+    s->lock = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (s->lock < 0) {
+        status = io_failed(err, "open the folder", dir);
+        goto done;
+    }
+    if (flock(s->lock, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK) {
+        status = hy__fail(err, HY_E_IO, "another process is writing to %s", dir);
+        goto done;
+    }
+    HY_TRY_GOTO(journal_read(&old, dir, err));
+    if (old.n > 0) HY_TRY_GOTO(journal_apply(&old, dir, err));
+    clear_staged(dir);
+    *out = s;
+    s = NULL;
+done:
+    entries_free(&old);
+    if (s) {
+        if (s->lock >= 0) close(s->lock);
+        free(s->dir);
+        free(s);
+    }
+    return status;
+}
+
+const char *hy__fileset_dir(const hy__fileset *s) {
+    return s->dir;
+}
+
+bool hy__fileset_has(const hy__fileset *s, const char *name) {
+    const entry *e = entries_find(&s->e, name);
+    return e && e->put;
+}
+
+hy_status hy__fileset_put(hy__fileset *s, hy__writer *w, const char *name, hy_error *err) {
+    HY_TRY(entries_set(&s->e, name, true, err));
+    char *path = staged_path(s->dir, name);
+    if (!path) return no_memory(err, name);
+    const hy_status status = hy__writer_open(w, path, err);
+    free(path);
+    return status;
+}
+
+hy_status hy__fileset_remove(hy__fileset *s, const char *name, hy_error *err) {
+    return entries_set(&s->e, name, false, err);
+}
+
+static void fileset_free(hy__fileset *s) {
+    close(s->lock);
+    entries_free(&s->e);
+    free(s->dir);
+    free(s);
+}
+
+hy_status hy__fileset_commit(hy__fileset *s, hy_error *err) {
+    const hy_status status = journal_write(&s->e, s->dir, err);
+    if (status != HY_OK) {
+        hy__fileset_discard(s);
+        return status;
+    }
+    /* From here on the change has happened: a failure to tidy up is the next writer's to repair. */
+    const hy_status tidied = journal_apply(&s->e, s->dir, err);
+    fileset_free(s);
+    return tidied;
+}
+
+void hy__fileset_discard(hy__fileset *s) {
+    if (!s) return;
+    clear_staged(s->dir);
+    fileset_free(s);
+}
+
+hy_status hy__fileset_find(char **path, const char *dir, const char *name, hy_error *err) {
+    *path = NULL;
+    entries e;
+    HY_TRY(journal_read(&e, dir, err));
+    const entry *found = entries_find(&e, name);
+    const bool removed = found && !found->put;
+    if (found && found->put) {
+        *path = staged_path(dir, name);
+        if (*path && access(*path, F_OK) != 0) {
+            free(*path);
+            *path = NULL;
+        }
+    }
+    entries_free(&e);
+    if (*path || removed) return HY_OK;
+    *path = hy__path_join(dir, name);
+    if (!*path) return no_memory(err, dir);
+    if (access(*path, F_OK) != 0) {
+        free(*path);
+        *path = NULL;
+    }
+    return HY_OK;
+}
