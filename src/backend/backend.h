@@ -144,7 +144,8 @@ typedef struct hy__conv_args {
  *   s_t = exp(ΔA)·s_{t-1} + Δ·x_t ⊗ B_t,   y_t = s_t·C_t + D·x_t
  * x[N,H,P], b[N,G,Ns], c[N,G,Ns] share the row distance ldx (columns of one buffer); dt[N,H] has
  * lddt. `chunk_state` keeps the state at the start of every absolute chunk of the batch
- * [hy__rows_units(rows, chunk), H, P, Ns] for the backward (absent when not training).
+ * [hy__rows_units(rows, chunk), H, P·Ns] for the backward (absent when not training); the order
+ * within a head is the backend's own. The backward takes the states from there, not from state_in.
  * Backward: dx, db, dc share lddx; ddt (raw, has lddt); da_log, dd, ddt_bias +=; dstate_in =. */
 typedef struct hy__ssd_args {
     hy__tensor y;                  /* [N,H,P] */
@@ -168,7 +169,12 @@ typedef struct hy__ssd_args {
  *
  * The cache of one sequence covers positions < pos: k, v [n_slot, C, n_kv, hd] and ksum
  * [n_slot, n_kv, hd], the running sum of each block's keys. Block b lies in slot hy__kv_slot. Keys
- * of the piece itself come from k, v; kv_append then copies them into the cache. */
+ * of the piece itself come from k, v; kv_append then copies them into the cache.
+ *
+ * Order of a backward: kv_append_backward first, always (also without a cache); it writes (=)
+ * dk, dv from dk_out, dv_out (0 where the cache after the piece does not hold the row) and
+ * dk_in, dv_in (0 where the entry was dropped or never filled; dk_in may be dk_out when n_slot is
+ * the same). Then attn_backward: dq =, and dk, dv, dk_in, dv_in +=. */
 typedef struct hy__attn_args {
     hy__tensor o, lse;  /* [N,H,hd], [N,H] log-sum-exp of the scaled scores */
     hy__tensor q, k, v; /* [N,H,hd] ldq, [N,n_kv,hd] ldk, [N,n_kv,hd] ldv */
@@ -178,17 +184,20 @@ typedef struct hy__attn_args {
     const hy__tensor *k_in, *v_in, *ksum_in;    /* cache before the piece */
     const hy__tensor *k_out, *v_out, *ksum_out; /* kv_append: cache after it; may be the same */
     const int64_t *slot_in, *slot_out;          /* n_slot of each sequence's cache */
-    hy__tensor dout, dq, dk, dv;                /* (b) dq, dk, dv have ldq, ldk, ldv; = */
+    hy__tensor dout, dq, dk, dv;                /* (b) dq, dk, dv have ldq, ldk, ldv */
     hy__tensor delta;                           /* (b) scratch [N,H] */
-    const hy__tensor *dk_in, *dv_in;   /* (b) gradient of the cache before; attn_backward: += */
-    const hy__tensor *dk_out, *dv_out; /* (b) of the cache after; read by kv_append_backward */
+    const hy__tensor *dk_in, *dv_in;   /* (b) gradient of the cache before the piece */
+    const hy__tensor *dk_out, *dv_out; /* (b) of the cache after it; kv_append_backward reads it */
     int64_t n_head, n_kv, head_dim, chunk, window, topk, memory_blocks;
     int64_t ldq, ldk, ldv;
     double scale; /* of q·k before the softmax */
 } hy__attn_args;
 
 /* Slot of absolute block b in a cache of n_slot slots: the sink keeps slot 0, the others share a
- * ring of n_slot - 1. */
+ * ring of n_slot - 1. A cache is large enough for `capacity` tokens with n_slot = ceil(capacity/C),
+ * and for any number of tokens with 2 + ceil((max(window, 2) - 2)/C) when topk is 0, or with
+ * 2 + max(memory_blocks, ceil((max(window, 2) - 2)/C)) when memory_blocks > 0: the sink, and the
+ * blocks that the window - 1 positions before any pos, or blocks pos/C - M ... pos/C, can touch. */
 static inline int64_t hy__kv_slot(int64_t b, int64_t n_slot) {
     return b == 0 ? 0 : 1 + (b - 1) % (n_slot - 1);
 }

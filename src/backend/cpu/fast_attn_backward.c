@@ -1,0 +1,143 @@
+/* fast_attn_backward.c: the backward of sparse attention (Dao et al. 2022): probabilities again
+ * from the scores and lse, tile by tile. With x = scale·q·k, p = exp(x - lse), delta = dout·o: dv
+ * += pᵀ dout,  dx = p (dout·v - delta),  dq = scale·dx k,  dk += dxᵀ (scale·q) One thread owns a
+ * sequence's KV head with its dk and dv, and takes its queries in order: no two threads write the
+ * same memory and every sum has one order. */
+#include "backend/cpu/fast_attn.h"
+
+typedef struct backward {
+    attn_tile tile;
+    attn_choices choices;
+    float *q, *dout, *dout_t; /* [ROWS][hd] scale·q; [ROWS][hd]; [hd][ROWS] */
+    float *dx, *dq;           /* [KEYS][ROWS], [ROWS][hd] */
+    float *lse, *delta;       /* [ROWS] */
+} backward;
+
+static size_t take_backward(backward *w, const hy__attn_args *a, void *base) {
+    attn_cut cut = {.base = base};
+    attn_take_tile(&cut, &w->tile, a);
+    attn_take_choices(&cut, &w->choices, a);
+    w->q = attn_take(&cut, ATTN_ROWS * a->head_dim);
+    w->dout = attn_take(&cut, ATTN_ROWS * a->head_dim);
+    w->dout_t = attn_take(&cut, ATTN_ROWS * a->head_dim);
+    w->dx = attn_take(&cut, ATTN_KEYS * ATTN_ROWS);
+    w->dq = attn_take(&cut, ATTN_ROWS * a->head_dim);
+    w->lse = attn_take(&cut, ATTN_ROWS);
+    w->delta = attn_take(&cut, ATTN_ROWS);
+    return cut.used;
+}
+
+/* From scores and dout·v to probabilities (in s) and dx. */
+INLINE void probabilities(backward *w, int64_t n_key, bool masked) {
+    for (int64_t r = 0; r < w->tile.n_pad; r += VL) {
+        const vf lse = vf_load(w->lse + r), delta = vf_load(w->delta + r);
+        for (int64_t key = 0; key < n_key; key++) {
+            const int64_t at = key * ATTN_ROWS + r;
+            const vf p = vf_exp(attn_score(&w->tile, key, r, masked) - lse);
+            vf_store(w->tile.s + at, p);
+            vf_store(w->dx + at, p * (vf_load(w->dx + at) - delta));
+        }
+    }
+}
+
+static void meet(backward *w, const attn_head *x, const attn_span *keys, bool masked) {
+    const int64_t hd = x->a->head_dim, n = w->tile.n, pad = w->tile.n_pad;
+    mm(keys->n, pad, hd, keys->k, keys->ldk, 1, w->tile.qt, ATTN_ROWS, w->tile.s, ATTN_ROWS, false);
+    mm(keys->n, pad, hd, keys->v, keys->ldv, 1, w->dout_t, ATTN_ROWS, w->dx, ATTN_ROWS, false);
+    if (masked)
+        probabilities(w, keys->n, true);
+    else
+        probabilities(w, keys->n, false);
+    mm(n, hd, keys->n, w->dx, 1, ATTN_ROWS, keys->k, keys->ldk, w->dq, hd, true);
+    if (keys->dk) mm(keys->n, hd, n, w->dx, ATTN_ROWS, 1, w->q, hd, keys->dk, keys->ldk, true);
+    if (keys->dv)
+        mm(keys->n, hd, n, w->tile.s, ATTN_ROWS, 1, w->dout, hd, keys->dv, keys->ldv, true);
+}
+
+/* Fills the tile's rows of q, dout, lse and delta, and clears dq. */
+static void load(backward *w, const attn_head *x) {
+    const int64_t hd = x->a->head_dim;
+    const float *o = hy__ptr(x->a->o), *dout = hy__ptr(x->a->dout), *lse = hy__ptr(x->a->lse);
+    const float scale = (float)x->a->scale;
+    attn_tile_queries(&w->tile, x);
+    for (int64_t r = 0; r < w->tile.n; r++) {
+        const int64_t from = attn_out_row(x, w->tile.row[r]);
+        const float *q = attn_query(x, w->tile.row[r]), *d = dout + from * hd;
+        for (int64_t c = 0; c < hd; c++) {
+            w->q[r * hd + c] = scale * q[c];
+            w->dout[r * hd + c] = w->dout_t[c * ATTN_ROWS + r] = d[c];
+        }
+        w->lse[r] = lse[from];
+        w->delta[r] = vec_dot(d, o + from * hd, hd);
+    }
+    for (int64_t r = w->tile.n; r < w->tile.n_pad; r++) {
+        for (int64_t c = 0; c < hd; c++) w->dout_t[c * ATTN_ROWS + r] = 0;
+        w->lse[r] = w->delta[r] = 0;
+    }
+    memset(w->dq, 0, (size_t)(w->tile.n * hd) * sizeof *w->dq);
+}
+
+/* dq of the tile's rows, = or += */
+static void store(const backward *w, const attn_head *x, bool add) {
+    const hy__attn_args *a = x->a;
+    const int64_t hd = a->head_dim;
+    const float scale = (float)a->scale;
+    for (int64_t r = 0; r < w->tile.n; r++) {
+        float *dq = (float *)hy__ptr(a->dq) +
+                    (x->seq.start + w->tile.row[r] / x->group) * attn_ldq(a) +
+                    (x->j * x->group + w->tile.row[r] % x->group) * hd;
+        for (int64_t c = 0; c < hd; c++) dq[c] = (add ? dq[c] : 0) + scale * w->dq[r * hd + c];
+    }
+}
+
+static void dense_backward(backward *w, const attn_head *x) {
+    int64_t seen = 0;
+    load(w, x);
+    for (int part = 0; part < 2; part++) {
+        const attn_range range = attn_dense_range(&w->tile, x, part == 1);
+        for (int64_t s = range.begin; s < range.end;) {
+            const attn_span keys = attn_span_at(x, s, range.end);
+            const bool masked = attn_tile_mask(&w->tile, x, s, keys.n, part == 1, &seen);
+            meet(w, x, &keys, masked);
+            s += keys.n;
+        }
+    }
+    store(w, x, false);
+}
+
+static void selected_backward(backward *w, const attn_head *x, int64_t begin, int64_t end) {
+    const int64_t c = x->a->chunk;
+    attn_choices_sort(&w->choices, x, begin, end);
+    for (int64_t b = 1; b < w->choices.n_block; b++) {
+        const int64_t n = attn_choices_rows(&w->choices, x, b);
+        for (int64_t f = 0; f < n; f += ATTN_ROWS) {
+            attn_tile_chosen(&w->tile, x, &w->choices, b, f);
+            load(w, x);
+            for (int64_t s = b * c; s < (b + 1) * c;) {
+                const attn_span keys = attn_span_at(x, s, (b + 1) * c);
+                meet(w, x, &keys, false);
+                s += keys.n;
+            }
+            store(w, x, true);
+        }
+    }
+}
+
+void HY__FAST(hy__attn_backward)(hy__backend *be, const hy__attn_args *a) {
+    backward measure;
+    const size_t size = take_backward(&measure, a, NULL);
+    void *scratch = hy__scratch(be, size);
+#pragma omp parallel for schedule(dynamic, 1) num_threads(be->n_thread)
+    for (int64_t n = 0; n < a->rows->n_seq * a->n_kv; n++) {
+        backward w;
+        take_backward(&w, a, hy__scratch_of(scratch, size, omp_get_thread_num()));
+        const attn_head x = attn_head_of(a, n / a->n_kv, n % a->n_kv);
+        const int64_t n_row = x.seq.len * x.group;
+        for (int64_t f = 0; f < n_row; f += ATTN_ROWS) {
+            attn_tile_dense(&w.tile, f, n_row - f < ATTN_ROWS ? n_row - f : ATTN_ROWS);
+            dense_backward(&w, &x);
+        }
+        for (int64_t t = 0; a->topk > 0 && t < x.seq.len; t += ATTN_SPREAD)
+            selected_backward(&w, &x, t, x.seq.len - t < ATTN_SPREAD ? x.seq.len : t + ATTN_SPREAD);
+    }
+}

@@ -1,0 +1,247 @@
+/* fast_attn_cache.c: which blocks attention reads (attn_select), and the cache that it reads them
+ * from (kv_append and its backward). backend.h has the rules.
+ *
+ * Sums of keys are added in order of positions and every score in order of elements, wherever a
+ * sequence is cut: training, prefill and decode choose the same blocks. */
+#include "backend/cpu/fast_attn.h"
+
+/* ---- selection ------------------------------------------------------------------------------ */
+
+/* to = begun (NULL: 0) + the rows [0, n) of k. */
+static void sum_rows(float *to, const float *begun, const float *k, int64_t ldk, int64_t n,
+                     int64_t width) {
+    if (!begun) {
+        memset(to, 0, (size_t)width * sizeof *to);
+    } else if (begun != to) {
+        memcpy(to, begun, (size_t)width * sizeof *to);
+    }
+    for (int64_t r = 0; r < n; r++) vec_axpy(to, 1.0f, k + r * ldk, width);
+}
+
+/* The part of block b that lies in the piece: [begin, end). */
+static attn_range in_piece(const hy__attn_args *a, const hy__seq *seq, int64_t b) {
+    const int64_t begin = b * a->chunk, end = begin + a->chunk, last = seq->pos + seq->len;
+    return (attn_range){begin > seq->pos ? begin : seq->pos, end < last ? end : last};
+}
+
+/* block_sum of unit u of sequence i, the part of the block in the cache included. */
+static void sum_block(const hy__attn_args *a, int64_t i, int64_t u, float *to) {
+    const hy__seq *seq = &a->rows->seq[i];
+    const int64_t width = a->n_kv * a->head_dim, b = seq->pos / a->chunk + u;
+    const attn_range part = in_piece(a, seq, b);
+    const float *begun = NULL;
+    if (part.begin % a->chunk != 0)
+        begun = attn_base(a->ksum_in[i], hy__kv_slot(b, a->slot_in[i]) * width);
+    const float *k = attn_base(a->k, (seq->start + part.begin - seq->pos) * attn_ldk(a));
+    sum_rows(to, begun, k, attn_ldk(a), part.end - part.begin, width);
+}
+
+typedef struct select {
+    attn_tile tile; /* rows are tokens: the group's queries are added up */
+    float *best;    /* [ROWS][topk] scores, falling */
+    int32_t *block; /* [ROWS][topk] */
+} select;
+
+static size_t take_select(select *w, const hy__attn_args *a, void *base) {
+    attn_cut cut = {.base = base};
+    attn_take_tile(&cut, &w->tile, a);
+    w->best = attn_take(&cut, ATTN_ROWS * a->topk);
+    w->block = attn_take(&cut, ATTN_ROWS * a->topk);
+    return cut.used;
+}
+
+static void load_queries(select *w, const attn_head *x) {
+    const int64_t hd = x->a->head_dim, topk = x->a->topk;
+    memset(w->tile.qt, 0, (size_t)(hd * ATTN_ROWS) * sizeof *w->tile.qt);
+    for (int64_t r = 0; r < w->tile.n; r++)
+        for (int64_t g = 0; g < x->group; g++) {
+            const float *q = attn_query(x, w->tile.row[r] * x->group + g);
+            for (int64_t c = 0; c < hd; c++) w->tile.qt[c * ATTN_ROWS + r] += q[c];
+        }
+    for (int64_t m = 0; m < w->tile.n * topk; m++) {
+        w->best[m] = -INFINITY;
+        w->block[m] = -1;
+    }
+}
+
+/* Blocks come in rising order, so an equal score never displaces an earlier block. */
+static void insert(float *best, int32_t *block, int64_t topk, float score, int32_t b) {
+    int64_t m = topk - 1;
+    for (; m > 0 && score > best[m - 1]; m--) {
+        best[m] = best[m - 1];
+        block[m] = block[m - 1];
+    }
+    best[m] = score;
+    block[m] = b;
+}
+
+/* Offers blocks [b, b + n) to the tile's tokens; sum[n]: their sums of keys, at distance `width`.
+ */
+static void offer(select *w, const attn_head *x, int64_t b, int64_t n, const float *sum) {
+    const int64_t topk = x->a->topk;
+    mm(n, w->tile.n_pad, x->a->head_dim, sum, x->ld_in, 1, w->tile.qt, ATTN_ROWS, w->tile.s,
+       ATTN_ROWS, false);
+    for (int64_t r = 0; r < w->tile.n; r++) {
+        const int64_t t = x->seq.pos + w->tile.row[r];
+        const int64_t begin = attn_candidate_begin(x->a, t), end = attn_candidate_end(x->a, t);
+        float *best = w->best + r * topk;
+        for (int64_t m = begin > b ? begin - b : 0; m < n && b + m < end; m++) {
+            const float score = w->tile.s[m * ATTN_ROWS + r];
+            if (score > best[topk - 1])
+                insert(best, w->block + r * topk, topk, score, (int32_t)(b + m));
+        }
+    }
+}
+
+/* Chooses for the tile's tokens; `sums`: block_sum of the sequence from this KV head on. */
+static void select_tile(select *w, const attn_head *x, const float *sums) {
+    const hy__attn_args *a = x->a;
+    const int64_t last = x->seq.pos + w->tile.row[w->tile.n - 1], open = x->seq.pos / a->chunk;
+    const int64_t end = attn_candidate_end(a, last), topk = a->topk;
+    load_queries(w, x);
+    for (int64_t b = attn_candidate_begin(a, x->seq.pos + w->tile.row[0]); b < end;) {
+        int64_t n = end - b < ATTN_KEYS ? end - b : ATTN_KEYS;
+        const float *sum = sums + (b - open) * x->ld_in;
+        if (b < open) {
+            const int64_t slot = hy__kv_slot(b, x->n_slot);
+            const int64_t run = open - b < x->n_slot - slot ? open - b : x->n_slot - slot;
+            sum = attn_base(a->ksum_in[x->i], slot * x->ld_in + x->j * a->head_dim);
+            if (run < n) n = run;
+        }
+        offer(w, x, b, n, sum);
+        b += n;
+    }
+    for (int64_t r = 0; r < w->tile.n; r++) {
+        int32_t *to = (int32_t *)hy__ptr(a->select) +
+                      ((x->seq.start + w->tile.row[r]) * a->n_kv + x->j) * topk;
+        for (int64_t m = 0; m < topk; m++) { /* ascending, -1 last */
+            const int32_t b = w->block[r * topk + m];
+            int64_t at = m;
+            for (; b >= 0 && at > 0 && to[at - 1] > b; at--) to[at] = to[at - 1];
+            to[at] = b;
+        }
+    }
+}
+
+void HY__FAST(hy__attn_select)(hy__backend *be, const hy__attn_args *a) {
+    if (a->topk == 0) return;
+    const int64_t width = a->n_kv * a->head_dim;
+    float *sums = hy__ptr(a->block_sum);
+    int64_t before = 0;
+    for (int64_t i = 0; i < a->rows->n_seq; i++) {
+        const int64_t units = hy__seq_units(&a->rows->seq[i], a->chunk);
+#pragma omp parallel for num_threads(be->n_thread) if (units > 1)
+        for (int64_t u = 0; u < units; u++) sum_block(a, i, u, sums + (before + u) * width);
+        before += units;
+    }
+    select measure;
+    const size_t size = take_select(&measure, a, NULL);
+    void *scratch = hy__scratch(be, size);
+    const int64_t n_item = attn_items(a, 1, ATTN_ROWS);
+#pragma omp parallel for schedule(dynamic, 1) num_threads(be->n_thread) if (n_item > 1)
+    for (int64_t n = 0; n < n_item; n++) {
+        int64_t which;
+        const attn_head x = attn_item(a, 1, ATTN_ROWS, n, &which);
+        select w;
+        take_select(&w, a, hy__scratch_of(scratch, size, omp_get_thread_num()));
+        const int64_t left = x.seq.len - which * ATTN_ROWS;
+        attn_tile_dense(&w.tile, which * ATTN_ROWS, left < ATTN_ROWS ? left : ATTN_ROWS);
+        const hy__rows earlier = {.n_seq = x.i, .seq = a->rows->seq};
+        select_tile(&w, &x, sums + hy__rows_units(&earlier, a->chunk) * width + x.j * a->head_dim);
+    }
+}
+
+/* ---- cache ---------------------------------------------------------------------------------- */
+
+static void copy_rows(float *to, int64_t ld_to, const float *from, int64_t ld_from, int64_t n,
+                      int64_t width) {
+    for (int64_t r = 0; r < n; r++)
+        memcpy(to + r * ld_to, from + r * ld_from, (size_t)width * sizeof *to);
+}
+
+/* Copies what both caches hold of one of k, v (rows = C) or ksum (rows = 1), block by block. */
+static void keep_cache(const hy__attn_args *a, int64_t i, const hy__tensor *in,
+                       const hy__tensor *out, int64_t rows, int n_thread) {
+    const hy__seq *seq = &a->rows->seq[i];
+    const int64_t width = a->n_kv * a->head_dim, end = seq->pos + seq->len;
+    const float *from = hy__ptr_of(in, i);
+    float *to = hy__ptr_of(out, i);
+    if (!from || !to || from == to) return;
+#pragma omp parallel for num_threads(n_thread) if (rows > 1)
+    for (int64_t slot = 0; slot < a->slot_in[i]; slot++) {
+        const int64_t b = attn_cache_block(a, slot, seq->pos, a->slot_in[i]);
+        if (b < 0 || !attn_cache_holds(a, b, end, a->slot_out[i])) continue;
+        const int64_t filled = seq->pos - b * a->chunk, n = filled < rows ? filled : rows;
+        copy_rows(to + hy__kv_slot(b, a->slot_out[i]) * rows * width, width,
+                  from + slot * rows * width, width, n, width);
+    }
+}
+
+/* Copies the piece's part of block b of sequence i into the cache. */
+static void append_block(const hy__attn_args *a, int64_t i, int64_t b) {
+    const hy__seq *seq = &a->rows->seq[i];
+    const int64_t width = a->n_kv * a->head_dim;
+    const attn_range part = in_piece(a, seq, b);
+    const int64_t slot = hy__kv_slot(b, a->slot_out[i]), n = part.end - part.begin;
+    const int64_t at = (slot * a->chunk + part.begin % a->chunk) * width;
+    const int64_t r = seq->start + part.begin - seq->pos;
+    const float *k = attn_base(a->k, r * attn_ldk(a)), *v = attn_base(a->v, r * attn_ldv(a));
+    copy_rows(attn_base(a->k_out[i], at), width, k, attn_ldk(a), n, width);
+    copy_rows(attn_base(a->v_out[i], at), width, v, attn_ldv(a), n, width);
+    float *sum = attn_base_of(a->ksum_out, i, slot * width);
+    if (sum) sum_rows(sum, part.begin % a->chunk ? sum : NULL, k, attn_ldk(a), n, width);
+}
+
+void HY__FAST(hy__kv_append)(hy__backend *be, const hy__attn_args *a) {
+    for (int64_t i = 0; i < a->rows->n_seq; i++) {
+        const hy__seq *seq = &a->rows->seq[i];
+        const int64_t end = seq->pos + seq->len, first = seq->pos / a->chunk;
+        const int64_t units = hy__seq_units(seq, a->chunk);
+        if (!hy__ptr_of(a->k_out, i)) continue;
+        keep_cache(a, i, a->k_in, a->k_out, a->chunk, be->n_thread);
+        keep_cache(a, i, a->v_in, a->v_out, a->chunk, be->n_thread);
+        keep_cache(a, i, a->ksum_in, a->ksum_out, 1, 1);
+#pragma omp parallel for num_threads(be->n_thread) if (units > 1)
+        for (int64_t b = first; b < first + units; b++)
+            if (attn_cache_holds(a, b, end, a->slot_out[i])) append_block(a, i, b);
+    }
+}
+
+/* One of k, v. The rows of the piece are read before anything is written, since din may be dout. */
+static void append_backward(const hy__attn_args *a, int64_t i, hy__tensor piece, int64_t ld,
+                            const hy__tensor *din, const hy__tensor *dout, int n_thread) {
+    const hy__seq *seq = &a->rows->seq[i];
+    const int64_t width = a->n_kv * a->head_dim, end = seq->pos + seq->len, c = a->chunk;
+    const float *from = hy__ptr_of(dout, i);
+    float *to = hy__ptr_of(din, i);
+#pragma omp parallel for num_threads(n_thread)
+    for (int64_t t = seq->pos; t < end; t++) {
+        float *d = attn_base(piece, (seq->start + t - seq->pos) * ld);
+        if (from && attn_cache_holds(a, t / c, end, a->slot_out[i])) {
+            const int64_t at = hy__kv_slot(t / c, a->slot_out[i]) * c + t % c;
+            memcpy(d, from + at * width, (size_t)width * sizeof *d);
+        } else {
+            memset(d, 0, (size_t)width * sizeof *d);
+        }
+    }
+    if (!to) return;
+#pragma omp parallel for num_threads(n_thread)
+    for (int64_t slot = 0; slot < a->slot_in[i]; slot++) {
+        const int64_t b = attn_cache_block(a, slot, seq->pos, a->slot_in[i]);
+        const bool held = from && b >= 0 && attn_cache_holds(a, b, end, a->slot_out[i]);
+        const int64_t filled = held ? seq->pos - b * c : 0, n = filled < c ? filled : c;
+        float *page = to + slot * c * width;
+        if (n > 0) {
+            const float *kept = from + hy__kv_slot(b, a->slot_out[i]) * c * width;
+            if (kept != page) memcpy(page, kept, (size_t)(n * width) * sizeof *page);
+        }
+        memset(page + n * width, 0, (size_t)((c - n) * width) * sizeof *page);
+    }
+}
+
+void HY__FAST(hy__kv_append_backward)(hy__backend *be, const hy__attn_args *a) {
+    for (int64_t i = 0; i < a->rows->n_seq; i++) {
+        append_backward(a, i, a->dk, attn_ldk(a), a->dk_in, a->dk_out, be->n_thread);
+        append_backward(a, i, a->dv, attn_ldv(a), a->dv_in, a->dv_out, be->n_thread);
+    }
+}
