@@ -50,7 +50,7 @@ hy__tensor op_din(op_case *t, const char *in);
 hy__tensor op_din_add(op_case *t, const char *in);
 hy__tensor op_din_from(op_case *t, const char *in, const char *out);
 
-/* Every backend of this machine, the fast ones with 1, 2 and 3 threads, against ref64: relative
+/* Every backend of this machine, the fast ones with 1 and 3 threads, against ref64: relative
  * error
  * <= tol (see op_error). */
 void op_check(const char *what, op_case_fn *fn, const void *shape, double tol);

@@ -32,9 +32,21 @@ static inline void *hy__ptr_of(const hy__tensor *array, int64_t i) {
 HY__FAMILIES(HY__DECLARE_FAMILY)
 #undef HY__DECLARE_FAMILY
 
-/* gemm_dnnl.c, the one file that knows oneDNN (2.x and 3.x): C = op(A)·op(B) (+C), fp32 or bf16
- * operands in memory, fp32 result. Fast for anything larger than a few vectors. */
+/* C[m,n] = op(A)·op(B) (+ C), over host memory; C is fp32, each operand fp32 or bf16. Row distances
+ * and strides are given, batch >= 1. */
+typedef struct hy__product {
+    float *c;
+    const void *a, *b;
+    bool a_bf16, b_bf16;
+    int64_t m, n, k, ldc, lda, ldb;
+    bool ta, tb, accumulate;
+    int64_t batch, stride_c, stride_a, stride_b;
+} hy__product;
+
+/* gemm_dnnl.c, the one file that knows oneDNN (2.x and 3.x). It takes operands of one dtype, both
+ * fp32 or, where hy__dnnl_has_bf16, both bf16; returns 0 or oneDNN's status. */
 typedef struct hy__dnnl hy__dnnl;
+int hy__dnnl_gemm(hy__dnnl *d, const hy__product *p);
 hy__dnnl *hy__dnnl_new(int n_thread); /* NULL: out of memory */
 void hy__dnnl_free(hy__dnnl *d);
 bool hy__dnnl_has_bf16(void); /* the CPU multiplies bf16 */

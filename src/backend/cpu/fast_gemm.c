@@ -1,4 +1,259 @@
-/* fast_gemm.c: the fast gemm kernels. */
+/* fast_gemm.c: the fast dense products: which way each one goes.
+ *
+ *   few rows (m <= GEMV_ROWS) times rows of weights   own kernel, bound by reading the weights once
+ *   bf16 wanted or in memory, and the CPU has it      operands rounded into scratch, oneDNN in bf16
+ *   bf16 in memory, and the CPU has not               weights widened tile by tile, oneDNN in fp32
+ *   otherwise                                         oneDNN in fp32 */
 #include "backend/cpu/simd.h"
 
-void HY__FAST(hy__fast_gemm)(hy__kernels *k) { (void)k; }
+enum {
+    GEMV_ROWS = 8,
+    GEMV_TILE = 4,            /* rows of weights at a time */
+    WIDEN_BYTES = 1024 * 1024 /* of a widened tile: half of an L2 cache */
+};
+
+static void run_dnnl(hy__backend *be, const hy__product *p) {
+    const int code = hy__dnnl_gemm(((hy__cpu *)be->self)->dnnl, p);
+    if (code != 0 && be->error.status == HY_OK) {
+        (void)hy__fail(
+            &be->error, HY_E_INTERNAL,
+            "oneDNN could not multiply [%lld,%lld] by [%lld,%lld]: it returned status %d",
+            (long long)p->m, (long long)p->k, (long long)p->k, (long long)p->n, code);
+    }
+}
+
+/* Scratch of `size` bytes for one use by the whole kernel. */
+static void *shared_scratch(hy__backend *be, size_t size) {
+    const size_t n_thread = (size_t)be->n_thread;
+    return hy__scratch(be,
+                       ((size + n_thread - 1) / n_thread + HY__ALIGN - 1) / HY__ALIGN * HY__ALIGN);
+}
+
+/* ---- few rows -------------------------------------------------------------------------------- */
+
+INLINE vf load_weights(const void *w, bool bf16, int64_t i) {
+    return bf16 ? vf_load_bf16((const uint16_t *)w + i) : vf_load((const float *)w + i);
+}
+INLINE float weight(const void *w, bool bf16, int64_t i) {
+    return bf16 ? hy__bf16_to_f32(((const uint16_t *)w)[i]) : ((const float *)w)[i];
+}
+
+/* c[i,j] for mr rows of A and nr rows of weights from row j on. Each element is one sum in the
+ * order of k, whatever mr and nr are: a row's result does not depend on its neighbours. */
+INLINE void gemv_tile(const int mr, const int nr, const bool bf16, const hy__product *p, int64_t i0,
+                      int64_t j0) {
+    const float *a = (const float *)p->a + i0 * p->lda;
+    const int64_t whole = p->k / VL * VL;
+    vf acc[4][GEMV_TILE];
+#pragma GCC unroll 4
+    for (int i = 0; i < mr; i++)
+#pragma GCC unroll 4
+        for (int j = 0; j < nr; j++) acc[i][j] = (vf){0};
+    for (int64_t q = 0; q < whole; q += VL) {
+        vf w[GEMV_TILE];
+#pragma GCC unroll 4
+        for (int j = 0; j < nr; j++) w[j] = load_weights(p->b, bf16, (j0 + j) * p->ldb + q);
+#pragma GCC unroll 4
+        for (int i = 0; i < mr; i++) {
+            const vf x = vf_load(a + i * p->lda + q);
+#pragma GCC unroll 4
+            for (int j = 0; j < nr; j++) acc[i][j] += x * w[j];
+        }
+    }
+    for (int i = 0; i < mr; i++) {
+        for (int j = 0; j < nr; j++) {
+            float sum = vf_sum(acc[i][j]);
+            for (int64_t q = whole; q < p->k; q++)
+                sum += a[i * p->lda + q] * weight(p->b, bf16, (j0 + j) * p->ldb + q);
+            float *c = &p->c[(i0 + i) * p->ldc + j0 + j];
+            *c = p->accumulate ? *c + sum : sum;
+        }
+    }
+}
+
+/* All rows of A against nr rows of weights: the second pass over them finds them in the cache. */
+INLINE void gemv_rows(const int nr, const bool bf16, const hy__product *p, int64_t j) {
+    int64_t i = 0;
+    for (; i + 4 <= p->m; i += 4) gemv_tile(4, nr, bf16, p, i, j);
+    for (; i + 2 <= p->m; i += 2) gemv_tile(2, nr, bf16, p, i, j);
+    for (; i < p->m; i++) gemv_tile(1, nr, bf16, p, i, j);
+}
+
+INLINE void gemv_columns(const bool bf16, const hy__product *p, int64_t from, int64_t to) {
+    int64_t j = from;
+    for (; j + GEMV_TILE <= to; j += GEMV_TILE) gemv_rows(GEMV_TILE, bf16, p, j);
+    for (; j < to; j++) gemv_rows(1, bf16, p, j);
+}
+
+static void gemv(hy__backend *be, const hy__product *p) {
+    const int parts = threads_for(be, p->n * p->k);
+#pragma omp parallel for num_threads(parts) schedule(static, 1) if (parts > 1)
+    for (int i = 0; i < parts; i++) {
+        const int64_t from = part_at(p->n, i, parts, HY__ALIGN / (int64_t)sizeof(float));
+        const int64_t to = part_at(p->n, i + 1, parts, HY__ALIGN / (int64_t)sizeof(float));
+        if (p->b_bf16)
+            gemv_columns(true, p, from, to);
+        else
+            gemv_columns(false, p, from, to);
+    }
+}
+
+/* ---- bf16 ------------------------------------------------------------------------------------ */
+
+/* Converts rows × cols between fp32 and bf16 into a dense matrix. */
+static void convert(hy__backend *be, void *dst, const void *src, bool to_bf16, int64_t rows,
+                    int64_t cols, int64_t ld) {
+    const int n_thread = threads_for(be, rows * cols);
+#pragma omp parallel for num_threads(n_thread) schedule(static) if (n_thread > 1)
+    for (int64_t r = 0; r < rows; r++) {
+        if (to_bf16)
+            vec_to_bf16((uint16_t *)dst + r * cols, (const float *)src + r * ld, cols);
+        else
+            vec_from_bf16((float *)dst + r * cols, (const uint16_t *)src + r * ld, cols);
+    }
+}
+
+/* Both operands in bf16: those that are not are rounded into scratch. */
+static void product_bf16(hy__backend *be, const hy__product *p) {
+    hy__product q = *p;
+    const size_t size_a = hy__tensor_bytes(HY__DTYPE_BF16, p->a_bf16 ? 0 : p->m * p->k);
+    const size_t size_b = hy__tensor_bytes(HY__DTYPE_BF16, p->b_bf16 ? 0 : p->k * p->n);
+    char *scratch = shared_scratch(be, size_a + size_b);
+    if (!p->a_bf16) {
+        q.lda = p->ta ? p->m : p->k;
+        convert(be, scratch, p->a, true, p->ta ? p->k : p->m, q.lda, p->lda);
+        q.a = scratch;
+    }
+    if (!p->b_bf16) {
+        q.ldb = p->tb ? p->k : p->n;
+        convert(be, scratch + size_a, p->b, true, p->tb ? p->n : p->k, q.ldb, p->ldb);
+        q.b = scratch + size_a;
+    }
+    q.a_bf16 = q.b_bf16 = true;
+    run_dnnl(be, &q);
+}
+
+/* B is bf16 and stays so in memory: tiles of its columns (rows when tb) are widened one by one. */
+static void product_widened(hy__backend *be, const hy__product *p) {
+    const int64_t most = WIDEN_BYTES / (int64_t)sizeof(float) / p->k, unit = HY__ALIGN;
+    const int64_t tile = most < unit ? unit : most / unit * unit;
+    float *scratch = shared_scratch(be, hy__tensor_bytes(HY__DTYPE_F32, p->k * tile));
+    for (int64_t j = 0; j < p->n; j += tile) {
+        hy__product q = *p;
+        q.n = p->n - j < tile ? p->n - j : tile;
+        q.c = p->c + j;
+        q.ldb = p->tb ? p->k : q.n;
+        convert(be, scratch, (const uint16_t *)p->b + j * (p->tb ? p->ldb : 1), false,
+                p->tb ? q.n : p->k, q.ldb, p->ldb);
+        q.b = scratch;
+        q.b_bf16 = false;
+        run_dnnl(be, &q);
+    }
+}
+
+/* A is bf16: no layer of ours asks for it, so it is widened whole. */
+static void product_a_widened(hy__backend *be, const hy__product *p) {
+    hy__product q = *p;
+    float *scratch = shared_scratch(be, hy__tensor_bytes(HY__DTYPE_F32, p->m * p->k));
+    q.lda = p->ta ? p->m : p->k;
+    convert(be, scratch, p->a, false, p->ta ? p->k : p->m, q.lda, p->lda);
+    q.a = scratch;
+    q.a_bf16 = false;
+    run_dnnl(be, &q);
+}
+
+/* ---- the kernels ----------------------------------------------------------------------------- */
+
+static void matrix_product(hy__backend *be, const hy__product *p, hy__prec prec) {
+    const bool bf16 = prec == HY__PREC_BF16 || p->a_bf16 || p->b_bf16;
+    if (p->m <= GEMV_ROWS && p->tb && !p->ta && !p->a_bf16)
+        gemv(be, p);
+    else if (bf16 && be->has_bf16)
+        product_bf16(be, p);
+    else if (p->a_bf16)
+        product_a_widened(be, p);
+    else if (p->b_bf16)
+        product_widened(be, p);
+    else
+        run_dnnl(be, p);
+}
+
+static void fast_gemm(hy__backend *be, const hy__gemm_args *a) {
+    hy__product p = {
+        .a_bf16 = a->a.dtype == HY__DTYPE_BF16,
+        .b_bf16 = a->b.dtype == HY__DTYPE_BF16,
+        .m = a->m,
+        .n = a->n,
+        .k = a->k,
+        .ta = a->ta,
+        .tb = a->tb,
+        .accumulate = a->accumulate,
+        .lda = a->lda ? a->lda : (a->ta ? a->m : a->k),
+        .ldb = a->ldb ? a->ldb : (a->tb ? a->k : a->n),
+        .ldc = a->ldc ? a->ldc : a->n,
+        .batch = 1,
+        .stride_a = a->stride_a,
+        .stride_b = a->stride_b,
+        .stride_c = a->stride_c,
+    };
+    const int64_t batch = a->batch ? a->batch : 1;
+    if (batch > 1 && a->prec == HY__PREC_FP32 && !p.a_bf16 && !p.b_bf16) {
+        p.a = hy__ptr(a->a), p.b = hy__ptr(a->b), p.c = hy__ptr(a->c), p.batch = batch;
+        run_dnnl(be, &p);
+        return;
+    }
+    for (int64_t e = 0; e < batch; e++) {
+        p.a = hy__ptr(hy__at(a->a, e * a->stride_a));
+        p.b = hy__ptr(hy__at(a->b, e * a->stride_b));
+        p.c = hy__ptr(hy__at(a->c, e * a->stride_c));
+        matrix_product(be, &p, a->prec);
+    }
+}
+
+/* One product per group that has rows. */
+static void fast_group_gemm(hy__backend *be, const hy__group_gemm_args *a) {
+    const int32_t *offset = hy__ptr(a->offset);
+    const bool data = a->kind == HY__GROUP_GEMM_DATA, weights = a->kind == HY__GROUP_GEMM_WEIGHT;
+    const int64_t width_c = data ? a->k : a->n, width_a = data ? a->n : a->k;
+    for (int64_t e = 0; e < a->n_group; e++) {
+        const int64_t row = offset[e], n_row = offset[e + 1] - row;
+        if (n_row == 0) continue;
+        float *c = (float *)hy__ptr(a->c) + row * width_c;
+        const float *x = (const float *)hy__ptr(a->a) + row * width_a;
+        void *w = hy__ptr(hy__at(a->w, e * a->n * a->k));
+        const bool w_bf16 = a->w.dtype == HY__DTYPE_BF16;
+        hy__product p = {.c = c,
+                         .a = x,
+                         .b = w,
+                         .b_bf16 = w_bf16,
+                         .m = n_row,
+                         .n = width_c,
+                         .k = width_a,
+                         .ldc = width_c,
+                         .lda = width_a,
+                         .ldb = a->k,
+                         .tb = !data,
+                         .batch = 1};
+        if (weights)
+            p = (hy__product){.c = w,
+                              .a = c,
+                              .b = x,
+                              .m = a->n,
+                              .n = a->k,
+                              .k = n_row,
+                              .ldc = a->k,
+                              .lda = a->n,
+                              .ldb = a->k,
+                              .ta = true,
+                              .accumulate = true,
+                              .batch = 1};
+        matrix_product(be, &p, a->prec);
+        be->counters.expert_rows += n_row;
+        be->counters.experts_read++;
+    }
+}
+
+void HY__FAST(hy__fast_gemm)(hy__kernels *k) {
+    k->gemm = fast_gemm;
+    k->group_gemm = fast_group_gemm;
+}

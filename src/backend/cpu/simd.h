@@ -40,6 +40,41 @@ INLINE void vf_store_n(float *p, vf x, int64_t n) {
     for (int64_t i = 0; i < n; i++) p[i] = t[i];
 }
 
+/* The vector at p of a loop with `left` elements to go: whole, or what is left. */
+INLINE vf vf_load_to(const float *p, int64_t left) {
+    return left >= VL ? vf_load(p) : vf_load_n(p, left);
+}
+INLINE void vf_store_to(float *p, vf x, int64_t left) {
+    if (left >= VL)
+        vf_store(p, x);
+    else
+        vf_store_n(p, x, left);
+}
+
+/* VL bf16 numbers, widened exactly; and rounded as hy__f32_to_bf16 does. */
+typedef uint16_t vh __attribute__((vector_size(2 * HY__VL), aligned(2), may_alias));
+typedef uint32_t vu __attribute__((vector_size(4 * HY__VL), aligned(4), may_alias));
+INLINE vf vf_load_bf16(const uint16_t *p) {
+    return (vf)(__builtin_convertvector(*(const vh *)p, vu) << 16);
+}
+INLINE void vf_store_bf16(uint16_t *p, vf x) {
+    const vu bits = (vu)x, high = bits >> 16;
+    const vu rounded = (bits + 0x7fffu + (high & 1u)) >> 16;
+    const vu nan = (vu)((bits & 0x7fffffffu) > 0x7f800000u);
+    *(vh *)p = __builtin_convertvector((nan & (high | 0x40u)) | (~nan & rounded), vh);
+}
+
+INLINE void vec_from_bf16(float *dst, const uint16_t *src, int64_t n) {
+    int64_t i = 0;
+    for (; i + VL <= n; i += VL) vf_store(dst + i, vf_load_bf16(src + i));
+    for (; i < n; i++) dst[i] = hy__bf16_to_f32(src[i]);
+}
+INLINE void vec_to_bf16(uint16_t *dst, const float *src, int64_t n) {
+    int64_t i = 0;
+    for (; i + VL <= n; i += VL) vf_store_bf16(dst + i, vf_load(src + i));
+    for (; i < n; i++) dst[i] = hy__f32_to_bf16(src[i]);
+}
+
 INLINE float vf_sum(vf x) {
     float t[VL];
     vf_store(t, x);
@@ -120,6 +155,21 @@ INLINE void mat_transpose(float *dst, int64_t ldd, const float *src, int64_t lds
             for (int64_t c = c0; c < (c0 + 16 < cols ? c0 + 16 : cols); c++)
                 for (int64_t r = r0; r < (r0 + 16 < rows ? r0 + 16 : rows); r++)
                     dst[c * ldd + r] = src[r * lds + c];
+}
+
+/* ---- threads --------------------------------------------------------------------------------
+ * A kernel's threads depend on its sizes alone, so equal calls are cut equally. */
+
+/* Threads worth starting for `work` elements of a cheap loop (a fork costs as much as some 10 000). */
+INLINE int threads_for(const hy__backend *be, int64_t work) {
+    const int64_t n = work / 16384;
+    return n < 1 ? 1 : n < be->n_thread ? (int)n : be->n_thread;
+}
+
+/* Where part `i` of `parts` of n elements begins (and part i-1 ends), a multiple of `unit`. */
+INLINE int64_t part_at(int64_t n, int64_t i, int64_t parts, int64_t unit) {
+    const int64_t at = (n + unit - 1) / unit * i / parts * unit;
+    return at < n ? at : n;
 }
 
 /* ---- small products -------------------------------------------------------------------------
