@@ -1,0 +1,30 @@
+/* tokenizer.h: text to token ids and back.
+ *
+ * A tokenizer does not change after it is made and may serve many threads. Today there is one kind,
+ * bytes: token id = byte value, vocabulary 256. */
+#ifndef HY_TEXT_TOKENIZER_H
+#define HY_TEXT_TOKENIZER_H
+
+#include "base/status.h"
+
+typedef struct hy__tokenizer hy__tokenizer;
+
+/* The tokenizer of a model directory (its tokenizer.json), or, with dir NULL, bytes.
+ * HY_E_UNSUPPORTED for a vocabulary that is not of bytes. */
+hy_status hy__tokenizer_open(hy__tokenizer **out, const char *dir, hy_error *err);
+void hy__tokenizer_free(hy__tokenizer *tok);
+
+int64_t hy__tokenizer_vocab(const hy__tokenizer *tok);
+
+/* *token [*n] is the caller's to free; NULL when there is nothing to encode. */
+hy_status hy__tokenizer_encode(const hy__tokenizer *tok, const char *text, size_t size,
+                               int32_t **token, int64_t *n, hy_error *err);
+
+/* Writes the token's bytes into buf, at most cap; returns how many the token has, 0 for an id that
+ * stands for no text. */
+size_t hy__tokenizer_decode(const hy__tokenizer *tok, int32_t token, char *buf, size_t cap);
+
+/* Writes tokenizer.json and tokenizer_config.json as Hugging Face tokenizers read them. */
+hy_status hy__tokenizer_save(const hy__tokenizer *tok, const char *dir, hy_error *err);
+
+#endif

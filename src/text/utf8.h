@@ -1,0 +1,13 @@
+/* utf8.h: what is a well-formed UTF-8 sequence (Unicode 15, table 3-7). */
+#ifndef HY_TEXT_UTF8_H
+#define HY_TEXT_UTF8_H
+
+#include <stddef.h>
+
+/* Bytes of the well-formed sequence that text[0 … size-1], size >= 1, begins with; 0 = none. */
+size_t hy__utf8_sequence(const unsigned char *text, size_t size);
+
+/* Bytes that belong to no well-formed sequence. */
+size_t hy__utf8_invalid(const unsigned char *text, size_t size);
+
+#endif
