@@ -24,7 +24,8 @@ typedef struct problem {
     bool inference;   /* nothing is kept for a backward */
     double gate_size; /* of ga and gb; 0 = 2 */
     bool gate_binary; /* ga, gb are ±gate_size */
-    bool not_normed;  /* q, k as drawn */
+    double length;    /* of q and k; 0 = 1 */
+    double condition; /* multiplies the tolerances; 0 = 1 */
 } problem;
 
 /* The numbers of a problem: inputs, and the gradients that the backward starts from. */
@@ -77,10 +78,11 @@ static void input_init(input *in, const problem *p, uint64_t seed) {
         double *g = in->g + t * ld_g(p);
         if (p->gate_binary)
             for (int64_t i = 0; i < 2 * H; i++) g[i] = g[i] > 0 ? p->gate_size : -p->gate_size;
-        for (int64_t h = 0; h < 2 * H && !p->not_normed; h++) { /* q's heads, then k's */
+        for (int64_t h = 0; h < 2 * H; h++) { /* q's heads, then k's */
             double *v = in->x + t * ld_x(p) + h * p->d_k, sum = 0;
+            const double length = p->length > 0 ? p->length : 1;
             for (int64_t i = 0; i < p->d_k; i++) sum += v[i] * v[i];
-            for (int64_t i = 0; i < p->d_k; i++) v[i] = (double)(float)(v[i] / sqrt(sum));
+            for (int64_t i = 0; i < p->d_k; i++) v[i] = (double)(float)(v[i] / sqrt(sum) * length);
         }
     }
 }
@@ -275,7 +277,7 @@ static void test_finite_differences(void **state) {
                      .reads = reads[i],
                      .chunk = 16,
                      .gate_size = 4,
-                     .not_normed = i == 1};
+                     .length = i == 1 ? 1.2 : 1};
         add_seq(&p, 5, 13); /* crosses a chunk boundary */
         add_seq(&p, 1, 0);
         add_seq(&p, 3, 16);
@@ -301,16 +303,18 @@ static void test_finite_differences(void **state) {
 /* ---- the laws, on every backend ----------------------------------------------------------------
  */
 
-/* fp32 rounds at 6e-8; a value passes through sums of up to 64 terms, the triangular solve and, per
- * further read, two normalisations that magnify what cancelled in r. Measured on the problems
- * below: at most TOL_SEEN; the bounds leave a factor of about four. */
+/* fp32 rounds at 6e-8; a value passes through sums of up to 256 terms, the triangular solve and,
+ * per further read, two normalisations that magnify what cancelled in r. Largest errors measured on
+ * the problems below: 9e-7 forward; 4e-6 in gradients of the fast kernels, 1.5e-5 in those of the
+ * reference in float, which sums plainly. The bounds leave a factor of about four. */
 typedef struct tolerance {
     double forward, grad;
 } tolerance;
 
 static tolerance tolerance_of(const char *backend) {
     if (strcmp(backend, "ref64") == 0) return (tolerance){1e-11, 1e-10};
-    return (tolerance){2e-5, 1e-4};
+    if (strcmp(backend, "ref") == 0) return (tolerance){3e-6, 6e-5};
+    return (tolerance){3e-6, 1.6e-5};
 }
 
 /* A sequence cut into pieces gives the outputs, the state and the chained gradients of the whole.
@@ -403,13 +407,18 @@ static void check_problem(const problem *p, uint64_t seed) {
     run(&b, p, &in, &want);
     op_close(&b);
     for (const char *const *name = hy__backend_names(); *name; name++) {
+        tolerance tol = tolerance_of(*name);
+        if (p->condition > 0) {
+            if (strcmp(*name, "ref") == 0) continue; /* sums too plainly for such a problem */
+            tol.forward *= p->condition;
+            tol.grad *= p->condition;
+        }
         output_init(&got, p);
         output_init(&again, p);
         op_open(&b, *name, 2);
         poison(&b);
         run(&b, p, &in, &got);
         op_close(&b);
-        const tolerance tol = tolerance_of(*name);
         expect_equal(*name, p, &want, &got, tol.forward, tol.grad);
         op_open(&b, *name, 1);
         run(&b, p, &in, &again);
@@ -427,6 +436,7 @@ static void test_reads(void **state) {
     static const int64_t reads[] = {1, 2, 4, 6};
     for (size_t i = 0; i < sizeof reads / sizeof *reads; i++) {
         problem p = {.n_head = 2, .d_k = 32, .d_v = 48, .reads = reads[i], .chunk = 64};
+        p.length = i == 2 ? 1.1 : 1;
         add_seq(&p, 100, 30);
         add_seq(&p, 1, 64);
         add_seq(&p, 129, 0);
@@ -482,6 +492,12 @@ static void test_long(void **state) {
     problem p = {.n_head = 2, .d_k = 16, .d_v = 16, .reads = 4, .chunk = 64};
     add_seq(&p, 8192, 0);
     check_problem(&p, 60);
+    p.gate_size = 20;
+    p.gate_binary = true;
+    /* Somewhere in 8192 tokens a read finds only the rounding of what was erased (b = 1), and RMS
+     * raises it to full size: measured 3.4e-6 forward, 2.4e-4 in dga; 0.1 on ref in float. */
+    p.condition = 60;
+    check_problem(&p, 61);
 }
 
 int main(void) {

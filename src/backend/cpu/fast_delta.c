@@ -16,7 +16,7 @@
 #include "backend/cpu/simd.h"
 
 enum {
-    SUB = 64,  /* most tokens of a block */
+    SUB = 32,  /* most tokens of a block */
     ROWS = 12, /* rows of a triangular product done at once: a multiple of every MM_MR */
     PAD = 16,  /* columns of [SUB,SUB] matrices are written in multiples of this */
 };
@@ -26,22 +26,23 @@ enum {
 typedef struct lane {
     const hy__delta_args *a;
     int64_t seq, head, dk, dv, n;
-    const float *wr;        /* [dk,dv] W_r */
-    float *m, *wrt;         /* [dk,dv] M at the block's start; [dv,dk] W_rᵀ */
-    float *k, *kt, *u;      /* [SUB,dk] [dk,SUB] [SUB,dv] K, Kᵀ, U */
-    float *q, *r;           /* [SUB,dk] [SUB,dv]; backward: one for each read */
-    float *decay, *minus_n; /* [SUB,SUB] D, -N */
-    float *s, *mix, *fu;    /* [SUB,SUB] D∘(Q Kᵀ); [SUB,n]; [SUB,dv] F∘U */
-    double g[SUB];          /* G: differences of large sums must keep their small part */
+    const float *wr;            /* [dk,dv] W_r */
+    float *m, *wrt;             /* [dk,dv] M at the block's start; [dv,dk] W_rᵀ */
+    float *k, *kt, *u;          /* [SUB,dk] [dk,SUB] [SUB,dv] K, Kᵀ, U */
+    float *q, *r;               /* [SUB,dk] [SUB,dv]; backward: one for each read */
+    float *rms, *inv;           /* [n,SUB] what made q_j from W_r·r: 1/RMS, 1/length */
+    float *decay, *minus_n, *s; /* [SUB,SUB] D, -N, D∘(Q Kᵀ) */
+    float *mix, *tmp;           /* [SUB,n] weights of the reads; [SUB,dv] for products */
+    double g[SUB];              /* G: differences of large sums must keep their small part */
     float e[SUB], f[SUB], b[SUB];
     /* backward */
-    float *mt, *dm, *dmt, *ut; /* [dv,dk] Mᵀ; [dk,dv] gradient of M; its transpose; [dv,SUB] Uᵀ */
-    float *dk_, *du, *dq, *dr; /* [SUB,dk] [SUB,dv] [SUB,dk] [SUB,dv] */
-    float *p, *pair;    /* [SUB,SUB] gradient of s; each pair's share of the gates' gradient */
-    float *stash;       /* [chunk/SUB,dk,dv] M at the start of each block of a chunk */
-    float *rms, *inv;   /* [n,SUB] what next_query divided by */
-    float *dwr, *dbias; /* the task's sums [dk,dv], [n] */
-    float from[SUB], to[SUB]; /* the gates' gradient through M to token t; from t to the end */
+    float *mt, *ut;                           /* [dv,dk] [dv,SUB] Mᵀ, Uᵀ */
+    float *grad_m, *grad_mt;                  /* [dk,dv] [dv,dk] of M, and transposed */
+    float *grad_k, *grad_u, *grad_q, *grad_r; /* [SUB,dk] [SUB,dv] [SUB,dk] [SUB,dv] */
+    float *grad_s;                            /* [SUB,SUB] */
+    float *pair, from[SUB], to[SUB]; /* shares of the gates' gradient, see "a block backward" */
+    float *stash;                    /* [chunk/SUB,dk,dv] M at the start of a chunk's blocks */
+    float *dwr, *dbias;              /* the task's sums [dk,dv], [n] */
 } lane;
 
 static int64_t min_i64(int64_t x, int64_t y) {
@@ -67,22 +68,22 @@ static int64_t lane_carve(lane *l, const hy__delta_args *a, bool backward, float
         {&l->u, SUB * dv},
         {&l->q, n_kept * SUB * dk},
         {&l->r, n_kept * SUB * dv},
+        {&l->rms, n_kept * SUB},
+        {&l->inv, n_kept * SUB},
         {&l->decay, SUB * SUB},
         {&l->minus_n, SUB * SUB},
         {&l->s, SUB * SUB},
         {&l->mix, SUB * n},
-        {&l->fu, SUB * dv},
-        {&l->rms, n * SUB},
-        {&l->inv, n * SUB},
+        {&l->tmp, SUB * dv},
         {&l->mt, back * dv * dk},
-        {&l->dm, back * dk * dv},
-        {&l->dmt, back * dv * dk},
         {&l->ut, back * dv * SUB},
-        {&l->dk_, back * SUB * dk},
-        {&l->du, back * SUB * dv},
-        {&l->dq, back * SUB * dk},
-        {&l->dr, back * SUB * dv},
-        {&l->p, back * SUB * SUB},
+        {&l->grad_m, back * dk * dv},
+        {&l->grad_mt, back * dv * dk},
+        {&l->grad_k, back * SUB * dk},
+        {&l->grad_u, back * SUB * dv},
+        {&l->grad_q, back * SUB * dk},
+        {&l->grad_r, back * SUB * dv},
+        {&l->grad_s, back * SUB * SUB},
         {&l->pair, back * SUB * SUB},
         {&l->stash, back * round_up(a->chunk, SUB) / SUB * dk * dv},
     };
@@ -235,11 +236,11 @@ static void write_block(lane *l, int64_t row, int64_t len) {
 static void advance(lane *l, int64_t len) {
     const int64_t dk = l->dk, dv = l->dv;
     for (int64_t t = 0; t < len; t++) {
-        copy(l->fu + t * dv, l->u + t * dv, dv);
-        vec_scale(l->fu + t * dv, l->f[t], dv);
+        copy(l->tmp + t * dv, l->u + t * dv, dv);
+        vec_scale(l->tmp + t * dv, l->f[t], dv);
     }
     vec_scale(l->m, l->e[len - 1], dk * dv);
-    mm(dk, dv, len, l->k, 1, dk, l->fu, dv, l->m, dv, true);
+    mm(dk, dv, len, l->k, 1, dk, l->tmp, dv, l->m, dv, true);
 }
 
 /* mix[n] = softmax(gm + gm_bias) of one token. */
@@ -417,30 +418,30 @@ static void mix_backward(lane *l, int64_t row, int64_t len) {
     }
 }
 
-/* The step to the block's end: starts du and dk, makes dm the gradient of the block's first M.
+/* The step to the block's end: starts grad_u and grad_k, makes grad_m that of the block's first M.
  * Returns the share of the gates that E_L M has, the same for all of the block's. */
 static float advance_backward(lane *l, int64_t len) {
     const int64_t dk = l->dk, dv = l->dv;
-    mat_transpose(l->dmt, dk, l->dm, dv, dk, dv);
-    mm(len, dv, dk, l->k, dk, 1, l->dm, dv, l->du, dv, false);
-    mm(len, dk, dv, l->u, dv, 1, l->dmt, dk, l->dk_, dk, false);
+    mat_transpose(l->grad_mt, dk, l->grad_m, dv, dk, dv);
+    mm(len, dv, dk, l->k, dk, 1, l->grad_m, dv, l->grad_u, dv, false);
+    mm(len, dk, dv, l->u, dv, 1, l->grad_mt, dk, l->grad_k, dk, false);
     for (int64_t t = 0; t < len; t++) {
-        vec_scale(l->du + t * dv, l->f[t], dv);
-        vec_scale(l->dk_ + t * dk, l->f[t], dk);
-        l->to[t] = vec_dot(l->du + t * dv, l->u + t * dv, dv);
+        vec_scale(l->grad_u + t * dv, l->f[t], dv);
+        vec_scale(l->grad_k + t * dk, l->f[t], dk);
+        l->to[t] = vec_dot(l->grad_u + t * dv, l->u + t * dv, dv);
         l->from[t] = 0;
         memset(l->pair + t * SUB, 0, SUB * sizeof(float));
     }
-    vec_scale(l->dm, l->e[len - 1], dk * dv);
-    return vec_dot(l->dm, l->m, dk * dv);
+    vec_scale(l->grad_m, l->e[len - 1], dk * dv);
+    return vec_dot(l->grad_m, l->m, dk * dv);
 }
 
-/* From dq (of q_{j+1}): dr (of r_j) +=, dW_r +=. dq is overwritten. */
+/* From grad_q (of q_{j+1}): grad_r (of r_j) +=, dW_r +=. grad_q is overwritten. */
 static void query_backward(lane *l, int64_t len, int64_t j) {
     const int64_t dk = l->dk, dv = l->dv;
     const float *r = l->r + j * SUB * dv, *q = l->q + (j + 1) * SUB * dk;
     const float *rms = l->rms + (j + 1) * SUB, *inv = l->inv + (j + 1) * SUB;
-    float *dx = l->dq, *dz = l->fu;
+    float *dx = l->grad_q, *dz = l->tmp;
     for (int64_t t = 0; t < len; t++) { /* through L2, and the RMS's factor for dW_r */
         vec_axpy(dx + t * dk, -vec_dot(dx + t * dk, q + t * dk, dk), q + t * dk, dk);
         vec_scale(dx + t * dk, inv[t] * rms[t], dk);
@@ -449,45 +450,45 @@ static void query_backward(lane *l, int64_t len, int64_t j) {
     mm(len, dv, dk, dx, dk, 1, l->wr, dv, dz, dv, false);
     for (int64_t t = 0; t < len; t++) {
         const float along = vec_dot(dz + t * dv, r + t * dv, dv) / (float)dv * rms[t] * rms[t];
-        vec_axpy(l->dr + t * dv, 1, dz + t * dv, dv);
-        vec_axpy(l->dr + t * dv, -along, r + t * dv, dv);
+        vec_axpy(l->grad_r + t * dv, 1, dz + t * dv, dv);
+        vec_axpy(l->grad_r + t * dv, -along, r + t * dv, dv);
     }
 }
 
-/* Read j: leaves dq, adds to dk, du, dm. */
+/* Read j: leaves grad_q, adds to grad_k, grad_u, grad_m and the gates' shares. */
 static void read_backward(lane *l, int64_t row, int64_t len, int64_t j) {
     const int64_t dk = l->dk, dv = l->dv;
     const float *q = l->q + j * SUB * dk;
     for (int64_t t = 0; t < len; t++) {
-        copy(l->dr + t * dv, at(l, l->a->dy, row + t, 0, dv), dv);
-        vec_scale(l->dr + t * dv, l->mix[t * l->n + j], dv);
+        copy(l->grad_r + t * dv, at(l, l->a->dy, row + t, 0, dv), dv);
+        vec_scale(l->grad_r + t * dv, l->mix[t * l->n + j], dv);
     }
     if (j + 1 < l->n) query_backward(l, len, j);
     lower_product(len, dk, q, l->kt, l->s);
-    lower_product(len, dv, l->dr, l->ut, l->p);
+    lower_product(len, dv, l->grad_r, l->ut, l->grad_s);
     for (int64_t t = 0; t < len; t++) {
         for (int64_t i = t * SUB; i < t * SUB + reach(t, len); i += VL) {
             const vf decay = vf_load(l->decay + i), s = vf_load(l->s + i) * decay;
-            const vf p = vf_load(l->p + i);
+            const vf p = vf_load(l->grad_s + i);
             vf_store(l->s + i, s);
             vf_store(l->pair + i, vf_load(l->pair + i) + p * s);
-            vf_store(l->p + i, p * decay);
+            vf_store(l->grad_s + i, p * decay);
         }
     }
-    tri_t_times(len, dv, l->s, l->dr, l->du);
-    for (int64_t t = 0; t < len; t++) vec_scale(l->dr + t * dv, l->e[t], dv);
-    mm(len, dk, dv, l->dr, dv, 1, l->mt, dk, l->dq, dk, false);
-    mm(dk, dv, len, q, 1, dk, l->dr, dv, l->dm, dv, true);
-    for (int64_t t = 0; t < len; t++) l->from[t] += vec_dot(q + t * dk, l->dq + t * dk, dk);
-    tri_times(len, dk, l->p, l->k, l->dq);
-    tri_t_times(len, dk, l->p, q, l->dk_);
+    tri_t_times(len, dv, l->s, l->grad_r, l->grad_u);
+    for (int64_t t = 0; t < len; t++) vec_scale(l->grad_r + t * dv, l->e[t], dv);
+    mm(len, dk, dv, l->grad_r, dv, 1, l->mt, dk, l->grad_q, dk, false);
+    mm(dk, dv, len, q, 1, dk, l->grad_r, dv, l->grad_m, dv, true);
+    for (int64_t t = 0; t < len; t++) l->from[t] += vec_dot(q + t * dk, l->grad_q + t * dk, dk);
+    tri_times(len, dk, l->grad_s, l->k, l->grad_q);
+    tri_t_times(len, dk, l->grad_s, q, l->grad_k);
 }
 
-/* The adjoint of the substitution: du becomes the gradient of v; dgb. */
+/* The adjoint of the substitution: grad_u becomes the gradient of v; dgb. */
 static void solve_backward(lane *l, int64_t row, int64_t len) {
     const hy__delta_args *a = l->a;
     const int64_t dv = l->dv;
-    float *du = l->du;
+    float *du = l->grad_u;
     for (int64_t begin = (len - 1) / ROWS * ROWS; begin >= 0; begin -= ROWS) {
         const int64_t end = min_i64(begin + ROWS, len);
         mm(end - begin, dv, len - end, l->minus_n + end * SUB + begin, 1, SUB, du + end * dv, dv,
@@ -502,28 +503,28 @@ static void solve_backward(lane *l, int64_t row, int64_t len) {
     }
 }
 
-/* The write: dv, dgb; adds to dk and dm. */
+/* The write: dv, dgb; adds to grad_k, grad_m and the gates' shares. */
 static void write_backward(lane *l, int64_t row, int64_t len) {
     const int64_t dk = l->dk, dv = l->dv;
     solve_backward(l, row, len);
-    store_rows(l, l->a->dv, row, l->a->ldv, dv, l->du, len);
-    lower_product(len, dv, l->du, l->ut, l->p);
+    store_rows(l, l->a->dv, row, l->a->ldv, dv, l->grad_u, len);
+    lower_product(len, dv, l->grad_u, l->ut, l->grad_s);
     for (int64_t t = 0; t < len; t++) {
         for (int64_t i = t * SUB; i < t * SUB + reach(t, len); i += VL) {
-            const vf p = vf_load(l->p + i);
+            const vf p = vf_load(l->grad_s + i);
             vf_store(l->pair + i, vf_load(l->pair + i) + p * vf_load(l->minus_n + i));
-            vf_store(l->p + i, -p * vf_load(l->decay + i));
+            vf_store(l->grad_s + i, -p * vf_load(l->decay + i));
         }
-        l->p[t * SUB + t] = 0;
+        l->grad_s[t * SUB + t] = 0;
     }
-    tri_times(len, dk, l->p, l->k, l->dk_);
-    tri_t_times(len, dk, l->p, l->k, l->dk_);
-    for (int64_t t = 0; t < len; t++) vec_scale(l->du + t * dv, -l->e[t], dv);
-    mm(len, dk, dv, l->du, dv, 1, l->mt, dk, l->dq, dk, false);
-    mm(dk, dv, len, l->k, 1, dk, l->du, dv, l->dm, dv, true);
+    tri_times(len, dk, l->grad_s, l->k, l->grad_k);
+    tri_t_times(len, dk, l->grad_s, l->k, l->grad_k);
+    for (int64_t t = 0; t < len; t++) vec_scale(l->grad_u + t * dv, -l->e[t], dv);
+    mm(len, dk, dv, l->grad_u, dv, 1, l->mt, dk, l->grad_q, dk, false);
+    mm(dk, dv, len, l->k, 1, dk, l->grad_u, dv, l->grad_m, dv, true);
     for (int64_t t = 0; t < len; t++) {
-        l->from[t] += vec_dot(l->k + t * dk, l->dq + t * dk, dk);
-        vec_axpy(l->dk_ + t * dk, 1, l->dq + t * dk, dk);
+        l->from[t] += vec_dot(l->k + t * dk, l->grad_q + t * dk, dk);
+        vec_axpy(l->grad_k + t * dk, 1, l->grad_q + t * dk, dk);
     }
 }
 
@@ -557,9 +558,9 @@ static void backward_block(lane *l, int64_t row, int64_t len) {
     mix_backward(l, row, len);
     const float whole = advance_backward(l, len);
     for (int64_t j = l->n - 1; j >= 0; j--) read_backward(l, row, len, j);
-    store_rows(l, a->dq, row, a->ldq, l->dk, l->dq, len);
+    store_rows(l, a->dq, row, a->ldq, l->dk, l->grad_q, len);
     write_backward(l, row, len);
-    store_rows(l, a->dk, row, a->ldk, l->dk, l->dk_, len);
+    store_rows(l, a->dk, row, a->ldk, l->dk, l->grad_k, len);
     gate_backward(l, row, len, whole);
 }
 
@@ -592,7 +593,7 @@ static void backward_lane(lane *l) {
     if (l->n > 1) mat_transpose(l->wrt, l->dk, l->wr, l->dv, l->dk, l->dv);
     memset(l->dwr, 0, (size_t)m_len * sizeof(float));
     memset(l->dbias, 0, (size_t)l->n * sizeof(float));
-    copy_or_zero(l->dm, state_of(l, a->dstate_out), m_len);
+    copy_or_zero(l->grad_m, state_of(l, a->dstate_out), m_len);
     for (int64_t end = s->len; end > 0; unit--) {
         int64_t begin = end - ((s->pos + end - 1) % a->chunk + 1);
         if (begin < 0) begin = 0;
@@ -600,7 +601,7 @@ static void backward_lane(lane *l) {
         end = begin;
     }
     float *in = state_of(l, a->dstate_in);
-    if (in) copy(in, l->dm, m_len);
+    if (in) copy(in, l->grad_m, m_len);
 }
 
 /* Every task has its own sums of dW_r and dgm_bias; they are added in the order of the sequences,

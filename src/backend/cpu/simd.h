@@ -240,6 +240,7 @@ static inline __attribute__((unused)) void mm(int64_t m, int64_t n, int64_t k, c
                                               float *c, int64_t ldc, bool add) {
     int64_t j = 0;
     for (; j + MM_NV * VL <= n; j += MM_NV * VL) MM_ROWS(MM_NV);
+    for (; j + 2 * VL <= n; j += 2 * VL) MM_ROWS(2);
     for (; j + VL <= n; j += VL) MM_ROWS(1);
     if (j < n) mm_tail(m, n - j, k, a, ars, acs, b + j, ldb, c + j, ldc, add);
 }
