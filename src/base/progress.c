@@ -1,0 +1,64 @@
+/* progress.c: see progress.h. */
+#include "base/progress.h"
+#include "base/clock.h"
+
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+enum { BAR = 24 }; /* characters */
+
+static const double bar_interval = 0.1, log_interval = 10; /* seconds */
+
+void hy__progress_bar_init(hy__progress_bar *p, FILE *out) {
+    const char *term = getenv("TERM"), *no_color = getenv("NO_COLOR");
+    *p = (hy__progress_bar){.out = out, .shown_at = -1};
+    p->bar = out && isatty(fileno(out)) && term && strcmp(term, "dumb") != 0;
+    p->color = p->bar && !(no_color && *no_color); /* no-color.org: any text but the empty one */
+    p->interval = p->bar ? bar_interval : log_interval;
+}
+
+/* Columns of the terminal behind out. */
+static size_t columns(FILE *out) {
+    struct winsize size;
+    return ioctl(fileno(out), TIOCGWINSZ, &size) == 0 && size.ws_col > 0 ? size.ws_col : 80;
+}
+
+static void draw(hy__progress_bar *p, double fraction, const char *text) {
+    const int filled = (int)(fraction * BAR + 0.5);
+    const size_t width = columns(p->out), used = BAR + 8; /* bar, percentage, blanks */
+    const int room = width > used ? (int)(width - used) : 0;
+    fprintf(p->out, "\r%s", p->color ? "\x1b[32m" : "");
+    for (int i = 0; i < BAR; i++) fputc(i < filled ? '#' : '-', p->out);
+    fprintf(p->out, "%s %3.0f%% %.*s\x1b[K", p->color ? "\x1b[0m" : "", 100 * fraction, room, text);
+    fflush(p->out);
+    p->drawn = true;
+}
+
+void hy__progress_bar_show(hy__progress_bar *p, double fraction, const char *fmt, ...) {
+    if (!p->out) return;
+    const double now = hy__now();
+    if (p->shown_at >= 0 && now - p->shown_at < p->interval) return;
+    p->shown_at = now;
+    char text[512];
+    va_list args;
+    va_start(args, fmt);
+    vsnprintf(text, sizeof text, fmt, args);
+    va_end(args);
+    if (!(fraction >= 0)) fraction = 0;
+    if (fraction > 1) fraction = 1;
+    if (p->bar)
+        draw(p, fraction, text);
+    else
+        fprintf(p->out, "%3.0f%% %s\n", 100 * fraction, text);
+}
+
+void hy__progress_bar_clear(hy__progress_bar *p) {
+    if (!p->drawn) return;
+    fputs("\r\x1b[K", p->out);
+    fflush(p->out);
+    p->drawn = false;
+    p->shown_at = -1;
+}

@@ -1,0 +1,295 @@
+/* Files: reading with a limit, mapping, replacing all or nothing (also on a full disk), folders;
+ * and the process's own memory and clock. */
+#include "base/clock.h"
+#include "base/file.h"
+#include "base/memory.h"
+#include "base/progress.h"
+
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+static char dir[] = "/tmp/hydralm-file-XXXXXX";
+
+static int setup(void **state) {
+    (void)state;
+    return mkdtemp(dir) ? 0 : -1;
+}
+
+static int teardown(void **state) {
+    (void)state;
+    return rmdir(dir); /* fails when a test, or the writer, left something behind */
+}
+
+static char *path_of(const char *name) {
+    char *path = hy__path_join(dir, name);
+    assert_non_null(path);
+    return path;
+}
+
+static void must(hy_status status, const hy_error *err) {
+    if (status != HY_OK) fail_msg("%s", err->text);
+}
+
+static void assert_content(const char *path, const char *want) {
+    char *data;
+    size_t size;
+    hy_error err = {0};
+    must(hy__file_read(path, 1 << 20, &data, &size, &err), &err);
+    assert_int_equal(size, strlen(want));
+    assert_string_equal(data, want);
+    free(data);
+}
+
+static void written_is_read_and_mapped(void **state) {
+    (void)state;
+    char *path = path_of("f");
+    hy_error err = {0};
+    must(hy__file_write(path, "hello", 5, &err), &err);
+    assert_content(path, "hello");
+    must(hy__file_write(path, "there, more", 11, &err), &err); /* replaces */
+    assert_content(path, "there, more");
+    hy__map map;
+    must(hy__file_map(&map, path, &err), &err);
+    assert_int_equal(map.size, 11);
+    assert_memory_equal(map.data, "there, more", 11);
+    hy__file_unmap(&map);
+    assert_null(map.data);
+    must(hy__file_write(path, "", 0, &err), &err);
+    assert_content(path, "");
+    must(hy__file_map(&map, path, &err), &err);
+    assert_int_equal(map.size, 0);
+    hy__file_unmap(&map);
+    const mode_t mask = umask(0);
+    umask(mask);
+    struct stat st;
+    assert_int_equal(stat(path, &st), 0);
+    assert_int_equal(st.st_mode & 0777, 0666 & ~mask); /* not the temporary's 0600 */
+    unlink(path);
+    free(path);
+}
+
+static void sizes_around_the_limit_and_the_buffer(void **state) {
+    (void)state;
+    char *path = path_of("f"), *data;
+    static const size_t size[] = {4094, 4095, 4096, 4097, 70000};
+    char *text = malloc(70000);
+    assert_non_null(text);
+    memset(text, 'x', 70000);
+    hy_error err = {0};
+    for (size_t i = 0; i < sizeof size / sizeof *size; i++) {
+        size_t got;
+        must(hy__file_write(path, text, size[i], &err), &err);
+        must(hy__file_read(path, size[i], &data, &got, &err), &err);
+        assert_int_equal(got, size[i]);
+        assert_int_equal(data[got], '\0');
+        free(data);
+        assert_int_equal(hy__file_read(path, size[i] - 1, &data, &got, &err), HY_E_INVALID);
+        assert_non_null(strstr(err.text, "bytes, the most allowed"));
+    }
+    unlink(path);
+    free(text);
+    free(path);
+}
+
+/* Sizes that stat does not tell: /proc says 0. */
+static void a_file_without_a_size_is_read(void **state) {
+    (void)state;
+    char *data;
+    size_t size;
+    hy_error err = {0};
+    must(hy__file_read("/proc/self/status", 1 << 20, &data, &size, &err), &err);
+    assert_non_null(strstr(data, "VmRSS"));
+    free(data);
+}
+
+static void failures_are_sentences(void **state) {
+    (void)state;
+    char *data;
+    size_t size;
+    hy__map map;
+    hy__file_list list;
+    hy_error err = {0};
+    assert_int_equal(hy__file_read("no/such", 9, &data, &size, &err), HY_E_IO);
+    assert_string_equal(err.text, "cannot open no/such: No such file or directory");
+    assert_int_equal(hy__file_read("/tmp", 9, &data, &size, &err), HY_E_INVALID);
+    assert_string_equal(err.text, "/tmp is a folder, but must be a file");
+    assert_int_equal(hy__file_map(&map, "/dev/null", &err), HY_E_INVALID);
+    assert_string_equal(err.text, "/dev/null is not a regular file");
+    assert_int_equal(hy__file_write("no/such", "x", 1, &err), HY_E_IO);
+    assert_string_equal(err.text,
+                        "cannot create a temporary file for no/such: No such file or directory");
+    assert_int_equal(hy__dir_list(&list, "no/such", &err), HY_E_IO);
+    assert_string_equal(err.text, "cannot list the folder no/such: No such file or directory");
+    assert_int_equal(hy__dir_make("/dev/null/x", &err), HY_E_IO);
+    assert_non_null(strstr(err.text, "cannot make the folder /dev/null/x"));
+    assert_int_equal(hy__dir_make("/dev/null", &err), HY_E_IO);
+    assert_string_equal(err.text, "/dev/null is a file, but must be a folder");
+}
+
+/* The limit on a file's size fails a write as a full disk does: part of it is written first. */
+static void a_failed_write_leaves_the_old_file(void **state) {
+    (void)state;
+    char *path = path_of("f");
+    hy_error err = {0};
+    must(hy__file_write(path, "old", 3, &err), &err);
+    char *big = calloc(1, 1 << 20);
+    assert_non_null(big);
+    struct rlimit before, small;
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &before), 0);
+    small = before;
+    small.rlim_cur = 4096;
+    signal(SIGXFSZ, SIG_IGN);
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &small), 0);
+    const hy_status status = hy__file_write(path, big, 1 << 20, &err);
+    setrlimit(RLIMIT_FSIZE, &before);
+    signal(SIGXFSZ, SIG_DFL);
+    assert_int_equal(status, HY_E_IO);
+    assert_non_null(strstr(err.text, "cannot write "));
+    assert_non_null(strstr(err.text, "File too large"));
+    assert_content(path, "old");
+    unlink(path);
+    free(big);
+    free(path); /* teardown's rmdir proves that the temporary is gone */
+}
+
+/* A real full disk, where the system has one: every write to /dev/full fails so. */
+static void a_full_disk_is_named(void **state) {
+    (void)state;
+    hy__writer w = {.path = strdup("somewhere"), .temporary = strdup("/dev/null")};
+    FILE *full = fopen("/dev/full", "wb");
+    if (!full) skip();
+    w.fd = fileno(full);
+    hy_error err = {0};
+    assert_int_equal(hy__writer_write(&w, "x", 1, &err), HY_E_IO);
+    assert_string_equal(err.text, "cannot write somewhere: No space left on device");
+    fclose(full);
+    free(w.path);
+    free(w.temporary);
+}
+
+static void an_abandoned_writer_leaves_nothing(void **state) {
+    (void)state;
+    char *path = path_of("f");
+    hy__writer w;
+    hy_error err = {0};
+    must(hy__writer_open(&w, path, &err), &err);
+    must(hy__writer_write(&w, "half", 4, &err), &err);
+    hy__writer_abort(&w);
+    assert_int_not_equal(access(path, F_OK), 0);
+    free(path);
+}
+
+static void folders_are_listed_in_order(void **state) {
+    (void)state;
+    static const char *const folder[] = {"t/a/b", "t/.git", "t/empty"};
+    static const char *const file[] = {"t/z",           "t/a/b/y",   "t/a/x",
+                                       "t/.git/config", "t/.hidden", "t/a.txt"};
+    static const char *const want[] = {"t/a.txt", "t/a/b/y", "t/a/x", "t/link", "t/z"};
+    hy_error err = {0};
+    for (size_t i = 0; i < 3; i++) {
+        char *path = path_of(folder[i]);
+        must(hy__dir_make(path, &err), &err);
+        must(hy__dir_make(path, &err), &err); /* again is fine */
+        free(path);
+    }
+    for (size_t i = 0; i < 6; i++) {
+        char *path = path_of(file[i]);
+        must(hy__file_write(path, "x", 1, &err), &err);
+        free(path);
+    }
+    char *link = path_of("t/link"), *loop = path_of("t/loop"), *top = path_of("t");
+    assert_int_equal(symlink("z", link), 0);
+    assert_int_equal(symlink(".", loop), 0); /* a folder: not followed, so no endless walk */
+    hy__file_list list;
+    must(hy__dir_list(&list, top, &err), &err);
+    assert_int_equal(list.n, 5);
+    for (int64_t i = 0; i < list.n; i++) {
+        char *path = path_of(want[i]);
+        assert_string_equal(list.path[i], path);
+        free(path);
+    }
+    hy__file_list_release(&list);
+
+    unlink(link);
+    unlink(loop);
+    for (size_t i = 0; i < 6; i++) {
+        char *path = path_of(file[i]);
+        unlink(path);
+        free(path);
+    }
+    static const char *const gone[] = {"t/a/b", "t/a", "t/.git", "t/empty", "t"};
+    for (size_t i = 0; i < 5; i++) {
+        char *path = path_of(gone[i]);
+        assert_int_equal(rmdir(path), 0);
+        free(path);
+    }
+    free(link);
+    free(loop);
+    free(top);
+}
+
+static void memory_is_measured(void **state) {
+    (void)state;
+    const size_t size = (size_t)64 << 20;
+    const int64_t before = hy__rss_bytes();
+    assert_true(before > 0);
+    volatile char *block = malloc(size);
+    assert_non_null(block);
+    for (size_t i = 0; i < size; i += 512) block[i] = 1;
+    const int64_t during = hy__rss_bytes();
+    free((void *)(uintptr_t)block);
+    assert_true(during - before > (int64_t)size * 9 / 10);
+    assert_true(hy__rss_peak_bytes() >= (int64_t)size);
+    const double start = hy__now();
+    assert_true(hy__now() >= start);
+}
+
+static void a_log_gets_plain_lines_at_intervals(void **state) {
+    (void)state;
+    char text[256] = "";
+    FILE *out = tmpfile();
+    assert_non_null(out);
+    hy__progress_bar p;
+    hy__progress_bar_init(&p, out);
+    assert_false(p.bar);
+    assert_false(p.color);
+    hy__progress_bar_show(&p, 0.25, "step %d", 1);
+    hy__progress_bar_show(&p, 0.30, "step %d", 2); /* too soon */
+    p.interval = 0;
+    hy__progress_bar_show(&p, 7, "step %d", 3);
+    hy__progress_bar_clear(&p);
+    fflush(out);
+    rewind(out);
+    assert_true(fread(text, 1, sizeof text - 1, out) > 0);
+    assert_string_equal(text, " 25% step 1\n100% step 3\n");
+    fclose(out);
+    hy__progress_bar_init(&p, NULL); /* quiet */
+    hy__progress_bar_show(&p, 0.5, "nothing");
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(written_is_read_and_mapped),
+        cmocka_unit_test(sizes_around_the_limit_and_the_buffer),
+        cmocka_unit_test(a_file_without_a_size_is_read),
+        cmocka_unit_test(failures_are_sentences),
+        cmocka_unit_test(a_failed_write_leaves_the_old_file),
+        cmocka_unit_test(a_full_disk_is_named),
+        cmocka_unit_test(an_abandoned_writer_leaves_nothing),
+        cmocka_unit_test(folders_are_listed_in_order),
+        cmocka_unit_test(memory_is_measured),
+        cmocka_unit_test(a_log_gets_plain_lines_at_intervals),
+    };
+    return cmocka_run_group_tests(tests, setup, teardown);
+}
