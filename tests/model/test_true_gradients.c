@@ -1,0 +1,417 @@
+/* test_true_gradients.c: SPEC section 9, "true gradients".
+ *
+ * A batch of two sequences (one fresh, one in the middle of a block with a carried state), with the
+ * loss  Σ c·output + Σ e·state_out  for random c and e, so that every path counts: parameters,
+ * inputs (through the embedding), incoming and outgoing states.
+ * 1. ref64 against central differences along one random direction per tensor, which no wrong
+ * element can escape: relative 1e-6.
+ * 2. every other backend against ref64, tensor by tensor.
+ * 3. recomputation gives the same bits as keeping. */
+#include "support/law.h"
+#include "support/op.h"
+
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+enum { N_SEQ = 2, LEN_0 = 37, LEN_1 = 30, PAST = 21, N_ROW = LEN_0 + LEN_1 };
+
+/* One model with its batch, its random loss and its gradients. */
+typedef struct rig {
+    law_model lm;
+    hy__work *work;
+    hy__state *in[N_SEQ], *out[N_SEQ], *din[N_SEQ], *dout[N_SEQ];
+    hy__seq seq[N_SEQ];
+    int32_t *token;
+    double *c; /* [N_ROW, d] */
+    double *e; /* of every state tensor, sequence after sequence */
+    int64_t n_e;
+} rig;
+
+/* ---- the states' part of the loss ---- */
+
+typedef struct visit {
+    rig *r;
+    int64_t at;
+    double sum;
+    bool write; /* write e into the tensor, else add e·tensor to sum */
+} visit;
+
+static void visit_state(void *user, hy__tensor t, const double *mask, int64_t n) {
+    visit *v = user;
+    double *x = malloc((size_t)n * sizeof *x + 1);
+    assert_true(v->at + n <= v->r->n_e);
+    const double *e = v->r->e + v->at;
+    if (v->write) {
+        for (int64_t i = 0; i < n; i++) x[i] = e[i] * mask[i];
+        hy__tensor_write_f64(v->r->lm.be, t, x, n);
+    } else {
+        hy__tensor_read_f64(v->r->lm.be, x, t, n);
+        for (int64_t i = 0; i < n; i++)
+            if (mask[i] != 0) v->sum += e[i] * x[i];
+    }
+    v->at += n;
+    free(x);
+}
+
+static hy__batch batch_of(rig *r) {
+    return (hy__batch){.rows = {.n_row = N_ROW, .n_seq = N_SEQ, .seq = r->seq},
+                       .token = r->token,
+                       .state_in = r->in,
+                       .state_out = r->out,
+                       .dstate_in = r->din,
+                       .dstate_out = r->dout};
+}
+
+static double loss_of(void *user) {
+    rig *r = user;
+    hy_error err = {0};
+    const int64_t n = N_ROW * r->lm.m->cfg.model.d_model;
+    const hy__batch b = batch_of(r);
+    law_ok(hy__forward(r->work, &b, &err), &err);
+    double *y = malloc((size_t)n * sizeof *y);
+    hy__get_output(r->work, y);
+    visit v = {.r = r};
+    for (int64_t i = 0; i < n; i++) v.sum += r->c[i] * y[i];
+    for (int i = 0; i < N_SEQ; i++) law_each_state(r->out[i], true, visit_state, &v);
+    free(y);
+    return v.sum;
+}
+
+/* Forward and backward; the gradients are then in the model and in din. */
+static void gradients(rig *r) {
+    hy_error err = {0};
+    hy__model_zero_grad(r->lm.m, true);
+    (void)loss_of(r);
+    visit v = {.r = r, .write = true};
+    for (int i = 0; i < N_SEQ; i++) {
+        r->dout[i]->pos = r->out[i]->pos;
+        law_each_state(r->dout[i], true, visit_state, &v);
+    }
+    hy__set_output_grad(r->work, r->c);
+    law_ok(hy__backward(r->work, 1.0, &err), &err);
+    for (int i = 0; i < N_SEQ; i++) r->din[i]->pos = r->in[i]->pos;
+}
+
+/* ---- setting up ---- */
+
+/* Fills the second sequence's incoming state by really running its past. */
+static void run_past(rig *r, uint64_t seed) {
+    hy_error err = {0};
+    hy__work *w = NULL;
+    int32_t *token = law_tokens(seed + 7, PAST, r->lm.m->cfg.model.vocab);
+    const hy__seq seq = {.len = PAST};
+    const hy__batch b = {
+        .rows = {.n_row = PAST, .n_seq = 1, .seq = &seq}, .token = token, .state_out = &r->in[1]};
+    law_ok(hy__work_new(&w, r->lm.m, (hy__work_options){0}, &err), &err);
+    law_ok(hy__forward(w, &b, &err), &err);
+    hy__work_free(w);
+    free(token);
+}
+
+static void rig_open(rig *r, const char *backend, const hy__config *c, uint64_t seed,
+                     bool recompute) {
+    hy_error err = {0};
+    *r = (rig){0};
+    law_open(&r->lm, backend, c, seed);
+    hy__model *m = r->lm.m;
+    law_ok(hy__model_train(m, &err), &err);
+    const hy__work_options opt = {.training = true, .recompute = recompute};
+    law_ok(hy__work_new(&r->work, m, opt, &err), &err);
+    for (int i = 0; i < N_SEQ; i++) {
+        const int64_t cap = 100;
+        law_ok(hy__state_new(&r->in[i], m, cap, &err), &err);
+        law_ok(hy__state_new(&r->out[i], m, cap, &err), &err);
+        law_ok(hy__state_new(&r->din[i], m, cap, &err), &err);
+        law_ok(hy__state_new(&r->dout[i], m, cap, &err), &err);
+    }
+    r->seq[0] = (hy__seq){.start = 0, .len = LEN_0, .pos = 0};
+    r->seq[1] = (hy__seq){.start = LEN_0, .len = LEN_1, .pos = PAST};
+    r->token = law_tokens(seed, N_ROW, c->model.vocab);
+    r->c = op_random(seed + 1, N_ROW * c->model.d_model, 1.0);
+    r->n_e = N_SEQ * (int64_t)(r->in[0]->bytes / sizeof(float) + 64);
+    r->e = op_random(seed + 2, r->n_e, 0.3);
+    run_past(r, seed);
+}
+
+static void rig_close(rig *r) {
+    for (int i = 0; i < N_SEQ; i++) {
+        hy__state_free(r->in[i]);
+        hy__state_free(r->out[i]);
+        hy__state_free(r->din[i]);
+        hy__state_free(r->dout[i]);
+    }
+    hy__work_free(r->work);
+    free(r->token);
+    free(r->c);
+    free(r->e);
+    law_close(&r->lm);
+}
+
+/* ---- 1. against finite differences ---- */
+
+/* Slope of the loss when tensor t moves along `dir`, and its gradient's dot product with it. */
+typedef struct line {
+    rig *r;
+    hy__tensor t;
+    const double *base, *dir;
+    int64_t n;
+    double at;
+} line;
+
+static double loss_along(void *user) {
+    line *l = user;
+    double *x = malloc((size_t)l->n * sizeof *x + 1);
+    for (int64_t i = 0; i < l->n; i++) x[i] = l->base[i] + l->at * l->dir[i];
+    hy__tensor_write_f64(l->r->lm.be, l->t, x, l->n);
+    free(x);
+    return loss_of(l->r);
+}
+
+static void check_slope(rig *r, const char *name, hy__tensor value, hy__tensor grad,
+                        const double *mask, int64_t n, uint64_t seed) {
+    double *base = malloc((size_t)n * sizeof *base + 1), *g = malloc((size_t)n * sizeof *g + 1);
+    double *dir = op_random(seed, n, 1.0);
+    hy__tensor_read_f64(r->lm.be, base, value, n);
+    hy__tensor_read_f64(r->lm.be, g, grad, n);
+    double want = 0, scale = 0;
+    for (int64_t i = 0; i < n; i++) {
+        if (mask && mask[i] == 0) {
+            dir[i] = 0;
+            continue;
+        }
+        want += g[i] * dir[i];
+        scale += g[i] * g[i];
+    }
+    line l = {.r = r, .t = value, .base = base, .dir = dir, .n = n};
+    /* Four-point differences. A large step meets curvature or another choice of block, expert or
+     * row; a small one meets rounding; a wrong gradient disagrees at every step. */
+    const double size = fmax(sqrt(scale), 1e-3);
+    double off = (double)INFINITY, got = 0;
+    for (double h = 2e-4; h > 3e-6 && off > 1e-6 * size; h /= 6) {
+        const double near = op_slope(loss_along, &l, &l.at, h);
+        const double far = op_slope(loss_along, &l, &l.at, 2 * h);
+        got = (4 * near - far) / 3;
+        off = fabs(got - want);
+    }
+    l.at = 0;
+    (void)loss_along(&l);
+    if (!(off <= 1e-6 * size)) {
+        fail_msg("\"%s\", %s: slope %.12g by differences, %.12g by the backward (size %.3g)",
+                 r->lm.m->cfg.model.layers, name, got, want, size);
+    }
+    free(base);
+    free(g);
+    free(dir);
+}
+
+typedef struct pair_visit {
+    rig *r;
+    int seq;
+    int64_t layer, id;
+} pair_visit;
+
+static void check_state_slope(void *user, hy__tensor t, const double *mask, int64_t n) {
+    pair_visit *v = user;
+    const hy__state *in = v->r->in[v->seq];
+    /* the same tensor in the gradient: both states have one layout */
+    hy__tensor grad = t;
+    grad.buf = &v->r->din[v->seq]->buf;
+    char name[64];
+    snprintf(name, sizeof name, "incoming state at byte %zu", t.off);
+    bool any = false;
+    for (int64_t i = 0; i < n; i++) any |= mask[i] != 0;
+    if (any && in->pos > 0) check_slope(v->r, name, t, grad, mask, n, 900 + t.off);
+}
+
+static void check_differences(const hy__config *c, uint64_t seed) {
+    rig r;
+    rig_open(&r, "ref64", c, seed, false);
+    gradients(&r);
+    for (int64_t i = 0; i < r.lm.m->n_param; i++) {
+        const hy__param *p = &r.lm.m->param[i];
+        if (hy__present(p->grad))
+            check_slope(&r, p->name, p->value, p->grad, NULL, p->n, 100 + (uint64_t)i);
+    }
+    pair_visit v = {.r = &r, .seq = 1};
+    law_each_state(r.in[1], true, check_state_slope, &v);
+    rig_close(&r);
+}
+
+/* ---- 2. and 3. against ref64, and recomputed ---- */
+
+typedef struct collected {
+    rig *r;
+    double *x;
+    int64_t n;
+} collected;
+
+static void collect_tensor(void *user, hy__tensor t, const double *mask, int64_t n) {
+    collected *all = user;
+    all->x = realloc(all->x, (size_t)(all->n + n + 1) * sizeof *all->x);
+    hy__tensor_read_f64(all->r->lm.be, all->x + all->n, t, n);
+    for (int64_t i = 0; mask && i < n; i++)
+        if (mask[i] == 0) all->x[all->n + i] = 0;
+    all->n += n;
+}
+
+/* fp32 against fp64 through a few layers; sums of some hundred products of order one. What cancels
+ * in a gradient is as large as the model's other gradients, so a tensor below a thousandth of the
+ * largest is judged on that scale. */
+static const double TOL_FP32 = 2e-4, SMALL = 1e-3;
+
+static double largest(const double *x, int64_t n) {
+    double top = 0;
+    for (int64_t i = 0; i < n; i++) top = fmax(top, fabs(x[i]));
+    return top;
+}
+
+static double largest_gradient(rig *r) {
+    double top = 0;
+    for (int64_t i = 0; i < r->lm.m->n_param; i++) {
+        const hy__param *p = &r->lm.m->param[i];
+        if (!hy__present(p->grad)) continue;
+        collected all = {.r = r};
+        collect_tensor(&all, p->grad, NULL, p->n);
+        top = fmax(top, largest(all.x, all.n));
+        free(all.x);
+    }
+    return top;
+}
+
+static void check_backend(const char *backend, const hy__config *c, uint64_t seed) {
+    rig want, got;
+    rig_open(&want, "ref64", c, seed, false);
+    rig_open(&got, backend, c, seed, false);
+    gradients(&want);
+    gradients(&got);
+    const double top = largest_gradient(&want);
+    for (int64_t i = 0; i < want.lm.m->n_param; i++) {
+        const hy__param *p = &want.lm.m->param[i], *q = &got.lm.m->param[i];
+        if (!hy__present(p->grad)) continue;
+        collected a = {.r = &want}, b = {.r = &got};
+        collect_tensor(&a, p->grad, NULL, p->n);
+        collect_tensor(&b, q->grad, NULL, p->n);
+        char where[160];
+        snprintf(where, sizeof where, "\"%.60s\" gradient of %.60s", c->model.layers, p->name);
+        const double own = fmax(largest(a.x, a.n), 1e-30);
+        op_expect(where, backend, a.x, b.x, a.n, TOL_FP32 * fmax(1.0, SMALL * top / own));
+        free(a.x);
+        free(b.x);
+    }
+    collected a = {.r = &want}, b = {.r = &got};
+    law_each_state(want.din[1], true, collect_tensor, &a);
+    law_each_state(got.din[1], true, collect_tensor, &b);
+    if (a.n > 0) op_expect("gradient of the incoming state", backend, a.x, b.x, a.n, TOL_FP32);
+    free(a.x);
+    free(b.x);
+    rig_close(&want);
+    rig_close(&got);
+}
+
+static void check_recompute(const char *backend, const hy__config *c, uint64_t seed) {
+    rig kept, again;
+    rig_open(&kept, backend, c, seed, false);
+    rig_open(&again, backend, c, seed, true);
+    gradients(&kept);
+    gradients(&again);
+    for (int64_t i = 0; i < kept.lm.m->n_param; i++) {
+        const hy__param *p = &kept.lm.m->param[i], *q = &again.lm.m->param[i];
+        if (!hy__present(p->grad)) continue;
+        collected a = {.r = &kept}, b = {.r = &again};
+        collect_tensor(&a, p->grad, NULL, p->n);
+        collect_tensor(&b, q->grad, NULL, p->n);
+        assert_memory_equal(a.x, b.x, (size_t)a.n * sizeof *a.x);
+        free(a.x);
+        free(b.x);
+    }
+    rig_close(&kept);
+    rig_close(&again);
+}
+
+/* ---- the configurations ---- */
+
+typedef void (*config_fn)(const hy__config *c, uint64_t seed);
+
+/* Each letter alone, with the settings that change its equations. */
+static void for_each_letter(config_fn fn) {
+    for (const char *p = "SAEFWP"; *p; p++) {
+        const hy__config c = law_config((char[]){*p, 0});
+        fn(&c, 3 + (uint64_t)*p);
+    }
+    for (int route = HY__ROUTE_PREVIOUS; route <= HY__ROUTE_TOKEN; route++) {
+        hy__config c = law_config("E");
+        c.experts.route = (hy__route_mode)route;
+        c.experts.shortlist = 3;
+        c.experts.shared = 1;
+        c.experts.z_loss = 0; /* the random loss knows nothing of it; test_losses does */
+        law_finish(&c);
+        fn(&c, 71 + (uint64_t)route);
+    }
+    hy__config a = law_config("A");
+    a.attention.topk = 0;
+    a.attention.rope_theta = 10000.0;
+    law_finish(&a);
+    fn(&a, 81);
+    a.attention.qk_norm = false;
+    a.attention.window = 1000; /* full attention */
+    law_finish(&a);
+    fn(&a, 82);
+    hy__config s = law_config("S");
+    s.ssm.n_group = 2;
+    law_finish(&s);
+    fn(&s, 83);
+    hy__config w = law_config("W");
+    w.workspace.reads = 1;
+    law_finish(&w);
+    fn(&w, 84);
+}
+
+static void fn_differences(const hy__config *c, uint64_t seed) {
+    hy__config quiet = *c;
+    quiet.experts.z_loss = 0;
+    check_differences(&quiet, seed);
+}
+
+static void fn_backends(const hy__config *c, uint64_t seed) {
+    for (const char *const *be = hy__backend_names(); *be; be++)
+        if (strcmp(*be, "ref64") != 0) check_backend(*be, c, seed);
+}
+
+static void test_differences(void **state) {
+    (void)state;
+    for_each_letter(fn_differences);
+    const hy__config all = law_config("SA EP FW S");
+    fn_differences(&all, 5);
+}
+
+static void test_backends(void **state) {
+    (void)state;
+    for_each_letter(fn_backends);
+    for (uint64_t seed = 1; seed <= 50; seed++) {
+        const hy__config c = law_random_config(seed + 900, 5);
+        check_backend("cpu", &c, seed);
+    }
+}
+
+static void test_recompute(void **state) {
+    (void)state;
+    for (uint64_t seed = 1; seed <= 20; seed++) {
+        const hy__config c = law_random_config(seed + 300, 6);
+        check_recompute(seed % 3 == 0 ? "ref" : "cpu", &c, seed);
+    }
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_differences),
+        cmocka_unit_test(test_backends),
+        cmocka_unit_test(test_recompute),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
