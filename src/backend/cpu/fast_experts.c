@@ -83,7 +83,8 @@ typedef void (*unit_task)(const hy__unit_mean_args *a, int64_t s, int64_t unit0,
 /* Calls task for every unit of the batch, each thread for its share of them. */
 static void for_each_unit(hy__backend *be, const hy__unit_mean_args *a, unit_task task) {
     const int64_t n_unit = hy__rows_units(a->rows, a->unit);
-#pragma omp parallel num_threads(thread_count(be, a->rows->n_row * a->dim))
+    const int n_thread = thread_count(be, a->rows->n_row * a->dim);
+#pragma omp parallel num_threads(n_thread)
     {
         int64_t lo, hi, unit0 = 0;
         thread_share(n_unit, &lo, &hi);
@@ -287,15 +288,16 @@ static void route_share(const hy__route_args *a, const float *handicap, route_su
 
 static void route(hy__backend *be, const hy__route_args *a) {
     const int64_t n = a->n_expert;
-    int n_thread = 0; /* that the region really had */
+    int n_sums = 0; /* threads that the region really had */
     float handicap[E_MAX];
     route_sums *sums = hy__scratch(be, sizeof *sums);
     call_handicap(a, handicap);
-#pragma omp parallel num_threads(thread_count(be, a->n_row *n))
+    const int n_thread = thread_count(be, a->n_row * n);
+#pragma omp parallel num_threads(n_thread)
     {
         route_share(a, handicap, &sums[omp_get_thread_num()]);
 #pragma omp single
-        n_thread = omp_get_num_threads();
+        n_sums = omp_get_num_threads();
     }
 
     float *load = hy__ptr(a->load), *call_load = hy__ptr(a->call_load);
@@ -304,7 +306,7 @@ static void route(hy__backend *be, const hy__route_args *a) {
     double aux = 0, lse2 = 0;
     for (int64_t e = 0; e < n; e++) {
         double prob = 0, count = 0;
-        for (int i = 0; i < n_thread; i++) {
+        for (int i = 0; i < n_sums; i++) {
             prob += (double)sums[i].prob[e];
             count += (double)sums[i].count[e];
         }
@@ -365,7 +367,8 @@ static void route_backward(hy__backend *be, const hy__route_args *a) {
         const float *call_load = hy__ptr(a->call_load);
         share[e] = call_load[e] / (float)(a->n_row * route_k(a));
     }
-#pragma omp parallel num_threads(thread_count(be, a->n_row *n))
+    const int n_thread = thread_count(be, a->n_row * n);
+#pragma omp parallel num_threads(n_thread)
     {
 #pragma omp for schedule(static)
         for (int64_t r = 0; r < a->n_row; r++) route_row_backward(a, r, share);
@@ -386,7 +389,8 @@ static void route_sort(hy__backend *be, const hy__route_sort_args *a) {
     const int32_t *idx = hy__ptr(a->idx);
     int32_t *perm = hy__ptr(a->perm), *place = hy__ptr(a->place), *offset = hy__ptr(a->offset);
     int32_t(*at)[E_MAX] = hy__scratch(be, sizeof *at);
-#pragma omp parallel num_threads(thread_count(be, a->n_row *k))
+    const int n_thread = thread_count(be, a->n_row * k);
+#pragma omp parallel num_threads(n_thread)
     {
         int32_t *own = at[omp_get_thread_num()];
         int64_t lo, hi;
@@ -421,7 +425,8 @@ static void gather_rows(hy__backend *be, const hy__gather_rows_args *a) {
     const int32_t *perm = hy__ptr(a->perm);
     const float *x = hy__ptr(a->x);
     float *xg = hy__ptr(a->xg);
-#pragma omp parallel for schedule(static) num_threads(thread_count(be, a->n_out * a->dim))
+    const int n_thread = thread_count(be, a->n_out * a->dim);
+#pragma omp parallel for schedule(static) num_threads(n_thread)
     for (int64_t i = 0; i < a->n_out; i++)
         memcpy(xg + i * a->dim, x + perm[i] * a->dim, (size_t)a->dim * sizeof *xg);
 }
@@ -476,7 +481,8 @@ static void gather_rows_backward(hy__backend *be, const hy__gather_rows_args *a)
     const int32_t *place = hy__ptr(a->place);
     const float *dxg = hy__ptr(a->dxg);
     float *dx = hy__ptr(a->dx);
-#pragma omp parallel for schedule(static) num_threads(thread_count(be, a->n_row * a->k * a->dim))
+    const int n_thread = thread_count(be, a->n_row * a->k * a->dim);
+#pragma omp parallel for schedule(static) num_threads(n_thread)
     for (int64_t t = 0; t < a->n_row; t++)
         mix_rows(dx + t * a->dim, a->dx_add, NULL, dxg, place + t * a->k, a->k, a->dim);
 }
@@ -485,7 +491,8 @@ static void combine(hy__backend *be, const hy__combine_args *a) {
     const int32_t *place = hy__ptr(a->place);
     const float *o = hy__ptr(a->o), *weight = hy__ptr(a->weight);
     float *y = hy__ptr(a->y);
-#pragma omp parallel for schedule(static) num_threads(thread_count(be, a->n_row * a->k * a->dim))
+    const int n_thread = thread_count(be, a->n_row * a->k * a->dim);
+#pragma omp parallel for schedule(static) num_threads(n_thread)
     for (int64_t t = 0; t < a->n_row; t++)
         mix_rows(y + t * a->dim, a->y_add, weight + unit_row(a->unit_of, t) * a->k, o,
                  place + t * a->k, a->k, a->dim);
@@ -530,7 +537,8 @@ static void combine_backward_share(const hy__combine_args *a) {
 }
 
 static void combine_backward(hy__backend *be, const hy__combine_args *a) {
-#pragma omp parallel num_threads(thread_count(be, a->n_row * a->k * a->dim))
+    const int n_thread = thread_count(be, a->n_row * a->k * a->dim);
+#pragma omp parallel num_threads(n_thread)
     combine_backward_share(a);
 }
 
