@@ -26,30 +26,41 @@ static size_t take_forward(forward *w, const hy__attn_args *a, void *base) {
     return cut.used;
 }
 
-/* s becomes exp(s - maximum); m, l and alpha move on. */
-INLINE void softmax_step(forward *w, int64_t n_key, bool masked) {
-    for (int64_t r = 0; r < w->tile.n_pad; r += VL) {
-        float *s = w->tile.s + r;
-        const vf before = vf_load(w->m + r);
-        vf top = before, sum = {0};
-        for (int64_t key = 0; key < n_key; key++)
-            top = vf_max(top, attn_score(&w->tile, key, r, masked));
-        for (int64_t key = 0; key < n_key; key++) {
-            const vf p = vf_exp(attn_score(&w->tile, key, r, masked) - top);
-            vf_store(s + key * ATTN_ROWS, p);
-            sum += p;
-        }
-        const vf alpha = vf_exp(before - top);
-        vf_store(w->alpha + r, alpha);
-        vf_store(w->l + r, vf_load(w->l + r) * alpha + sum);
-        vf_store(w->m + r, top);
+/* For nv vectors of rows from r on, s becomes exp(s - maximum); m, l and alpha move on. Several
+ * vectors at a time, because each one's maximum and sum are chains of dependent operations. */
+INLINE void softmax_rows(forward *w, int64_t r, const int nv, int64_t n_key, bool masked) {
+    vf top[4], sum[4];
+    for (int i = 0; i < nv; i++) {
+        top[i] = vf_load(w->m + r + i * VL);
+        sum[i] = (vf){0};
     }
+    for (int64_t key = 0; key < n_key; key++)
+        for (int i = 0; i < nv; i++)
+            top[i] = vf_max(top[i], attn_score(&w->tile, key, r + i * VL, masked));
+    for (int64_t key = 0; key < n_key; key++)
+        for (int i = 0; i < nv; i++) {
+            const vf p = vf_exp(attn_score(&w->tile, key, r + i * VL, masked) - top[i]);
+            vf_store(w->tile.s + key * ATTN_ROWS + r + i * VL, p);
+            sum[i] += p;
+        }
+    for (int i = 0; i < nv; i++) {
+        const int64_t at = r + i * VL;
+        const vf alpha = vf_exp(vf_load(w->m + at) - top[i]);
+        vf_store(w->alpha + at, alpha);
+        vf_store(w->l + at, vf_load(w->l + at) * alpha + sum[i]);
+        vf_store(w->m + at, top[i]);
+    }
+}
+
+INLINE void softmax_step(forward *w, int64_t n_key, bool masked) {
+    int64_t r = 0;
+    for (; r + 4 * VL <= w->tile.n_pad; r += 4 * VL) softmax_rows(w, r, 4, n_key, masked);
+    for (; r < w->tile.n_pad; r += VL) softmax_rows(w, r, 1, n_key, masked);
 }
 
 static void meet(forward *w, const attn_head *x, const attn_span *keys, bool masked) {
     const int64_t hd = x->a->head_dim, n = w->tile.n;
-    mm(keys->n, w->tile.n_pad, hd, keys->k, keys->ldk, 1, w->tile.qt, ATTN_ROWS, w->tile.s,
-       ATTN_ROWS, false);
+    attn_scores(&w->tile, hd, w->tile.s, w->tile.q, w->tile.qt, keys->k, keys->ldk, keys->n);
     if (masked)
         softmax_step(w, keys->n, true);
     else

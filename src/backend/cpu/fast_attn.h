@@ -15,7 +15,7 @@
 enum {
     ATTN_ROWS = VL == 8 ? 96 : 64, /* whole register tiles of mm */
     ATTN_KEYS = 96,
-    ATTN_SPREAD = 512, /* tokens whose choices are sorted by block together */
+    ATTN_SPREAD = 2048, /* tokens whose choices are sorted by block together */
 };
 #define ATTN_MASKED (-1e30f) /* a score that no exponential sees, and finite */
 
@@ -111,8 +111,8 @@ typedef struct attn_tile {
     int64_t n, n_pad;                     /* rows, and rounded up to whole vectors */
     int64_t row[ATTN_ROWS];               /* f */
     int32_t lo[ATTN_ROWS], hi[ATTN_ROWS]; /* keys lo ... hi of the span are seen by the row */
-    float *qt;                            /* [hd][ROWS] scale·q, zero in the padding */
-    float *s;                             /* [KEYS][ROWS] scores, then probabilities */
+    float *q, *qt; /* scale·q: [ROWS][hd] and [hd][ROWS], zero in the padding */
+    float *s;      /* [KEYS][ROWS] scores, then probabilities */
 } attn_tile;
 
 static inline void attn_tile_resize(attn_tile *w, int64_t n) {
@@ -126,15 +126,50 @@ static inline void attn_tile_dense(attn_tile *w, int64_t f, int64_t n) {
     for (int64_t r = 0; r < n; r++) w->row[r] = f + r;
 }
 
+/* Clears the padding of rows [ROWS][hd] and writes their transpose [hd][ROWS]. */
+static inline void attn_tile_transpose(const attn_tile *w, const attn_head *x, float *to,
+                                       float *rows) {
+    const int64_t hd = x->a->head_dim;
+    memset(rows + w->n * hd, 0, (size_t)((w->n_pad - w->n) * hd) * sizeof *rows);
+    mat_transpose(to, ATTN_ROWS, rows, hd, w->n_pad, hd);
+}
+
 static inline void attn_tile_queries(attn_tile *w, const attn_head *x) {
     const int64_t hd = x->a->head_dim;
     const float scale = (float)x->a->scale;
     for (int64_t r = 0; r < w->n; r++) {
         const float *q = attn_query(x, w->row[r]);
-        for (int64_t c = 0; c < hd; c++) w->qt[c * ATTN_ROWS + r] = scale * q[c];
+        for (int64_t c = 0; c < hd; c++) w->q[r * hd + c] = scale * q[c];
     }
-    for (int64_t c = 0; c < hd; c++)
-        for (int64_t r = w->n; r < w->n_pad; r++) w->qt[c * ATTN_ROWS + r] = 0;
+    attn_tile_transpose(w, x, w->qt, w->q);
+}
+
+/* out[key][row] = key·row for few rows: vectors run over elements, VL keys are summed at a time. */
+INLINE void attn_scores_few(float *out, int64_t n_row, const float *rows, int64_t hd,
+                            const float *keys, int64_t ld, int64_t n_key) {
+    for (int64_t key = 0; key < n_key; key += VL) {
+        const int64_t n = n_key - key < VL ? n_key - key : VL;
+        for (int64_t r = 0; r < n_row; r++) {
+            vf sum[VL];
+            for (int64_t m = 0; m < VL; m++) {
+                const float *k = keys + (key + (m < n ? m : 0)) * ld;
+                sum[m] = (vf){0};
+                for (int64_t c = 0; c < hd; c += VL)
+                    sum[m] += vf_load(k + c) * vf_load(rows + r * hd + c);
+            }
+            const vf score = vf_sum_each(sum);
+            for (int64_t m = 0; m < n; m++) out[(key + m) * ATTN_ROWS + r] = score[m];
+        }
+    }
+}
+
+/* out[key][row] = keys·rowsᵀ; rows come in both layouts. */
+static inline void attn_scores(const attn_tile *w, int64_t hd, float *out, const float *rows,
+                               const float *rows_t, const float *keys, int64_t ld, int64_t n_key) {
+    if (w->n <= VL / 4 && hd % VL == 0)
+        attn_scores_few(out, w->n, rows, hd, keys, ld, n_key);
+    else
+        mm(n_key, w->n_pad, hd, keys, ld, 1, rows_t, ATTN_ROWS, out, ATTN_ROWS, false);
 }
 
 /* Sets lo and hi for the n keys from position s on; `window`: those keys are beyond the sink.
@@ -257,6 +292,7 @@ static inline void *attn_take(attn_cut *c, int64_t n) { /* n numbers of four byt
 }
 
 static inline void attn_take_tile(attn_cut *c, attn_tile *w, const hy__attn_args *a) {
+    w->q = attn_take(c, ATTN_ROWS * a->head_dim);
     w->qt = attn_take(c, a->head_dim * ATTN_ROWS);
     w->s = attn_take(c, ATTN_KEYS * ATTN_ROWS);
 }

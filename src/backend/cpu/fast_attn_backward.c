@@ -8,16 +8,15 @@
 typedef struct backward {
     attn_tile tile;
     attn_choices choices;
-    float *q, *dout, *dout_t; /* [ROWS][hd] scale·q; [ROWS][hd]; [hd][ROWS] */
-    float *dx, *dq;           /* [KEYS][ROWS], [ROWS][hd] */
-    float *lse, *delta;       /* [ROWS] */
+    float *dout, *dout_t; /* [ROWS][hd], [hd][ROWS] */
+    float *dx, *dq;       /* [KEYS][ROWS], [ROWS][hd] */
+    float *lse, *delta;   /* [ROWS] */
 } backward;
 
 static size_t take_backward(backward *w, const hy__attn_args *a, void *base) {
     attn_cut cut = {.base = base};
     attn_take_tile(&cut, &w->tile, a);
     attn_take_choices(&cut, &w->choices, a);
-    w->q = attn_take(&cut, ATTN_ROWS * a->head_dim);
     w->dout = attn_take(&cut, ATTN_ROWS * a->head_dim);
     w->dout_t = attn_take(&cut, ATTN_ROWS * a->head_dim);
     w->dx = attn_take(&cut, ATTN_KEYS * ATTN_ROWS);
@@ -41,39 +40,32 @@ INLINE void probabilities(backward *w, int64_t n_key, bool masked) {
 }
 
 static void meet(backward *w, const attn_head *x, const attn_span *keys, bool masked) {
-    const int64_t hd = x->a->head_dim, n = w->tile.n, pad = w->tile.n_pad;
-    mm(keys->n, pad, hd, keys->k, keys->ldk, 1, w->tile.qt, ATTN_ROWS, w->tile.s, ATTN_ROWS, false);
-    mm(keys->n, pad, hd, keys->v, keys->ldv, 1, w->dout_t, ATTN_ROWS, w->dx, ATTN_ROWS, false);
+    const int64_t hd = x->a->head_dim, n = w->tile.n;
+    attn_scores(&w->tile, hd, w->tile.s, w->tile.q, w->tile.qt, keys->k, keys->ldk, keys->n);
+    attn_scores(&w->tile, hd, w->dx, w->dout, w->dout_t, keys->v, keys->ldv, keys->n);
     if (masked)
         probabilities(w, keys->n, true);
     else
         probabilities(w, keys->n, false);
     mm(n, hd, keys->n, w->dx, 1, ATTN_ROWS, keys->k, keys->ldk, w->dq, hd, true);
-    if (keys->dk) mm(keys->n, hd, n, w->dx, ATTN_ROWS, 1, w->q, hd, keys->dk, keys->ldk, true);
+    if (keys->dk) mm(keys->n, hd, n, w->dx, ATTN_ROWS, 1, w->tile.q, hd, keys->dk, keys->ldk, true);
     if (keys->dv)
         mm(keys->n, hd, n, w->tile.s, ATTN_ROWS, 1, w->dout, hd, keys->dv, keys->ldv, true);
 }
 
-/* Fills the tile's rows of q, dout, lse and delta, and clears dq. */
+/* Fills the tile's q, dout, lse and delta, and clears dq. */
 static void load(backward *w, const attn_head *x) {
     const int64_t hd = x->a->head_dim;
     const float *o = hy__ptr(x->a->o), *dout = hy__ptr(x->a->dout), *lse = hy__ptr(x->a->lse);
-    const float scale = (float)x->a->scale;
     attn_tile_queries(&w->tile, x);
     for (int64_t r = 0; r < w->tile.n; r++) {
         const int64_t from = attn_out_row(x, w->tile.row[r]);
-        const float *q = attn_query(x, w->tile.row[r]), *d = dout + from * hd;
-        for (int64_t c = 0; c < hd; c++) {
-            w->q[r * hd + c] = scale * q[c];
-            w->dout[r * hd + c] = w->dout_t[c * ATTN_ROWS + r] = d[c];
-        }
+        memcpy(w->dout + r * hd, dout + from * hd, (size_t)hd * sizeof *dout);
         w->lse[r] = lse[from];
-        w->delta[r] = vec_dot(d, o + from * hd, hd);
+        w->delta[r] = vec_dot(dout + from * hd, o + from * hd, hd);
     }
-    for (int64_t r = w->tile.n; r < w->tile.n_pad; r++) {
-        for (int64_t c = 0; c < hd; c++) w->dout_t[c * ATTN_ROWS + r] = 0;
-        w->lse[r] = w->delta[r] = 0;
-    }
+    attn_tile_transpose(&w->tile, x, w->dout_t, w->dout);
+    for (int64_t r = w->tile.n; r < w->tile.n_pad; r++) w->lse[r] = w->delta[r] = 0;
     memset(w->dq, 0, (size_t)(w->tile.n * hd) * sizeof *w->dq);
 }
 

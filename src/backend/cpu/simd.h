@@ -147,14 +147,62 @@ INLINE void vec_scale(float *y, float s, int64_t n) {
     for (; i < n; i++) y[i] *= s;
 }
 
+INLINE vi vi_lanes(void) {
+    vi lane;
+    for (int i = 0; i < VL; i++) lane[i] = i;
+    return lane;
+}
+
+/* Lane i of the result is the sum over the lanes of x[i]; x is overwritten. */
+INLINE vf vf_sum_each(vf x[VL]) {
+    const vi lane = vi_lanes();
+#pragma GCC unroll 8
+    for (int w = VL / 2; w > 0; w /= 2) {
+        const vi high = ((lane & w) != 0) & VL; /* lanes that the second vector fills */
+#pragma GCC unroll 16
+        for (int i = 0; i < w; i++)
+            x[i] = __builtin_shuffle(x[i], x[i + w], lane | high) +
+                   __builtin_shuffle(x[i], x[i + w], (lane ^ w) | high);
+    }
+    return x[0];
+}
+
+/* dst[c,r] = src[r,c] of VL by VL: at step w, lane bit w and row bit w change places. */
+INLINE void mat_transpose_tile(float *dst, int64_t ldd, const float *src, int64_t lds) {
+    const vi lane = vi_lanes();
+    vf x[VL];
+#pragma GCC unroll 16
+    for (int i = 0; i < VL; i++) x[i] = vf_load(src + i * lds);
+#pragma GCC unroll 8
+    for (int w = 1; w < VL; w *= 2) {
+        const vi set = (lane & w) != 0;
+        const vi low = (set & (lane - w + VL)) | (~set & lane);
+        const vi high = (set & (lane + VL)) | (~set & (lane + w));
+#pragma GCC unroll 16
+        for (int i = 0; i < VL; i++) {
+            if (i & w) continue;
+            const vf a = x[i], b = x[i + w];
+            x[i] = __builtin_shuffle(a, b, low);
+            x[i + w] = __builtin_shuffle(a, b, high);
+        }
+    }
+#pragma GCC unroll 16
+    for (int i = 0; i < VL; i++) vf_store(dst + i * ldd, x[i]);
+}
+
 /* dst[c,r] = src[r,c] */
 INLINE void mat_transpose(float *dst, int64_t ldd, const float *src, int64_t lds, int64_t rows,
                           int64_t cols) {
-    for (int64_t r0 = 0; r0 < rows; r0 += 16)
-        for (int64_t c0 = 0; c0 < cols; c0 += 16)
-            for (int64_t c = c0; c < (c0 + 16 < cols ? c0 + 16 : cols); c++)
-                for (int64_t r = r0; r < (r0 + 16 < rows ? r0 + 16 : rows); r++)
+    for (int64_t r0 = 0; r0 < rows; r0 += VL)
+        for (int64_t c0 = 0; c0 < cols; c0 += VL) {
+            if (r0 + VL <= rows && c0 + VL <= cols) {
+                mat_transpose_tile(dst + c0 * ldd + r0, ldd, src + r0 * lds + c0, lds);
+                continue;
+            }
+            for (int64_t c = c0; c < (c0 + VL < cols ? c0 + VL : cols); c++)
+                for (int64_t r = r0; r < (r0 + VL < rows ? r0 + VL : rows); r++)
                     dst[c * ldd + r] = src[r * lds + c];
+        }
 }
 
 /* ---- threads --------------------------------------------------------------------------------
