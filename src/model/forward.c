@@ -286,15 +286,15 @@ hy_status hy__loss(hy__work *w, const int32_t *target, double grad_scale, float 
     *sum = 0;
     *count = 0;
     enum { PART = 512 };
-    float part[PART];
+    double part[PART];
     for (int64_t i = 0; i < n; i += PART) {
         const int64_t m = n - i < PART ? n - i : PART;
-        hy__tensor_read_f32(be, part, hy__at(w->nll, i), m);
+        hy__tensor_read_f64(be, part, hy__at(w->nll, i), m);
         for (int64_t j = 0; j < m; j++) {
-            *sum += (double)part[j];
+            *sum += part[j];
             *count += target[i + j] >= 0;
+            if (nll) nll[i + j] = (float)part[j];
         }
-        if (nll) memcpy(nll + i, part, (size_t)m * sizeof *part);
     }
     return hy__backend_check(be, err);
 }

@@ -349,7 +349,7 @@ static void for_each_letter(config_fn fn) {
         c.experts.route = (hy__route_mode)route;
         c.experts.shortlist = 3;
         c.experts.shared = 1;
-        c.experts.z_loss = 0; /* the random loss knows nothing of it; test_losses does */
+        c.experts.z_loss = 0; /* the random loss knows nothing of it; test_losses.c does */
         law_finish(&c);
         fn(&c, 71 + (uint64_t)route);
     }
