@@ -243,6 +243,16 @@ hy_status hy__fileset_put(hy__fileset *s, hy__writer *w, const char *name, hy_er
     return status;
 }
 
+hy_status hy__fileset_write(hy__fileset *s, const char *name, const void *data, size_t size,
+                            hy_error *err) {
+    hy__writer w;
+    HY_TRY(hy__fileset_put(s, &w, name, err));
+    const hy_status status = hy__writer_write(&w, data, size, err);
+    if (status == HY_OK) return hy__writer_commit(&w, err);
+    hy__writer_abort(&w);
+    return status;
+}
+
 hy_status hy__fileset_remove(hy__fileset *s, const char *name, hy_error *err) {
     return entries_set(&s->e, name, false, err);
 }

@@ -22,6 +22,9 @@ typedef struct hy__fileset hy__fileset;
 hy_status hy__fileset_open(hy__fileset **out, const char *dir, hy_error *err);
 /* Opens a new file of the set; hy__writer_commit stages it. */
 hy_status hy__fileset_put(hy__fileset *s, hy__writer *w, const char *name, hy_error *err);
+/* All of it in one call. */
+hy_status hy__fileset_write(hy__fileset *s, const char *name, const void *data, size_t size,
+                            hy_error *err);
 /* The file of that name is not part of the new set; a missing one is fine. */
 hy_status hy__fileset_remove(hy__fileset *s, const char *name, hy_error *err);
 const char *hy__fileset_dir(const hy__fileset *s);

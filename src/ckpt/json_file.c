@@ -99,16 +99,9 @@ hy_status hy__json_read(json_t **out, const char *dir, const char *name, hy_erro
 hy_status hy__json_put(hy__fileset *set, const char *name, const json_t *json, hy_error *err) {
     char *text = json_dumps(json, JSON_INDENT(2));
     if (!text) return hy__fail(err, HY_E_MEMORY, "there is no memory for %s", name);
-    hy__writer w;
-    hy_status status = hy__fileset_put(set, &w, name, err);
-    if (status == HY_OK) {
-        status = hy__writer_write(&w, text, strlen(text), err);
-        if (status == HY_OK) status = hy__writer_write(&w, "\n", 1, err);
-        if (status == HY_OK)
-            status = hy__writer_commit(&w, err);
-        else
-            hy__writer_abort(&w);
-    }
+    const size_t size = strlen(text);
+    text[size] = '\n'; /* in place of the terminator */
+    const hy_status status = hy__fileset_write(set, name, text, size + 1, err);
     free(text);
     return status;
 }

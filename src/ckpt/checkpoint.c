@@ -1,0 +1,232 @@
+/* checkpoint.c: see checkpoint.h. */
+#include "ckpt/checkpoint.h"
+
+#include "ckpt/json_file.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+hy__st_dtype hy__checkpoint_dtype(hy__dtype dtype) {
+    switch (dtype) {
+    case HY__DTYPE_F64:
+        return HY__ST_F64;
+    case HY__DTYPE_BF16:
+        return HY__ST_BF16;
+    case HY__DTYPE_I32:
+        return HY__ST_I32;
+    case HY__DTYPE_F32:
+        break;
+    }
+    return HY__ST_F32;
+}
+
+const char *hy__checkpoint_torch_dtype(hy__dtype dtype) {
+    switch (dtype) {
+    case HY__DTYPE_F64:
+        return "float64";
+    case HY__DTYPE_BF16:
+        return "bfloat16";
+    case HY__DTYPE_I32:
+    case HY__DTYPE_F32:
+        break;
+    }
+    return "float32";
+}
+
+/* ---- writing ----------------------------------------------------------------------------------
+ */
+
+static hy_status put_config(hy__fileset *set, const hy__model *m, const hy__train_config *train,
+                            hy_error *err) {
+    json_t *config = json_pack(
+        "{s:[s],s:s,s:I,s:I,s:I,s:b,s:s}", "architectures", "HydraForCausalLM", "model_type",
+        "hydra", "vocab_size", (json_int_t)m->cfg.model.vocab, "hidden_size",
+        (json_int_t)m->cfg.model.d_model, "num_hidden_layers", (json_int_t)m->cfg.n_layer,
+        "tie_word_embeddings", 1, "torch_dtype", hy__checkpoint_torch_dtype(m->weight_dtype));
+    json_t *sections = hy__config_to_json(&m->cfg, train);
+    json_t *generation = json_pack("{s:b}", "do_sample", 0);
+    hy_status status = HY_OK;
+    if (!sections || !generation || json_object_update(config, sections) != 0)
+        status = hy__fail(err, HY_E_MEMORY, "there is no memory for config.json");
+    if (status == HY_OK) status = hy__json_put(set, "config.json", config, err);
+    if (status == HY_OK) status = hy__json_put(set, "generation_config.json", generation, err);
+    json_decref(generation);
+    json_decref(sections);
+    json_decref(config);
+    return status;
+}
+
+static hy_status fill(void *user, int64_t i, int64_t first, int64_t n, void *dst, hy_error *err) {
+    const hy__model *m = user;
+    const hy__tensor value = m->param[i].value;
+    m->be->read(m->be, dst, hy__at(value, first), (size_t)n * hy__dtype_size(value.dtype));
+    return hy__backend_check(m->be, err);
+}
+
+hy_status hy__checkpoint_put(hy__fileset *set, const hy__model *m, const hy__train_config *train,
+                             hy_error *err) {
+    hy__st_tensor *tensor = calloc((size_t)m->n_param, sizeof *tensor);
+    if (!tensor) return hy__fail(err, HY_E_MEMORY, "there is no memory for writing the model");
+    for (int64_t i = 0; i < m->n_param; i++) {
+        const hy__param *p = &m->param[i];
+        tensor[i] = (hy__st_tensor){
+            .name = p->name, .dtype = hy__checkpoint_dtype(p->value.dtype), .n_dim = p->decl.n_dim};
+        memcpy(tensor[i].shape, p->decl.shape, sizeof p->decl.shape);
+    }
+    const hy__st_list list = {
+        .tensor = tensor, .n_tensor = m->n_param, .fill = fill, .user = (void *)(uintptr_t)m};
+    hy_status status = put_config(set, m, train, err);
+    if (status == HY_OK) status = hy__st_put(set, &list, 0, err);
+    free(tensor);
+    return status;
+}
+
+hy_status hy__checkpoint_save(const hy__model *m, const char *dir, hy_error *err) {
+    hy__fileset *set;
+    HY_TRY(hy__fileset_open(&set, dir, err));
+    const hy_status status = hy__checkpoint_put(set, m, NULL, err);
+    if (status == HY_OK) return hy__fileset_commit(set, err);
+    hy__fileset_discard(set);
+    return status;
+}
+
+/* ---- reading ----------------------------------------------------------------------------------
+ */
+
+/* The sizes that other programs read must say what our sections say. */
+static hy_status check_size(const json_t *json, const char *key, int64_t want, const char *dir,
+                            hy_error *err) {
+    const json_t *value = json_object_get(json, key);
+    if (!value || (json_is_integer(value) && json_integer_value(value) == want)) return HY_OK;
+    return hy__fail(err, HY_E_INVALID,
+                    "%.400s/config.json: \"%s\" differs from %jd, which section model says", dir,
+                    key, (intmax_t)want);
+}
+
+static hy_status read_config(const json_t *json, const char *dir, hy__config *c,
+                             hy__train_config *t, hy_error *err) {
+    const char *type = json_string_value(json_object_get(json, "model_type"));
+    if (!type || strcmp(type, "hydra") != 0)
+        return hy__fail(err, HY_E_INVALID,
+                        "%.400s/config.json: model_type is '%.64s', but must be 'hydra'%s", dir,
+                        type ? type : "",
+                        type && strcmp(type, "mamba2") == 0
+                            ? "; `hydralm convert` makes one of a Mamba2ForCausalLM"
+                            : "");
+    if (!json_object_get(json, "model"))
+        return hy__fail(err, HY_E_INVALID, "%.400s/config.json has no section \"model\"", dir);
+    HY_TRY(hy__config_from_json(json, "config.json", c, t, err));
+    HY_TRY(check_size(json, "vocab_size", c->model.vocab, dir, err));
+    HY_TRY(check_size(json, "hidden_size", c->model.d_model, dir, err));
+    return check_size(json, "num_hidden_layers", c->n_layer, dir, err);
+}
+
+hy_status hy__checkpoint_config(const char *dir, hy__config *c, hy__train_config *t,
+                                hy_error *err) {
+    json_t *json;
+    HY_TRY(hy__json_read(&json, dir, "config.json", err));
+    const hy_status status = read_config(json, dir, c, t, err);
+    json_decref(json);
+    return status;
+}
+
+/* "[3,1,4]" */
+static void shape_text(char *text, size_t size, const int64_t *shape, int n_dim) {
+    size_t at = (size_t)snprintf(text, size, "[");
+    for (int i = 0; i < n_dim && at < size; i++)
+        at += (size_t)snprintf(text + at, size - at, "%s%jd", i ? "," : "", (intmax_t)shape[i]);
+    if (at < size) snprintf(text + at, size - at, "]");
+}
+
+static hy_status check_tensor(const hy__param *p, const hy__st_tensor *t, const char *file,
+                              hy_error *err) {
+    bool same = t->n_dim == p->decl.n_dim;
+    for (int i = 0; same && i < t->n_dim; i++) same = t->shape[i] == p->decl.shape[i];
+    if (!same) {
+        char got[160], want[160];
+        shape_text(got, sizeof got, t->shape, t->n_dim);
+        shape_text(want, sizeof want, p->decl.shape, p->decl.n_dim);
+        return hy__fail(err, HY_E_INVALID,
+                        "%.400s: tensor '%s' has the shape %s; its config wants %s", file, t->name,
+                        got, want);
+    }
+    if (t->dtype == HY__ST_I32 || t->dtype == HY__ST_I64)
+        return hy__fail(err, HY_E_INVALID, "%.400s: tensor '%s' holds %s; weights are floats", file,
+                        t->name, hy__st_dtype_name(t->dtype));
+    return HY_OK;
+}
+
+hy_status hy__checkpoint_load(hy__backend *be, const hy__param *p, const hy__st_tensor *t,
+                              const char *file, hy_error *err) {
+    HY_TRY(check_tensor(p, t, file, err));
+    const hy__st_dtype want = hy__checkpoint_dtype(p->value.dtype);
+    const size_t size = hy__dtype_size(p->value.dtype);
+    if (t->dtype == want) {
+        be->write(be, p->value, t->data, (size_t)p->n * size);
+        return hy__backend_check(be, err);
+    }
+    enum { PIECE = 512 };
+    double piece[PIECE], raw[PIECE]; /* raw: room for the widest dtype */
+    for (int64_t i = 0; i < p->n; i += PIECE) {
+        const int64_t n = p->n - i < PIECE ? p->n - i : PIECE;
+        hy__st_get_f64(piece, t, i, n);
+        hy__st_put_f64(raw, want, piece, n);
+        be->write(be, hy__at(p->value, i), raw, (size_t)n * size);
+    }
+    return hy__backend_check(be, err);
+}
+
+/* Every parameter from its tensor; then no tensor may be left over. */
+static hy_status load_all(hy__model *m, const hy__st *st, const char *dir, hy_error *err) {
+    for (int64_t i = 0; i < m->n_param; i++) {
+        const hy__st_tensor *t = hy__st_find(st, m->param[i].name);
+        if (!t)
+            return hy__fail(err, HY_E_INVALID, "%.400s: tensor '%s' of its config is missing", dir,
+                            m->param[i].name);
+        HY_TRY(hy__checkpoint_load(m->be, &m->param[i], t, dir, err));
+    }
+    for (int64_t i = 0; hy__st_count(st) > m->n_param && i < hy__st_count(st); i++) {
+        const char *name = hy__st_at(st, i)->name;
+        if (!hy__model_find(m, name))
+            return hy__fail(err, HY_E_INVALID, "%.400s: tensor '%.128s' is not one of its config",
+                            dir, name);
+    }
+    return HY_OK;
+}
+
+/* The weights' dtype in memory for the option `dtype`; the embedding stands for the whole file. */
+static hy_status choose_dtype(hy__dtype *out, const char *dtype, const hy__backend *be,
+                              const hy__st *st, hy_error *err) {
+    *out = be->real;
+    if (!dtype) {
+        const hy__st_tensor *t = hy__st_find(st, "backbone.embeddings.weight");
+        if (t && t->dtype == HY__ST_BF16) *out = HY__DTYPE_BF16;
+    } else if (strcmp(dtype, "bf16") == 0) {
+        *out = HY__DTYPE_BF16;
+    } else if (strcmp(dtype, "fp32") != 0) {
+        return hy__fail(err, HY_E_INVALID, "dtype is '%.64s', but must be fp32 or bf16", dtype);
+    }
+    return HY_OK;
+}
+
+hy_status hy__checkpoint_open(hy__model **out, hy__backend *be, const char *dir, const char *dtype,
+                              hy_error *err) {
+    *out = NULL;
+    hy__config c;
+    hy__st *st;
+    hy__model *m = NULL;
+    hy__dtype weights;
+    HY_TRY(hy__checkpoint_config(dir, &c, NULL, err));
+    HY_TRY(hy__st_open_dir(&st, dir, err));
+    hy_status status = choose_dtype(&weights, dtype, be, st, err);
+    if (status == HY_OK) status = hy__model_new(&m, be, &c, weights, err);
+    if (status == HY_OK) status = load_all(m, st, dir, err);
+    hy__st_close(st);
+    if (status != HY_OK) {
+        hy__model_free(m);
+        return status;
+    }
+    *out = m;
+    return HY_OK;
+}

@@ -1,0 +1,44 @@
+/* checkpoint.h: a model as a directory in Hugging Face's layout.
+ *
+ *   config.json             "architectures": ["HydraForCausalLM"], "model_type": "hydra", the usual
+ *                           sizes, and our sections (model, ssm, …) under their names
+ *   generation_config.json
+ *   model.safetensors       every parameter of the model by its name, buffers included; beyond 5 GB
+ *                           several files and model.safetensors.index.json
+ * The tokenizer's files beside them are src/text's.
+ *
+ * All files change at once (fileset.h): a kill at any moment leaves the old or the new model whole.
+ * Weights are written in the dtype that they have in memory. */
+#ifndef HY_CKPT_CHECKPOINT_H
+#define HY_CKPT_CHECKPOINT_H
+
+#include "ckpt/fileset.h"
+#include "ckpt/safetensors.h"
+#include "model/model.h"
+
+/* Writes the model; what the directory held of another model is replaced. */
+hy_status hy__checkpoint_save(const hy__model *m, const char *dir, hy_error *err);
+
+/* The same into a set that is open, so that other files can change in the same moment. `train`: the
+ * section of that name, or NULL. */
+hy_status hy__checkpoint_put(hy__fileset *set, const hy__model *m, const hy__train_config *train,
+                             hy_error *err);
+
+/* Reads config.json. t may be NULL. */
+hy_status hy__checkpoint_config(const char *dir, hy__config *c, hy__train_config *t, hy_error *err);
+
+/* Opens a model. dtype of the weights in memory: "fp32", "bf16", or NULL for that of the file (then
+ * fp16 becomes fp32). Every parameter of the config must be in the file with its shape, and nothing
+ * else may be. */
+hy_status hy__checkpoint_open(hy__model **out, hy__backend *be, const char *dir, const char *dtype,
+                              hy_error *err);
+
+/* Fills one parameter from a tensor of any float dtype; `file` is for messages. */
+hy_status hy__checkpoint_load(hy__backend *be, const hy__param *p, const hy__st_tensor *t,
+                              const char *file, hy_error *err);
+
+/* The dtype in files of a tensor in memory, and that of a model's weights as torch calls it. */
+hy__st_dtype hy__checkpoint_dtype(hy__dtype dtype);
+const char *hy__checkpoint_torch_dtype(hy__dtype dtype);
+
+#endif
