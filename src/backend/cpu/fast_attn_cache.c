@@ -36,13 +36,13 @@ static void sum_block(const hy__attn_args *a, int64_t i, int64_t u, float *to) {
     sum_rows(to, begun, k, attn_ldk(a), part.end - part.begin, width);
 }
 
-typedef struct select {
+typedef struct selection {
     attn_tile tile; /* rows are tokens: the group's queries are added up */
     float *best;    /* [ROWS][topk] scores, falling */
     int32_t *block; /* [ROWS][topk] */
-} select;
+} selection;
 
-static size_t take_select(select *w, const hy__attn_args *a, void *base) {
+static size_t take_select(selection *w, const hy__attn_args *a, void *base) {
     attn_cut cut = {.base = base};
     attn_take_tile(&cut, &w->tile, a);
     w->best = attn_take(&cut, ATTN_ROWS * a->topk);
@@ -50,7 +50,7 @@ static size_t take_select(select *w, const hy__attn_args *a, void *base) {
     return cut.used;
 }
 
-static void load_queries(select *w, const attn_head *x) {
+static void load_queries(selection *w, const attn_head *x) {
     const int64_t hd = x->a->head_dim, topk = x->a->topk;
     memset(w->tile.qt, 0, (size_t)(hd * ATTN_ROWS) * sizeof *w->tile.qt);
     for (int64_t r = 0; r < w->tile.n; r++)
@@ -77,7 +77,7 @@ static void insert(float *best, int32_t *block, int64_t topk, float score, int32
 
 /* Offers blocks [b, b + n) to the tile's tokens; sum[n]: their sums of keys, at distance `width`.
  */
-static void offer(select *w, const attn_head *x, int64_t b, int64_t n, const float *sum) {
+static void offer(selection *w, const attn_head *x, int64_t b, int64_t n, const float *sum) {
     const int64_t topk = x->a->topk;
     mm(n, w->tile.n_pad, x->a->head_dim, sum, x->ld_in, 1, w->tile.qt, ATTN_ROWS, w->tile.s,
        ATTN_ROWS, false);
@@ -94,7 +94,7 @@ static void offer(select *w, const attn_head *x, int64_t b, int64_t n, const flo
 }
 
 /* Chooses for the tile's tokens; `sums`: block_sum of the sequence from this KV head on. */
-static void select_tile(select *w, const attn_head *x, const float *sums) {
+static void select_tile(selection *w, const attn_head *x, const float *sums) {
     const hy__attn_args *a = x->a;
     const int64_t last = x->seq.pos + w->tile.row[w->tile.n - 1], open = x->seq.pos / a->chunk;
     const int64_t end = attn_candidate_end(a, last), topk = a->topk;
@@ -134,7 +134,7 @@ void HY__FAST(hy__attn_select)(hy__backend *be, const hy__attn_args *a) {
         for (int64_t u = 0; u < units; u++) sum_block(a, i, u, sums + (before + u) * width);
         before += units;
     }
-    select measure;
+    selection measure;
     const size_t size = take_select(&measure, a, NULL);
     void *scratch = hy__scratch(be, size);
     const int64_t n_item = attn_items(a, 1, ATTN_ROWS);
@@ -142,7 +142,7 @@ void HY__FAST(hy__attn_select)(hy__backend *be, const hy__attn_args *a) {
     for (int64_t n = 0; n < n_item; n++) {
         int64_t which;
         const attn_head x = attn_item(a, 1, ATTN_ROWS, n, &which);
-        select w;
+        selection w;
         take_select(&w, a, hy__scratch_of(scratch, size, omp_get_thread_num()));
         const int64_t left = x.seq.len - which * ATTN_ROWS;
         attn_tile_dense(&w.tile, which * ATTN_ROWS, left < ATTN_ROWS ? left : ATTN_ROWS);
