@@ -1,5 +1,6 @@
 /* The configuration: defaults, YAML and JSON there and back, patterns, derived values, and the
  * sentence of every mistake. */
+#include "base/file.h"
 #include "config/config.h"
 
 #include <setjmp.h>
@@ -386,6 +387,35 @@ static void set_by_name(void **state) {
     assert_non_null(strstr(err.text, "at most 1023 characters"));
 }
 
+static int64_t count(const hy__config *c, char letter) {
+    int64_t n = 0;
+    for (int64_t i = 0; i < c->n_layer; i++) n += c->letter[i] == letter;
+    return n;
+}
+
+/* The working folder of the tests is the repository's root. */
+static void shipped_configurations(void **state) {
+    (void)state;
+    hy__file_list list;
+    hy__config c;
+    hy__train_config t;
+    hy_error err = {0};
+    if (hy__dir_list(&list, "configs", &err) != HY_OK) fail_msg("%s", err.text);
+    assert_true(list.n >= 12); /* four sizes, each beside a Transformer and a Mamba-2 */
+    for (int64_t i = 0; i < list.n; i++)
+        if (hy__config_read_yaml(list.path[i], &c, &t, &err) != HY_OK) fail_msg("%s", err.text);
+    hy__file_list_release(&list);
+
+    if (hy__config_read_yaml("configs/hydra-1.6b.yaml", &c, &t, &err) != HY_OK)
+        fail_msg("%s", err.text);
+    assert_int_equal(count(&c, 'S'), 24);
+    assert_int_equal(count(&c, 'A'), 6);
+    assert_int_equal(count(&c, 'E'), 12);
+    assert_int_equal(count(&c, 'W'), 3);
+    assert_int_equal(count(&c, 'P'), 3);
+    assert_int_equal(c.pkm.n_key, 512);
+}
+
 static void missing_file(void **state) {
     (void)state;
     hy__config c;
@@ -409,6 +439,7 @@ int main(void) {
         cmocka_unit_test(json_there_and_back),
         cmocka_unit_test(bad_json),
         cmocka_unit_test(set_by_name),
+        cmocka_unit_test(shipped_configurations),
         cmocka_unit_test(missing_file),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
