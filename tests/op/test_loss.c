@@ -10,7 +10,7 @@
 
 #include <cmocka.h>
 
-/* Sums of some hundred fp32 terms; exp in simd.h is exact to 2e-7. */
+/* Sums of some hundred fp32 terms; exp in simd.h is exact to 1e-7. */
 static const double TOL = 1e-5;
 static const double SCALE = 0.37; /* of the loss' gradient */
 

@@ -11,7 +11,7 @@
 #include <cmocka.h>
 
 /* Sums of some hundred fp32 products of order one round to about 1e-6 of the largest result; exp in
- * simd.h is exact to 2e-7. */
+ * simd.h is exact to 1e-7. */
 static const double TOL = 1e-5;
 
 static const hy__kernels *kernels(const op_case *t) {

@@ -10,6 +10,9 @@
 
 #include <math.h>
 #include <omp.h>
+#if defined(__AVX2__)
+#include <immintrin.h>
+#endif
 
 #define HY__FAST(name) HY__CAT(name, HY__ISA) /* hy__fast_ssd -> hy__fast_ssd_avx512 */
 
@@ -25,10 +28,41 @@ INLINE void vf_store(float *p, vf x) { *(vf *)p = x; }
 INLINE vf vf_set(float x) { return (vf){0} + x; }
 /* mask ? a : b, the mask all ones or all zeros per element (what a comparison gives). */
 INLINE vf vf_select(vi mask, vf a, vf b) { return (vf)((mask & (vi)a) | (~mask & (vi)b)); }
+
+/* What the compiler does not find by itself, by instruction set.
+ *   vf_max, vf_min   a > b ? a : b and a < b ? a : b: a NaN in b stays
+ *   vf_load_n        the first n < VL elements, the rest is zero; vf_store_n writes n
+ *   vf_sum           of the elements, halves added to halves */
+#if HY__VL == 16 && defined(__AVX512F__)
+INLINE vf vf_max(vf a, vf b) { return (vf)_mm512_max_ps((__m512)a, (__m512)b); }
+INLINE vf vf_min(vf a, vf b) { return (vf)_mm512_min_ps((__m512)a, (__m512)b); }
+INLINE vf vf_load_n(const float *p, int64_t n) {
+    return (vf)_mm512_maskz_loadu_ps((__mmask16)((1u << n) - 1u), p);
+}
+INLINE void vf_store_n(float *p, vf x, int64_t n) {
+    _mm512_mask_storeu_ps(p, (__mmask16)((1u << n) - 1u), (__m512)x);
+}
+INLINE float vf_sum(vf x) { return _mm512_reduce_add_ps((__m512)x); }
+#else
+#if HY__VL == 8 && defined(__AVX2__)
+INLINE vf vf_max(vf a, vf b) { return (vf)_mm256_max_ps((__m256)a, (__m256)b); }
+INLINE vf vf_min(vf a, vf b) { return (vf)_mm256_min_ps((__m256)a, (__m256)b); }
+INLINE float vf_sum(vf x) {
+    const __m128 four = _mm256_castps256_ps128((__m256)x) + _mm256_extractf128_ps((__m256)x, 1);
+    const __m128 two = four + _mm_movehl_ps(four, four);
+    return two[0] + two[1];
+}
+#else
 INLINE vf vf_max(vf a, vf b) { return vf_select(a > b, a, b); }
 INLINE vf vf_min(vf a, vf b) { return vf_select(a < b, a, b); }
-
-/* The first n < VL elements; the rest reads as zero, and is not written. */
+INLINE float vf_sum(vf x) {
+    float t[VL];
+    vf_store(t, x);
+    for (int w = VL / 2; w > 0; w /= 2)
+        for (int i = 0; i < w; i++) t[i] += t[i + w];
+    return t[0];
+}
+#endif
 INLINE vf vf_load_n(const float *p, int64_t n) {
     float t[VL] = {0};
     for (int64_t i = 0; i < n; i++) t[i] = p[i];
@@ -39,6 +73,7 @@ INLINE void vf_store_n(float *p, vf x, int64_t n) {
     vf_store(t, x);
     for (int64_t i = 0; i < n; i++) p[i] = t[i];
 }
+#endif
 
 /* The vector at p of a loop with `left` elements to go: whole, or what is left. */
 INLINE vf vf_load_to(const float *p, int64_t left) {
@@ -75,14 +110,6 @@ INLINE void vec_to_bf16(uint16_t *dst, const float *src, int64_t n) {
     for (; i < n; i++) dst[i] = hy__f32_to_bf16(src[i]);
 }
 
-INLINE float vf_sum(vf x) {
-    float t[VL];
-    vf_store(t, x);
-    for (int w = VL / 2; w > 0; w /= 2)
-        for (int i = 0; i < w; i++) t[i] += t[i + w];
-    return t[0];
-}
-
 INLINE float vf_hmax(vf x) {
     float t[VL];
     vf_store(t, x);
@@ -91,14 +118,26 @@ INLINE float vf_hmax(vf x) {
     return t[0];
 }
 
+/* 2^n·p for |n| <= 130; 0 where x < lo. */
+INLINE vf vf_scale_exp(vf p, vf n, vf x, vf lo) {
+#if HY__VL == 16 && defined(__AVX512F__)
+    const __mmask16 kept = _mm512_cmp_ps_mask((__m512)x, (__m512)lo, _CMP_NLT_UQ);
+    return (vf)_mm512_maskz_scalef_ps(kept, (__m512)p, (__m512)n);
+#else
+    /* in two steps: the exponent 128 does not fit into one */
+    const vi e = __builtin_convertvector(n, vi), half = e >> 1;
+    const vf y = p * (vf)((half + 127) << 23) * (vf)((e - half + 127) << 23);
+    return (vf)((vi)y & ~(x < lo));
+#endif
+}
+
 /* e^x: range reduction to ±ln2/2 and a degree-6 polynomial (Cephes' coefficients); relative error
- * below 2e-7 on [-87, 88]; below -87 it is 0, above 88.3 infinity. */
+ * below 1e-7 on [-87, 88.7]; below -87 it is 0, above 88.8 infinity; NaN stays NaN. */
 INLINE vf vf_exp(vf x) {
-    const vf lo = vf_set(-87.0f), hi = vf_set(88.37f);
-    vf xc = vf_min(vf_max(x, lo), hi);
-    vf fx = xc * 1.44269504088896341f;
+    const vf lo = vf_set(-87.0f), hi = vf_set(90.0f);
+    const vf xc = vf_min(hi, vf_max(lo, x));
     const vf magic = vf_set(12582912.0f); /* 1.5·2^23: rounds to the nearest integer */
-    vf n = (fx + magic) - magic;
+    const vf n = (xc * 1.44269504088896341f + magic) - magic;
     vf r = xc - n * 0.693359375f;
     r = r - n * -2.12194440e-4f;
     vf p = vf_set(1.9875691500e-4f);
@@ -108,10 +147,7 @@ INLINE vf vf_exp(vf x) {
     p = p * r + 1.6666665459e-1f;
     p = p * r + 5.0000001201e-1f;
     p = p * r * r + r + 1.0f;
-    vi e = (__builtin_convertvector(n, vi) + 127) << 23;
-    vf y = p * (vf)e;
-    y = vf_select(x < lo, vf_set(0.0f), y);
-    return vf_select(x > hi, vf_set(INFINITY), y);
+    return vf_scale_exp(p, n, x, lo);
 }
 
 INLINE vf vf_sigmoid(vf x) { return 1.0f / (1.0f + vf_exp(-x)); }
