@@ -1,0 +1,145 @@
+/* test_linear_long.c: SPEC section 9, "linear": no allocation grows faster than T. A child process
+ * per length trains one step, and its peak memory is read from the system; a decode of 100,000
+ * tokens with topk 0 stays where it was after 1,000. */
+#include "base/memory.h"
+#include "support/law.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+static hy__config all_letters(void) {
+    hy__config c = law_config("SE A FW P");
+    c.attention.topk = 4;
+    c.attention.memory_blocks = 64;
+    law_finish(&c);
+    return c;
+}
+
+/* One training step on T tokens. */
+static void train_once(int64_t n) {
+    hy_error err = {0};
+    const hy__config c = all_letters();
+    law_model lm;
+    law_open(&lm, "cpu", &c, 4);
+    hy__work *w = NULL;
+    law_ok(hy__model_train(lm.m, &err), &err);
+    law_ok(hy__work_new(&w, lm.m, (hy__work_options){.training = true}, &err), &err);
+    int32_t *token = law_tokens(1, n + 1, c.model.vocab);
+    const hy__seq seq = {.len = n};
+    const hy__batch b = {.rows = {.n_row = n, .n_seq = 1, .seq = &seq}, .token = token};
+    double sum;
+    int64_t count;
+    law_ok(hy__forward(w, &b, &err), &err);
+    law_ok(hy__loss(w, token + 1, 1.0 / (double)n, NULL, &sum, &count, &err), &err);
+    law_ok(hy__backward(w, 1.0, &err), &err);
+    hy__work_free(w);
+    free(token);
+    law_close(&lm);
+}
+
+/* Peak resident bytes of a child that runs it. */
+static int64_t peak_of(int64_t n) {
+    const pid_t pid = fork();
+    assert_true(pid >= 0);
+    if (pid == 0) {
+        train_once(n);
+        _exit(0);
+    }
+    int status = 0;
+    struct rusage use;
+    assert_int_equal(wait4(pid, &status, 0, &use), pid);
+    assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+    return (int64_t)use.ru_maxrss * 1024;
+}
+
+static void test_training_is_linear(void **state) {
+    (void)state;
+    int64_t peak[7];
+    for (int i = 0; i < 7; i++) { /* 1K … 64K */
+        peak[i] = peak_of(1024 << i);
+        printf("%6d tokens: peak %.1f MB\n", 1024 << i, (double)peak[i] / 1e6);
+    }
+    /* bytes per further token, between successive lengths: constant up to 10% of page rounding and
+     * of caches that fill; quadratic growth would double it each time */
+    const double first = (double)(peak[3] - peak[2]) / (double)(1024 << 2);
+    for (int i = 4; i < 7; i++) {
+        const double slope = (double)(peak[i] - peak[i - 1]) / (double)(1024 << (i - 1));
+        assert_true(slope < 1.1 * first);
+    }
+}
+
+/* What is planned, without running it, to a length that would not fit. */
+static void test_plan_is_linear(void **state) {
+    (void)state;
+    for (uint64_t seed = 1; seed <= 50; seed++) {
+        hy_error err = {0};
+        const hy__config c = law_random_config(seed, 6);
+        law_model lm;
+        law_open(&lm, "ref", &c, seed);
+        size_t bytes[2];
+        for (int i = 0; i < 2; i++) {
+            hy__work *w = NULL;
+            const hy__seq seq = {.len = 8192 << i};
+            const hy__rows rows = {.n_row = seq.len, .n_seq = 1, .seq = &seq};
+            law_ok(hy__work_new(&w, lm.m, (hy__work_options){.training = true}, &err), &err);
+            law_ok(hy__work_reserve(w, &rows, &err), &err);
+            bytes[i] = hy__work_bytes(w);
+            hy__work_free(w);
+        }
+        assert_true(bytes[1] <= 2 * bytes[0]);
+        law_close(&lm);
+    }
+}
+
+static void test_decode_is_constant(void **state) {
+    (void)state;
+    hy_error err = {0};
+    hy__config c = law_config("SE A W P");
+    c.attention.topk = 0;
+    law_finish(&c);
+    law_model lm;
+    law_open(&lm, "cpu", &c, 4);
+    hy__state *s = NULL;
+    hy__work *w = NULL;
+    law_ok(hy__state_new(&s, lm.m, 1, &err), &err);
+    law_ok(hy__work_new(&w, lm.m, (hy__work_options){0}, &err), &err);
+    float logit[50];
+    int32_t token = 1;
+    int64_t early = 0;
+    for (int64_t t = 0; t < 100000; t++) {
+        const hy__seq seq = {.len = 1, .pos = t};
+        const hy__batch b = {.rows = {.n_row = 1, .n_seq = 1, .seq = &seq},
+                             .token = &token,
+                             .state_in = &s,
+                             .state_out = &s};
+        law_ok(hy__forward(w, &b, &err), &err);
+        law_ok(hy__logits(w, 0, 1, logit, &err), &err);
+        token = 0;
+        for (int32_t v = 1; v < 50; v++)
+            if (logit[v] > logit[token]) token = v;
+        if (t == 1000) early = hy__rss_bytes();
+    }
+    const int64_t late = hy__rss_bytes();
+    printf("resident after 1,000 tokens %.2f MB, after 100,000 %.2f MB\n", (double)early / 1e6,
+           (double)late / 1e6);
+    assert_true(early > 0 && late - early < 1000000);
+    hy__state_free(s);
+    hy__work_free(w);
+    law_close(&lm);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_training_is_linear), /* forks: first, before threads exist */
+        cmocka_unit_test(test_plan_is_linear),
+        cmocka_unit_test(test_decode_is_constant),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
