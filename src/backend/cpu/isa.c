@@ -6,9 +6,6 @@
 
 #include "backend/cpu/cpu.h"
 
-#if defined(__x86_64__)
-#include <cpuid.h>
-#endif
 #include <omp.h>
 #include <stdlib.h>
 
@@ -23,14 +20,6 @@ static const struct {
 };
 enum { N_VARIANT = sizeof VARIANTS / sizeof *VARIANTS };
 
-#if defined(__x86_64__)
-/* clang before 15 does not know "f16c" in __builtin_cpu_supports. */
-static bool has_f16c(void) {
-    unsigned a, b, c, d;
-    return __get_cpuid(1, &a, &b, &c, &d) && (c & bit_F16C);
-}
-#endif
-
 static bool isa_present(isa id) {
 #if defined(__x86_64__)
     __builtin_cpu_init();
@@ -39,7 +28,8 @@ static bool isa_present(isa id) {
                __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
                __builtin_cpu_supports("fma");
     if (id == ISA_AVX2)
-        return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && has_f16c();
+        return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
+               __builtin_cpu_supports("f16c");
     return true;
 #else
     return id != ISA_AVX512 && id != ISA_AVX2;
