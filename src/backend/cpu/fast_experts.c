@@ -7,18 +7,10 @@
  */
 #include "backend/cpu/simd.h"
 
-/* Below so many elements a parallel region costs more than it saves (a few µs for the fork). */
-enum { FORK_ELEMENTS = 1 << 15 };
-
-static int thread_count(const hy__backend *be, int64_t n_element) {
-    return n_element < FORK_ELEMENTS ? 1 : be->n_thread;
-}
-
 /* The calling thread's share [lo, hi) of n things. */
 INLINE void thread_share(int64_t n, int64_t *lo, int64_t *hi) {
-    const int64_t i = omp_get_thread_num(), n_thread = omp_get_num_threads();
-    *lo = n * i / n_thread;
-    *hi = n * (i + 1) / n_thread;
+    *lo = part_at(n, omp_get_thread_num(), omp_get_num_threads(), 1);
+    *hi = part_at(n, omp_get_thread_num() + 1, omp_get_num_threads(), 1);
 }
 
 static void copy_or_zero(float *dst, const float *src, int64_t n) {
@@ -83,7 +75,7 @@ typedef void (*unit_task)(const hy__unit_mean_args *a, int64_t s, int64_t unit0,
 /* Calls task for every unit of the batch, each thread for its share of them. */
 static void for_each_unit(hy__backend *be, const hy__unit_mean_args *a, unit_task task) {
     const int64_t n_unit = hy__rows_units(a->rows, a->unit);
-    const int n_thread = thread_count(be, a->rows->n_row * a->dim);
+    const int n_thread = threads_for(be, a->rows->n_row * a->dim);
 #pragma omp parallel num_threads(n_thread)
     {
         int64_t lo, hi, unit0 = 0;
@@ -292,7 +284,7 @@ static void route(hy__backend *be, const hy__route_args *a) {
     float handicap[E_MAX];
     route_sums *sums = hy__scratch(be, sizeof *sums);
     call_handicap(a, handicap);
-    const int n_thread = thread_count(be, a->n_row * n);
+    const int n_thread = threads_for(be, a->n_row * n);
 #pragma omp parallel num_threads(n_thread)
     {
         route_share(a, handicap, &sums[omp_get_thread_num()]);
@@ -367,7 +359,7 @@ static void route_backward(hy__backend *be, const hy__route_args *a) {
         const float *call_load = hy__ptr(a->call_load);
         share[e] = call_load[e] / (float)(a->n_row * route_k(a));
     }
-    const int n_thread = thread_count(be, a->n_row * n);
+    const int n_thread = threads_for(be, a->n_row * n);
 #pragma omp parallel num_threads(n_thread)
     {
 #pragma omp for schedule(static)
@@ -389,7 +381,7 @@ static void route_sort(hy__backend *be, const hy__route_sort_args *a) {
     const int32_t *idx = hy__ptr(a->idx);
     int32_t *perm = hy__ptr(a->perm), *place = hy__ptr(a->place), *offset = hy__ptr(a->offset);
     int32_t(*at)[E_MAX] = hy__scratch(be, sizeof *at);
-    const int n_thread = thread_count(be, a->n_row * k);
+    const int n_thread = threads_for(be, a->n_row * k);
 #pragma omp parallel num_threads(n_thread)
     {
         int32_t *own = at[omp_get_thread_num()];
@@ -425,7 +417,7 @@ static void gather_rows(hy__backend *be, const hy__gather_rows_args *a) {
     const int32_t *perm = hy__ptr(a->perm);
     const float *x = hy__ptr(a->x);
     float *xg = hy__ptr(a->xg);
-    const int n_thread = thread_count(be, a->n_out * a->dim);
+    const int n_thread = threads_for(be, a->n_out * a->dim);
 #pragma omp parallel for schedule(static) num_threads(n_thread)
     for (int64_t i = 0; i < a->n_out; i++)
         memcpy(xg + i * a->dim, x + perm[i] * a->dim, (size_t)a->dim * sizeof *xg);
@@ -481,7 +473,7 @@ static void gather_rows_backward(hy__backend *be, const hy__gather_rows_args *a)
     const int32_t *place = hy__ptr(a->place);
     const float *dxg = hy__ptr(a->dxg);
     float *dx = hy__ptr(a->dx);
-    const int n_thread = thread_count(be, a->n_row * a->k * a->dim);
+    const int n_thread = threads_for(be, a->n_row * a->k * a->dim);
 #pragma omp parallel for schedule(static) num_threads(n_thread)
     for (int64_t t = 0; t < a->n_row; t++)
         mix_rows(dx + t * a->dim, a->dx_add, NULL, dxg, place + t * a->k, a->k, a->dim);
@@ -491,7 +483,7 @@ static void combine(hy__backend *be, const hy__combine_args *a) {
     const int32_t *place = hy__ptr(a->place);
     const float *o = hy__ptr(a->o), *weight = hy__ptr(a->weight);
     float *y = hy__ptr(a->y);
-    const int n_thread = thread_count(be, a->n_row * a->k * a->dim);
+    const int n_thread = threads_for(be, a->n_row * a->k * a->dim);
 #pragma omp parallel for schedule(static) num_threads(n_thread)
     for (int64_t t = 0; t < a->n_row; t++)
         mix_rows(y + t * a->dim, a->y_add, weight + unit_row(a->unit_of, t) * a->k, o,
@@ -537,7 +529,7 @@ static void combine_backward_share(const hy__combine_args *a) {
 }
 
 static void combine_backward(hy__backend *be, const hy__combine_args *a) {
-    const int n_thread = thread_count(be, a->n_row * a->k * a->dim);
+    const int n_thread = threads_for(be, a->n_row * a->k * a->dim);
 #pragma omp parallel num_threads(n_thread)
     combine_backward_share(a);
 }

@@ -8,24 +8,21 @@
  * no worse. Sums of table gradients follow the reverse index, so they do not depend on timing. */
 #include "backend/cpu/simd.h"
 
-typedef uint16_t vh __attribute__((vector_size(2 * HY__VL), aligned(2), may_alias));
-
 enum {
-    FORK_ELEMENTS = 1 << 15, /* below so many elements a parallel region costs more than it saves */
-    TILE = 4 * MM_MR,        /* rows whose scores are held at a time */
-    FEW_ROWS = 16,           /* up to so many, transposing the keys costs more than it saves */
-    AHEAD = 4,               /* table rows read together; as many are prefetched */
+    TILE = 4 * MM_MR, /* rows whose scores are held at a time */
+    FEW_ROWS = 8,     /* up to so many, transposing the keys costs more than it saves */
+    AHEAD = 4,        /* table rows read together; as many are prefetched */
 };
 
-static int thread_count(const hy__backend *be, int64_t n_task, int64_t n_element) {
-    return n_task < 2 || n_element < FORK_ELEMENTS ? 1 : be->n_thread;
+/* Threads for n_task things of `work` elements in all. */
+static int thread_count(const hy__backend *be, int64_t n_task, int64_t work) {
+    return n_task < 2 ? 1 : threads_for(be, work);
 }
 
 /* The calling thread's share [lo, hi) of n things. */
 INLINE void thread_share(int64_t n, int64_t *lo, int64_t *hi) {
-    const int64_t i = omp_get_thread_num(), n_thread = omp_get_num_threads();
-    *lo = n * i / n_thread;
-    *hi = n * (i + 1) / n_thread;
+    *lo = part_at(n, omp_get_thread_num(), omp_get_num_threads(), 1);
+    *hi = part_at(n, omp_get_thread_num() + 1, omp_get_num_threads(), 1);
 }
 
 static int64_t padded(int64_t n) {
@@ -201,6 +198,20 @@ static void select_row(const hy__pkm_select_args *a, select_room *m, int64_t til
     memcpy((int32_t *)hy__ptr(a->idx) + out, m->best.id, (size_t)k * sizeof(int32_t));
 }
 
+/* score[padded n_key] = key[n_key,dh]·q[dh] */
+static void key_scores(float *score, const float *q, const float *key, int64_t n_key, int64_t dh) {
+    for (int64_t i = 0; i < n_key; i += VL) {
+        vf sum[VL];
+        for (int j = 0; j < VL; j++) {
+            const float *row = key + (i + j < n_key ? i + j : n_key - 1) * dh;
+            sum[j] = (vf){0};
+            for (int64_t c = 0; c < dh; c += VL)
+                sum[j] += vf_load_to(q + c, dh - c) * vf_load_to(row + c, dh - c);
+        }
+        vf_store(score + i, vf_sum_each(sum));
+    }
+}
+
 /* Scores and choices of head h for rows [row, row + n). packed: the keys transposed
  * [H,2,d_half,padded n_key], or NULL when the rows are few. */
 static void select_tile(const hy__pkm_select_args *a, select_room *m, const float *packed,
@@ -215,8 +226,7 @@ static void select_tile(const hy__pkm_select_args *a, select_room *m, const floa
         }
         const float *key = (const float *)hy__ptr(a->key) + (h * 2 + half) * a->n_key * dh;
         for (int64_t r = 0; r < n; r++)
-            for (int64_t i = 0; i < a->n_key; i++)
-                m->score[half][r * n_key + i] = vec_dot(q + r * ldq, key + i * dh, dh);
+            key_scores(m->score[half] + r * n_key, q + r * ldq, key, a->n_key, dh);
     }
     for (int64_t r = 0; r < n; r++) select_row(a, m, r, ((row + r) * a->n_head + h) * a->k);
 }
@@ -321,8 +331,7 @@ static void head_softmax(float *weight, const float *score, int64_t k) {
 /* A table's element c of row `row`, real or bf16 (a constant where this is inlined). */
 INLINE vf table_load(const bool bf16, const void *row, int64_t c) {
     if (!bf16) return vf_load((const float *)row + c);
-    const vi wide = __builtin_convertvector(*(const vh *)((const uint16_t *)row + c), vi);
-    return (vf)(wide << 16);
+    return vf_load_bf16((const uint16_t *)row + c);
 }
 INLINE float table_get(const bool bf16, const void *row, int64_t c) {
     return bf16 ? hy__bf16_to_f32(((const uint16_t *)row)[c]) : ((const float *)row)[c];
