@@ -26,8 +26,6 @@ static taps taps_new(hy__backend *be, const hy__conv_args *a) {
     };
     HY_ASSERT(a->width <= MAX_WIDTH);
     mat_transpose(s.w, a->ch, hy__ptr(a->w), a->width, a->ch, a->width);
-    memset(s.dw, 0, (size_t)(a->width * a->ch) * sizeof(float));
-    memset(s.db, 0, (size_t)a->ch * sizeof(float));
     memset(s.zero, 0, (size_t)a->ch * sizeof(float));
     return s;
 }
@@ -48,6 +46,7 @@ INLINE void input_rows(const float **in, const hy__conv_args *a, const taps *s, 
 INLINE vf before_silu(const int64_t width, const taps *s, const float *bias, const float *const *in,
                       int64_t ch, int64_t c, int64_t left) {
     vf sum = bias ? vf_load_to(bias + c, left) : vf_set(0.0f);
+#pragma GCC unroll 4
     for (int64_t j = 0; j < width; j++)
         sum += vf_load_to(s->w + j * ch + c, left) * vf_load_to(in[j] + c, left);
     return sum;
@@ -59,10 +58,14 @@ INLINE vf before_silu(const int64_t width, const taps *s, const float *bias, con
 INLINE void conv_row(const int64_t width, const hy__conv_args *a, const taps *s,
                      const float *const *in, float *y, int64_t from, int64_t to) {
     const float *bias = hy__ptr(a->bias);
-    for (int64_t c = from; c < to; c += VL) {
-        const vf pre = before_silu(width, s, bias, in, a->ch, c, to - c);
-        vf_store_to(y + c, pre * vf_sigmoid(pre), to - c);
+    int64_t c = from;
+    for (; c + VL <= to; c += VL) {
+        const vf pre = before_silu(width, s, bias, in, a->ch, c, VL);
+        vf_store(y + c, pre * vf_sigmoid(pre));
     }
+    if (c == to) return;
+    const vf pre = before_silu(width, s, bias, in, a->ch, c, to - c);
+    vf_store_n(y + c, pre * vf_sigmoid(pre), to - c);
 }
 
 /* The state after the piece: its last K-1 inputs. Rows go up, so that a row of state_in that is
@@ -133,23 +136,30 @@ static void start_gradient(const hy__conv_args *a, int64_t q, int64_t from, int6
     }
 }
 
+/* The `left` channels from c on, a vector at most. */
+INLINE void conv_vector_backward(const int64_t width, const hy__conv_args *a, const taps *s,
+                                 const float *const *in, float *const *out, const float *dy,
+                                 int64_t c, int64_t left) {
+    const vf pre = before_silu(width, s, hy__ptr(a->bias), in, a->ch, c, left);
+    const vf sig = vf_sigmoid(pre);
+    const vf dp = vf_load_to(dy + c, left) * sig * (1.0f + pre * (1.0f - sig));
+    vf_store_to(s->db + c, vf_load_to(s->db + c, left) + dp, left);
+#pragma GCC unroll 4
+    for (int64_t j = 0; j < width; j++) {
+        float *dw = s->dw + j * a->ch + c;
+        vf_store_to(dw, vf_load_to(dw, left) + dp * vf_load_to(in[j] + c, left), left);
+        if (!out[j]) continue;
+        const vf add = dp * vf_load_to(s->w + j * a->ch + c, left);
+        vf_store_to(out[j] + c, vf_load_to(out[j] + c, left) + add, left);
+    }
+}
+
 INLINE void conv_row_backward(const int64_t width, const hy__conv_args *a, const taps *s,
                               const float *const *in, float *const *out, const float *dy,
                               int64_t from, int64_t to) {
-    const float *bias = hy__ptr(a->bias);
-    for (int64_t c = from; c < to; c += VL) {
-        const int64_t left = to - c;
-        const vf pre = before_silu(width, s, bias, in, a->ch, c, left), sig = vf_sigmoid(pre);
-        const vf dp = vf_load_to(dy + c, left) * sig * (1.0f + pre * (1.0f - sig));
-        vf_store_to(s->db + c, vf_load_to(s->db + c, left) + dp, left);
-        for (int64_t j = 0; j < width; j++) {
-            float *dw = s->dw + j * a->ch + c;
-            vf_store_to(dw, vf_load_to(dw, left) + dp * vf_load_to(in[j] + c, left), left);
-            if (!out[j]) continue;
-            const vf add = dp * vf_load_to(s->w + j * a->ch + c, left);
-            vf_store_to(out[j] + c, vf_load_to(out[j] + c, left) + add, left);
-        }
-    }
+    int64_t c = from;
+    for (; c + VL <= to; c += VL) conv_vector_backward(width, a, s, in, out, dy, c, VL);
+    if (c < to) conv_vector_backward(width, a, s, in, out, dy, c, to - c);
 }
 
 /* One sequence, channels [from, to). */
@@ -172,6 +182,8 @@ static void conv_sequence_backward(const hy__conv_args *a, const taps *s, int64_
 
 static void fast_conv_backward(hy__backend *be, const hy__conv_args *a) {
     const taps s = taps_new(be, a);
+    memset(s.dw, 0, (size_t)(a->width * a->ch) * sizeof(float));
+    memset(s.db, 0, (size_t)a->ch * sizeof(float));
     float *dw = hy__ptr(a->dw), *dbias = hy__ptr(a->dbias);
     const int parts = threads_for(be, 16 * a->rows->n_row * a->ch);
 #pragma omp parallel for num_threads(parts) schedule(static, 1)

@@ -375,22 +375,29 @@ static void write_span(hy__tensor t, int64_t i, const float *src, int64_t n) {
         memcpy(dst, src, (size_t)n * sizeof *src);
 }
 
+/* Elements [i, i+n), at most COPY_SPAN, through a buffer in the first-level cache unless it is a
+ * plain copy: so no pair of dtypes is a special case. */
+enum { COPY_SPAN = 1024 };
+static void copy_span(const hy__copy_args *a, int64_t i, int64_t n) {
+    float x[COPY_SPAN], sum[COPY_SPAN];
+    if (a->src.dtype == a->dst.dtype && !a->add) {
+        memmove(hy__ptr(hy__at(a->dst, i)), hy__ptr(hy__at(a->src, i)),
+                (size_t)n * hy__dtype_size(a->src.dtype));
+        return;
+    }
+    read_span(x, a->src, i, n);
+    if (a->add) {
+        read_span(sum, a->dst, i, n);
+        vec_axpy(x, 1.0f, sum, n);
+    }
+    write_span(a->dst, i, x, n);
+}
+
 static void fast_copy(hy__backend *be, const hy__copy_args *a) {
-    enum {
-        SPAN = 1024
-    }; /* through the first-level cache, so that no pair of dtypes is a special case */
     const int n_thread = threads_for(be, a->n);
 #pragma omp parallel for num_threads(n_thread) schedule(static)
-    for (int64_t i = 0; i < a->n; i += SPAN) {
-        const int64_t n = a->n - i < SPAN ? a->n - i : SPAN;
-        float x[SPAN], sum[SPAN];
-        read_span(x, a->src, i, n);
-        if (a->add) {
-            read_span(sum, a->dst, i, n);
-            vec_axpy(x, 1.0f, sum, n);
-        }
-        write_span(a->dst, i, x, n);
-    }
+    for (int64_t i = 0; i < a->n; i += COPY_SPAN)
+        copy_span(a, i, a->n - i < COPY_SPAN ? a->n - i : COPY_SPAN);
 }
 
 void HY__FAST(hy__fast_norm)(hy__kernels *k) {
