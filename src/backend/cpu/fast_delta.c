@@ -16,13 +16,14 @@
 #include "backend/cpu/simd.h"
 
 enum {
-    SUB = 32,  /* most tokens of a block */
+    SUB = 32,  /* most tokens of a block; of 32, 48, 64 the fastest at d 64 and 128, any ISA */
     ROWS = 12, /* rows of a triangular product done at once: a multiple of every MM_MR */
     PAD = 16,  /* columns of [SUB,SUB] matrices are written in multiples of this */
 };
 
 /* One (sequence, head): the block in hand, packed without gaps. [SUB,SUB] matrices are lower
- * triangular: row t is zero right of t as far as reach(t). */
+ * triangular: row t is zero right of t as far as reach(t), but for columns from the block's length
+ * on, which are undefined and never used. */
 typedef struct lane {
     const hy__delta_args *a;
     int64_t seq, head, dk, dv, n;
@@ -31,7 +32,7 @@ typedef struct lane {
     float *k, *kt, *u;          /* [SUB,dk] [dk,SUB] [SUB,dv] K, Kᵀ, U */
     float *q, *r;               /* [SUB,dk] [SUB,dv]; backward: one for each read */
     float *rms, *inv;           /* [n,SUB] what made q_j from W_r·r: 1/RMS, 1/length */
-    float *decay, *minus_n, *s; /* [SUB,SUB] D, -N, D∘(Q Kᵀ) */
+    float *decay, *minus_n, *s; /* [SUB,SUB] D, -N (diagonal unused), D∘(Q Kᵀ) */
     float *mix, *tmp;           /* [SUB,n] weights of the reads; [SUB,dv] for products */
     double g[SUB];              /* G: differences of large sums must keep their small part */
     float e[SUB], f[SUB], b[SUB];
@@ -129,13 +130,6 @@ static void store_rows(const lane *l, hy__tensor t, int64_t row, int64_t ld, int
     for (int64_t i = 0; i < len; i++) copy(at(l, t, row + i, ld, width), src + i * width, width);
 }
 
-/* xt [width,SUB] = xᵀ, zero as far as the products of the triangular matrices reach. */
-static void transpose_block(float *xt, const float *x, int64_t len, int64_t width) {
-    mat_transpose(xt, SUB, x, width, len, width);
-    for (int64_t i = 0; i < width; i++)
-        for (int64_t t = len; t < round_up(len, PAD); t++) xt[i * SUB + t] = 0;
-}
-
 /* ---- triangular products --------------------------------------------------------------------- */
 
 /* How many columns of row t lower_product writes. */
@@ -143,7 +137,8 @@ static int64_t reach(int64_t t, int64_t len) {
     return round_up(min_i64(t / ROWS * ROWS + ROWS, len), PAD);
 }
 
-/* c[t,i] = x_t·y_i for i < reach(t): x [len,width], yt [width,SUB]. */
+/* c[t,i] = x_t·y_i for i < reach(t): x [len,width], yt [width,SUB], of which columns from len on
+ * are undefined. */
 static void lower_product(int64_t len, int64_t width, const float *x, const float *yt, float *c) {
     for (int64_t t = 0; t < len; t += ROWS)
         mm(min_i64(ROWS, len - t), reach(t, len), width, x + t * width, width, 1, yt, SUB,
@@ -165,8 +160,7 @@ static void tri_t_times(int64_t len, int64_t width, const float *tri, const floa
            c + t * width, width, true);
 }
 
-/* ---- a block forward ---------------------------------------------------------------------------
- */
+/* ---- a block forward ------------------------------------------------------------------------- */
 
 static float gate_a_input(const lane *l, int64_t row) {
     return *at(l, l->a->ga, row, l->a->ldg, 1) + (float)l->a->a_offset;
@@ -195,18 +189,17 @@ static void load_block(lane *l, int64_t row, int64_t len) {
 
 /* What holds between pairs of the block's tokens: Kᵀ, D and -N. */
 static void load_pairs(lane *l, int64_t len) {
-    transpose_block(l->kt, l->k, len, l->dk);
+    mat_transpose(l->kt, SUB, l->k, l->dk, len, l->dk);
     lower_product(len, l->dk, l->k, l->kt, l->minus_n);
     for (int64_t t = 0; t < len; t++) {
         float *d = l->decay + t * SUB, *n = l->minus_n + t * SUB;
         for (int64_t i = 0; i <= t; i++) d[i] = (float)(l->g[t] - l->g[i]);
-        for (int64_t i = t + 1; i < reach(t, len); i++) d[i] = -1000.0f; /* e^ of it is 0 */
+        for (int64_t i = t + 1; i < reach(t, len); i++) d[i] = -1000; /* e^ of it is 0 */
         for (int64_t i = 0; i < reach(t, len); i += VL) {
             const vf decay = vf_exp(vf_load(d + i));
             vf_store(d + i, decay);
             vf_store(n + i, -decay * vf_load(n + i));
         }
-        n[t] = 0;
     }
 }
 
@@ -303,8 +296,7 @@ static void read_block(lane *l, int64_t row, int64_t len) {
     }
 }
 
-/* ---- forward -----------------------------------------------------------------------------------
- */
+/* ---- forward --------------------------------------------------------------------------------- */
 
 static void forward_blocks(lane *l) {
     const hy__delta_args *a = l->a;
@@ -552,7 +544,7 @@ static void backward_block(lane *l, int64_t row, int64_t len) {
     load_block(l, row, len);
     load_pairs(l, len);
     load_rows(l, l->u, a->u, row, 0, l->dv, len);
-    transpose_block(l->ut, l->u, len, l->dv);
+    mat_transpose(l->ut, SUB, l->u, l->dv, len, l->dv);
     mat_transpose(l->mt, l->dk, l->m, l->dv, l->dk, l->dv);
     replay_reads(l, row, len);
     mix_backward(l, row, len);
@@ -564,8 +556,7 @@ static void backward_block(lane *l, int64_t row, int64_t len) {
     gate_backward(l, row, len, whole);
 }
 
-/* ---- backward ----------------------------------------------------------------------------------
- */
+/* ---- backward -------------------------------------------------------------------------------- */
 
 /* Tokens [begin, end) of the piece, which lie in one chunk: the memory at the start of each block
  * is made again from the kept U, then the blocks go backward. */
