@@ -53,16 +53,19 @@ static void meet(backward *w, const attn_head *x, const attn_span *keys, bool ma
         mm(keys->n, hd, n, w->tile.s, ATTN_ROWS, 1, w->dout, hd, keys->dv, keys->ldv, true);
 }
 
-/* Fills the tile's q, dout, lse and delta, and clears dq. */
-static void load(backward *w, const attn_head *x) {
+/* Fills the tile's q, dout, lse and delta, and clears dq. The dense tiles, which come first, leave
+ * delta for the selected ones. */
+static void load(backward *w, const attn_head *x, bool dense) {
     const int64_t hd = x->a->head_dim;
     const float *o = hy__ptr(x->a->o), *dout = hy__ptr(x->a->dout), *lse = hy__ptr(x->a->lse);
+    float *delta = hy__ptr(x->a->delta);
     attn_tile_queries(&w->tile, x);
     for (int64_t r = 0; r < w->tile.n; r++) {
         const int64_t from = attn_out_row(x, w->tile.row[r]);
         memcpy(w->dout + r * hd, dout + from * hd, (size_t)hd * sizeof *dout);
+        if (dense) delta[from] = vec_dot(dout + from * hd, o + from * hd, hd);
         w->lse[r] = lse[from];
-        w->delta[r] = vec_dot(dout + from * hd, o + from * hd, hd);
+        w->delta[r] = delta[from];
     }
     attn_tile_transpose(&w->tile, x, w->dout_t, w->dout);
     for (int64_t r = w->tile.n; r < w->tile.n_pad; r++) w->lse[r] = w->delta[r] = 0;
@@ -84,7 +87,7 @@ static void store(const backward *w, const attn_head *x, bool add) {
 
 static void dense_backward(backward *w, const attn_head *x) {
     int64_t seen = 0;
-    load(w, x);
+    load(w, x, true);
     for (int part = 0; part < 2; part++) {
         const attn_range range = attn_dense_range(&w->tile, x, part == 1);
         for (int64_t s = range.begin; s < range.end;) {
@@ -104,7 +107,7 @@ static void selected_backward(backward *w, const attn_head *x, int64_t begin, in
         const int64_t n = attn_choices_rows(&w->choices, x, b);
         for (int64_t f = 0; f < n; f += ATTN_ROWS) {
             attn_tile_chosen(&w->tile, x, &w->choices, b, f);
-            load(w, x);
+            load(w, x, false);
             for (int64_t s = b * c; s < (b + 1) * c;) {
                 const attn_span keys = attn_span_at(x, s, (b + 1) * c);
                 meet(w, x, &keys, false);
