@@ -450,6 +450,23 @@ static void test_route_choice(void **state) {
         }
 }
 
+/* Logits that overflowed choose experts that exist all the same. */
+static void test_route_nan(void **state) {
+    (void)state;
+    const double bad[] = {(double)NAN, -(double)INFINITY, (double)INFINITY};
+    for (const char *const *name = hy__backend_names(); *name; name++)
+        for (int i = 0; i < 3; i++) {
+            route_case c = {.n_row = 9, .n_expert = 5, .k = 2};
+            route_case_init(&c, 90);
+            for (int64_t j = 0; j < 9 * 5; j += 1 + j % 3) c.logits[j] = bad[i];
+            op_result r = op_run(route_run, &c, *name, 1);
+            for (int64_t j = 0; j < 9 * 2; j++)
+                assert_in_range((int64_t)op_kept(&r, "idx")[j], 0, 4);
+            op_result_free(&r);
+            route_case_release(&c);
+        }
+}
+
 /* ---- route_sort, gather_rows, combine -------------------------------------------------------- */
 
 typedef struct move_case {
@@ -637,8 +654,8 @@ int main(void) {
         cmocka_unit_test(test_mean_gradient),  cmocka_unit_test(test_mean_backends),
         cmocka_unit_test(test_mean_split),     cmocka_unit_test(test_route_gradient),
         cmocka_unit_test(test_route_backends), cmocka_unit_test(test_route_choice),
-        cmocka_unit_test(test_move_gradient),  cmocka_unit_test(test_move_backends),
-        cmocka_unit_test(test_balance),
+        cmocka_unit_test(test_route_nan),      cmocka_unit_test(test_move_gradient),
+        cmocka_unit_test(test_move_backends),  cmocka_unit_test(test_balance),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -147,6 +147,22 @@ static void test_select_all_equal(void **state) {
     select_case_release(&c);
 }
 
+/* Scores that are NaN name rows of the table all the same. */
+static void test_select_nan(void **state) {
+    (void)state;
+    select_case c = {.n_row = 40, .n_head = 1, .n_key = 70, .d_half = 3, .k = 9};
+    select_case_init(&c, 2, false);
+    for (int64_t i = 0; i < select_n_q(&c); i += 5) c.q[i] = (double)NAN;
+    for (const char *const *name = hy__backend_names(); *name; name++) {
+        op_result r = op_run(select_run, &c, *name, 1);
+        const double *idx = op_kept(&r, "idx");
+        for (int64_t j = 0; j < select_n_out(&c); j++)
+            assert_in_range((int64_t)idx[j], 0, 70 * 70 - 1);
+        op_result_free(&r);
+    }
+    select_case_release(&c);
+}
+
 static double pair_score(const select_case *c, int64_t head, int64_t idx) {
     const double *q = c->q + head * 2 * c->d_half; /* head counts through the rows */
     const double *key = c->key + head % c->n_head * 2 * c->n_key * c->d_half;
@@ -321,7 +337,8 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_select_gradient),  cmocka_unit_test(test_select_exact),
         cmocka_unit_test(test_select_all_equal), cmocka_unit_test(test_select_real),
-        cmocka_unit_test(test_read_gradient),    cmocka_unit_test(test_read_backends),
+        cmocka_unit_test(test_select_nan),       cmocka_unit_test(test_read_gradient),
+        cmocka_unit_test(test_read_backends),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,11 +1,12 @@
 /* fast_pkm.c: the product-key memory (letter P) by vectors and threads. Shapes and equations:
  * backend.h; ref_pkm.c is the specification.
  *
- * Both selections are "the k best of n": a threshold that between k and about 2k of the scores
- * reach is found by bisection over vector counts, what reaches it is gathered, and each survivor's
- * rank among the survivors is its place in the result. Of the k² sums of two sorted halves only
- * pairs (i, j) with (i+1)(j+1) <= k can be among the k best: all (i', j') with i' <= i, j' <= j are
- * no worse. Sums of table gradients follow the reverse index, so they do not depend on timing. */
+ * Both selections are "the k best of n": a threshold that at least k and, if it can be had, at most
+ * 1.5k of the scores reach is found by bisection over vector counts, what reaches it is gathered,
+ * and each survivor's rank among the survivors is its place in the result. Of the k² sums of two
+ * sorted halves only pairs (i, j) with (i+1)(j+1) <= k are looked at: all (i', j') with i' <= i and
+ * j' <= j are no worse, though where rounding alone makes two sums equal the higher row may stay.
+ * Sums of table gradients follow the reverse index, so they do not depend on timing. */
 #include "backend/cpu/simd.h"
 
 enum {
@@ -115,18 +116,19 @@ static void take_best(scored best, int64_t k, scored all, scored some, int64_t n
         best.id[m] = (int32_t)i;
         m += all.score[i] >= t;
     }
-    const bool lost = m < k; /* NaN among the scores: the ids must stay ids all the same */
-    if (lost) m = n;
+    if (m < k) { /* NaN among the scores: the row is lost, but its ids must be ids */
+        memcpy(best.score, all.score, (size_t)k * sizeof *best.score);
+        memcpy(best.id, all.id, (size_t)k * sizeof *best.id);
+        return;
+    }
     for (int64_t i = 0; i < m; i++) {
-        const int64_t at = lost ? i : best.id[i];
-        some.score[i] = all.score[at];
-        some.id[i] = all.id[at];
+        some.score[i] = all.score[best.id[i]];
+        some.id[i] = all.id[best.id[i]];
     }
     for (int64_t i = m; i < padded(m); i++) {
         some.score[i] = -INFINITY;
         some.id[i] = INT32_MAX;
     }
-    memcpy(best.id, some.id, (size_t)k * sizeof *best.id);
     if (!place_by_rank(false, best, some, m)) place_by_rank(true, best, some, m);
 }
 
