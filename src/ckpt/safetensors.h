@@ -77,6 +77,10 @@ typedef struct hy__st_list {
 /* Writes one file; what was there before stays until all of it is on the disk. */
 hy_status hy__st_write(const char *path, const hy__st_list *list, hy_error *err);
 
+/* Writes one file of a set. */
+hy_status hy__st_put_file(hy__fileset *set, const char *name, const hy__st_list *list,
+                          hy_error *err);
+
 /* Writes the tensors into a set as model.safetensors, or, when their data exceed `limit` bytes
  * (0 = 5 GB), as model-0000i-of-0000n.safetensors with an index; removes what an earlier model of
  * the directory leaves over of either form. */

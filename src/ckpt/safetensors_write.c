@@ -211,6 +211,17 @@ static hy_status remove_old(hy__fileset *set, hy_error *err) {
     return status;
 }
 
+hy_status hy__st_put_file(hy__fileset *set, const char *name, const hy__st_list *list,
+                          hy_error *err) {
+    place *p = sorted_places(list);
+    if (!p) return no_memory(err);
+    hy__writer w;
+    hy_status status = hy__fileset_put(set, &w, name, err);
+    if (status == HY_OK) status = write_file(&w, list, p, list->n_tensor, err);
+    free(p);
+    return status;
+}
+
 hy_status hy__st_put(hy__fileset *set, const hy__st_list *list, int64_t limit, hy_error *err) {
     if (limit <= 0) limit = limit_default;
     place *p = sorted_places(list);

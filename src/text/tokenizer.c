@@ -120,19 +120,6 @@ size_t hy__tokenizer_decode(const hy__tokenizer *tok, int32_t token, char *buf, 
 
 /* ---- saving ---- */
 
-/* Takes the reference to `root`. */
-static hy_status write_json(json_t *root, const char *dir, const char *name, hy_error *err) {
-    char *text = root ? json_dumps(root, JSON_INDENT(2)) : NULL;
-    char *path = hy__path_join(dir, name);
-    const hy_status status = text && path
-                                 ? hy__file_write(path, text, strlen(text), err)
-                                 : hy__fail(err, HY_E_MEMORY, "out of memory for %s", name);
-    free(path);
-    free(text);
-    json_decref(root);
-    return status;
-}
-
 /* Bytes need no splitting into words: without merges the pieces cannot matter. */
 static json_t *byte_level(void) {
     return json_pack("{s:s, s:b, s:b, s:b}", "type", "ByteLevel", "add_prefix_space", 0,
@@ -158,10 +145,36 @@ static json_t *tokenizer_json(void) {
                      byte_level(), "post_processor", "decoder", byte_level(), "model", model);
 }
 
-hy_status hy__tokenizer_save(const hy__tokenizer *tok, const char *dir, hy_error *err) {
+hy_status hy__tokenizer_file(const hy__tokenizer *tok, int i, const char **name, char **text,
+                             hy_error *err) {
     (void)tok;
-    HY_TRY(write_json(tokenizer_json(), dir, "tokenizer.json", err));
-    json_t *config = json_pack("{s:s, s:b}", "tokenizer_class", "PreTrainedTokenizerFast",
-                               "clean_up_tokenization_spaces", 0);
-    return write_json(config, dir, "tokenizer_config.json", err);
+    *name = i == 0 ? "tokenizer.json" : i == 1 ? "tokenizer_config.json" : NULL;
+    *text = NULL;
+    if (!*name) return HY_OK;
+    json_t *root = i == 0 ? tokenizer_json()
+                          : json_pack("{s:s, s:b}", "tokenizer_class", "PreTrainedTokenizerFast",
+                                      "clean_up_tokenization_spaces", 0);
+    *text = root ? json_dumps(root, JSON_INDENT(2)) : NULL;
+    json_decref(root);
+    return *text ? HY_OK : hy__fail(err, HY_E_MEMORY, "out of memory for %s", *name);
+}
+
+static hy_status write_file(const char *dir, const char *name, const char *text, hy_error *err) {
+    char *path = hy__path_join(dir, name);
+    if (!path) return hy__fail(err, HY_E_MEMORY, "out of memory for %s", name);
+    const hy_status status = hy__file_write(path, text, strlen(text), err);
+    free(path);
+    return status;
+}
+
+hy_status hy__tokenizer_save(const hy__tokenizer *tok, const char *dir, hy_error *err) {
+    for (int i = 0;; i++) {
+        const char *name;
+        char *text;
+        HY_TRY(hy__tokenizer_file(tok, i, &name, &text, err));
+        if (!name) return HY_OK;
+        const hy_status status = write_file(dir, name, text, err);
+        free(text);
+        HY_TRY(status);
+    }
 }

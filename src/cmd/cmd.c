@@ -1,0 +1,74 @@
+/* cmd.c: see cmd.h. */
+#include "cmd/cmd.h"
+
+#include "base/status.h"
+#include "ckpt/fileset.h"
+
+#include <errno.h>
+#include <jansson.h>
+#include <stdlib.h>
+#include <string.h>
+
+hy_model_options cmd_model_options(const cmd_shared *s) {
+    return (hy_model_options){.backend = s->backend, .threads = (int)s->threads};
+}
+
+/* stdout is only known to be written when it has been flushed. */
+static hy_status check_stdout(hy_error *err) {
+    if (fflush(stdout) == 0 && !ferror(stdout)) return HY_OK;
+    return hy__fail(err, HY_E_IO, "stdout could not be written: %s", strerror(errno));
+}
+
+bool cmd_begin(const command *c, int argc, char **argv, const char **operand, int *exit_status) {
+    hy_error err = {0};
+    switch (options_parse(c, argc, argv, operand, &err)) {
+    case PARSE_RUN:
+        return true;
+    case PARSE_HELP:
+        options_help(c, stdout);
+        *exit_status = cmd_end(c, HY_OK, &err);
+        return false;
+    case PARSE_WRONG:
+        break;
+    }
+    fprintf(stderr, "hydralm: %s\n", err.text);
+    options_release(c);
+    *exit_status = 2;
+    return false;
+}
+
+int cmd_end(const command *c, hy_status status, const hy_error *err) {
+    hy_error closing = {0};
+    options_release(c);
+    if (status == HY_OK) {
+        status = check_stdout(&closing);
+        err = &closing;
+    }
+    if (status == HY_OK) return 0;
+    fprintf(stderr, "hydralm %s: %s\n", c->name, err->text);
+    return 1;
+}
+
+hy_status cmd_refuse_model(const char *dir, hy_error *err) {
+    char *path = NULL;
+    HY_TRY(hy__fileset_find(&path, dir, "config.json", err));
+    free(path);
+    if (!path) return HY_OK;
+    return hy__fail(err, HY_E_INVALID,
+                    "%s already holds a model; choose another directory, or --force to replace it",
+                    dir);
+}
+
+hy_status cmd_write(const char *text, size_t size, hy_error *err) {
+    fwrite(text, 1, size, stdout);
+    return check_stdout(err);
+}
+
+hy_status cmd_print_json(void *json, hy_error *err) {
+    char *text = json ? json_dumps(json, JSON_REAL_PRECISION(12) | JSON_COMPACT) : NULL;
+    json_decref(json);
+    if (!text) return hy__fail(err, HY_E_INTERNAL, "the result could not be written as JSON");
+    printf("%s\n", text);
+    free(text);
+    return check_stdout(err);
+}

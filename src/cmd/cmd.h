@@ -1,0 +1,75 @@
+/* cmd.h: what the subcommands share.
+ *
+ * A subcommand is one function in cmd_NAME.c: it fills a table of options, calls the library and
+ * returns the exit status: 0, 1 for a failure, 2 for wrong usage. Data goes to stdout, everything
+ * else to stderr. */
+#ifndef HY_CMD_CMD_H
+#define HY_CMD_CMD_H
+
+#include "cmd/options.h"
+
+int cmd_init(int argc, char **argv);
+int cmd_train(int argc, char **argv);
+int cmd_generate(int argc, char **argv);
+int cmd_eval(int argc, char **argv);
+int cmd_logits(int argc, char **argv);
+int cmd_convert(int argc, char **argv);
+int cmd_inspect(int argc, char **argv);
+
+/* The options of every command. */
+typedef struct cmd_shared {
+    const char *backend;
+    int64_t threads;
+    bool json, quiet, verbose;
+} cmd_shared;
+
+#define CMD_SHARED                                                                                 \
+    { .backend = "cpu" }
+
+/* Rows of a table for `s`, a cmd_shared: the last ones of every command. */
+#define CMD_SHARED_OPTIONS(s)                                                                      \
+    {.name = "backend",                                                                            \
+     .kind = OPTION_TEXT,                                                                          \
+     .to = &(s).backend,                                                                           \
+     .value = "NAME",                                                                              \
+     .doc = "where to compute: cpu, cpu:avx512, cpu:avx2, cpu:generic, ref, ref64"},               \
+        {.name = "threads",                                                                        \
+         .kind = OPTION_INT,                                                                       \
+         .to = &(s).threads,                                                                       \
+         .value = "N",                                                                             \
+         .doc = "threads; 0 = all cores",                                                          \
+         .max = 4096},                                                                             \
+        {.name = "json",                                                                           \
+         .kind = OPTION_FLAG,                                                                      \
+         .to = &(s).json,                                                                          \
+         .doc = "the result as one line of JSON on stdout"},                                       \
+        {.name = "quiet",                                                                          \
+         .letter = 'q',                                                                            \
+         .kind = OPTION_FLAG,                                                                      \
+         .to = &(s).quiet,                                                                         \
+         .doc = "nothing on stderr but errors"},                                                   \
+    {                                                                                              \
+        .name = "verbose", .letter = 'v', .kind = OPTION_FLAG, .to = &(s).verbose,                 \
+        .doc = "say more on stderr"                                                                \
+    }
+
+hy_model_options cmd_model_options(const cmd_shared *s);
+
+/* Reads the command line. True when the command is to run; otherwise *exit_status is its end: the
+ * help has been printed, or what was wrong. */
+bool cmd_begin(const command *c, int argc, char **argv, const char **operand, int *exit_status);
+
+/* Ends a command: releases its options, checks that stdout took everything, and says on stderr what
+ * failed. Returns the exit status. */
+int cmd_end(const command *c, hy_status status, const hy_error *err);
+
+/* HY_E_INVALID when DIR already holds a model. */
+hy_status cmd_refuse_model(const char *dir, hy_error *err);
+
+/* Prints a JSON object (json_t *, which is consumed) as one line on stdout. */
+hy_status cmd_print_json(void *json, hy_error *err);
+
+/* Writes to stdout; HY_E_IO when it is closed or full. */
+hy_status cmd_write(const char *text, size_t size, hy_error *err);
+
+#endif

@@ -1,0 +1,53 @@
+/* cmd_convert.c: hydralm convert: exchange with Hugging Face Mamba2ForCausalLM directories. */
+#include "cmd/cmd.h"
+
+#include "base/status.h"
+
+#include <jansson.h>
+
+int cmd_convert(int argc, char **argv) {
+    const char *from = NULL, *out = NULL, *operand;
+    bool to_hf = false, force = false;
+    cmd_shared shared = CMD_SHARED;
+    option table[] = {
+        {.name = "from",
+         .kind = OPTION_TEXT,
+         .to = &from,
+         .value = "DIR",
+         .required = true,
+         .doc = "directory to read"},
+        {.name = "out",
+         .kind = OPTION_TEXT,
+         .to = &out,
+         .value = "DIR",
+         .required = true,
+         .doc = "directory to write"},
+        {.name = "to-hf",
+         .kind = OPTION_FLAG,
+         .to = &to_hf,
+         .doc = "write a Hugging Face directory of a model of S layers"},
+        {.name = "force",
+         .kind = OPTION_FLAG,
+         .to = &force,
+         .doc = "replace a model that is already in the directory"},
+        CMD_SHARED_OPTIONS(shared),
+    };
+    const command self = {.name = "convert",
+                          .brief = "exchange models with Hugging Face Mamba-2 directories",
+                          .detail =
+                              "Without --to-hf, a Mamba2ForCausalLM directory becomes a model "
+                              "of the pattern Nx(S).",
+                          .option = table,
+                          .n_option = sizeof table / sizeof *table};
+    hy_error err = {0};
+    int exit_status;
+    if (!cmd_begin(&self, argc, argv, &operand, &exit_status)) return exit_status;
+    hy_status status = force ? HY_OK : cmd_refuse_model(out, &err);
+    if (status == HY_OK) status = hy_convert(from, out, to_hf, &err);
+    if (status == HY_OK && shared.json) {
+        status = cmd_print_json(json_pack("{s:s, s:s}", "from", from, "out", out), &err);
+    } else if (status == HY_OK && !shared.quiet) {
+        fprintf(stderr, "%s: written\n", out);
+    }
+    return cmd_end(&self, status, &err);
+}

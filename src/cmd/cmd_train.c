@@ -1,0 +1,203 @@
+/* cmd_train.c: hydralm train: a model from text, with progress on stderr.
+ *
+ * SIGINT and SIGTERM let the step finish and a checkpoint be written; a second one ends at once. */
+#include "cmd/cmd.h"
+
+#include "base/progress.h"
+#include "base/status.h"
+#include "config/config.h"
+
+#include <jansson.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static volatile sig_atomic_t signals; /* that came: the one thing a handler can tell */
+
+static void on_signal(int number) {
+    if (signals++ > 0) _exit(128 + number);
+}
+
+static void catch_signals(void) {
+    struct sigaction action;
+    memset(&action, 0, sizeof action);
+    action.sa_handler = on_signal;
+    action.sa_flags = SA_RESTART;
+    sigaction(SIGINT, &action, NULL);
+    sigaction(SIGTERM, &action, NULL);
+}
+
+/* ---- progress ---- */
+
+typedef struct watcher {
+    hy__progress_bar bar;
+    bool quiet, verbose;
+} watcher;
+
+/* Share of the run that is done, by the clock that tells when it ends. */
+static double fraction(const hy_train_progress *p) {
+    const double all = p->seconds + p->seconds_left;
+    return all > 0.0 ? p->seconds / all : 0.0;
+}
+
+static void describe(const hy_train_progress *p, char *text, size_t size) {
+    const long left = (long)p->seconds_left;
+    char steps[24] = "", val[32] = "";
+    if (p->steps > 0) snprintf(steps, sizeof steps, "/%lld", (long long)p->steps);
+    if (p->val_loss >= 0.0) snprintf(val, sizeof val, "  val %.4f", p->val_loss);
+    snprintf(text, size,
+             "step %lld%s  loss %.4f  %.3f bits/byte%s  lr %.2e  norm %.2f  %.0f tokens/s  "
+             "%ld:%02ld:%02ld left%s",
+             (long long)p->step, steps, p->loss, p->bits_per_byte, val, p->lr, p->grad_norm,
+             p->tokens_per_s, left / 3600, left / 60 % 60, left % 60, p->saved ? "  saved" : "");
+}
+
+/* Evaluations and checkpoints stay on the screen; other steps are the bar's. */
+static bool on_step(void *user, const hy_train_progress *p) {
+    watcher *w = user;
+    char text[240];
+    describe(p, text, sizeof text);
+    if (!w->quiet && (w->verbose || p->evaluated || p->saved)) {
+        hy__progress_bar_clear(&w->bar);
+        fprintf(stderr, "%s\n", text);
+    } else {
+        hy__progress_bar_show(&w->bar, fraction(p), "%s", text);
+    }
+    return signals == 0;
+}
+
+/* ---- the command ---- */
+
+static hy_status report(const hy_train_result *r, const char *out, const cmd_shared *shared,
+                        hy_error *err) {
+    if (!shared->json) {
+        if (!shared->quiet) {
+            fprintf(stderr, "%s: %lld steps, %lld tokens, loss %.4f, %.0f tokens/s, peak %.0f MB\n",
+                    out, (long long)r->steps, (long long)r->tokens, r->train_loss, r->tokens_per_s,
+                    (double)r->peak_rss_bytes / 1e6);
+        }
+        return HY_OK;
+    }
+    const bool evaluated = r->val_loss >= 0.0;
+    return cmd_print_json(
+        json_pack("{s:I, s:I, s:f, s:o, s:o, s:f, s:f, s:I, s:b}", "steps", (json_int_t)r->steps,
+                  "tokens", (json_int_t)r->tokens, "train_loss", r->train_loss, "val_loss",
+                  evaluated ? json_real(r->val_loss) : json_null(), "val_bits_per_byte",
+                  evaluated ? json_real(r->val_bits_per_byte) : json_null(), "tokens_per_s",
+                  r->tokens_per_s, "seconds", r->seconds, "peak_rss_bytes",
+                  (json_int_t)r->peak_rss_bytes, "stopped", r->stopped),
+        err);
+}
+
+static hy_status train(hy_train_options *opt, const cmd_shared *shared, hy_error *err) {
+    hy_train_result result;
+    watcher w = {.quiet = shared->quiet, .verbose = shared->verbose};
+    hy__progress_bar_init(&w.bar, shared->quiet ? NULL : stderr);
+    opt->on_step = on_step;
+    opt->user = &w;
+    catch_signals();
+    const hy_status status = hy_train(opt, &result, err);
+    hy__progress_bar_clear(&w.bar);
+    HY_TRY(status);
+    return report(&result, opt->out, shared, err);
+}
+
+/* --help-config: every key of the configuration file, its default and what it means. */
+static int print_config_help(void) {
+    char *text = hy__config_help();
+    hy_error err = {0};
+    const hy_status status = text ? cmd_write(text, strlen(text), &err)
+                                  : hy__fail(&err, HY_E_MEMORY, "there is not enough memory");
+    free(text);
+    if (status == HY_OK) return 0;
+    fprintf(stderr, "hydralm train: %s\n", err.text);
+    return 1;
+}
+
+int cmd_train(int argc, char **argv) {
+    hy_train_options opt = {0};
+    text_list data = {0}, set = {0};
+    int64_t seed = 0;
+    const char *operand;
+    cmd_shared shared = CMD_SHARED;
+    bool help_config = false;
+    option table[] = {
+        {.name = "config",
+         .kind = OPTION_TEXT,
+         .to = &opt.config,
+         .value = "FILE",
+         .required = true,
+         .doc = "configuration (YAML)"},
+        {.name = "data",
+         .kind = OPTION_MANY,
+         .to = &data,
+         .value = "PATH...",
+         .required = true,
+         .doc = "files and folders of text"},
+        {.name = "out",
+         .kind = OPTION_TEXT,
+         .to = &opt.out,
+         .value = "DIR",
+         .required = true,
+         .doc = "model directory to write"},
+        {.name = "steps",
+         .kind = OPTION_INT,
+         .to = &opt.steps,
+         .value = "N",
+         .min = 1,
+         .max = 1e12,
+         .doc = "steps in all; otherwise train.steps"},
+        {.name = "minutes",
+         .kind = OPTION_REAL,
+         .to = &opt.minutes,
+         .value = "M",
+         .min = 1e-3,
+         .max = 1e7,
+         .doc = "time limit, which the learning rate then follows"},
+        {.name = "seed",
+         .kind = OPTION_INT,
+         .to = &seed,
+         .value = "N",
+         .max = (double)INT64_MAX,
+         .doc = "of weights and data; otherwise train.seed"},
+        {.name = "set",
+         .kind = OPTION_EACH,
+         .to = &set,
+         .value = "KEY=VALUE",
+         .doc = "change a field of the configuration, as train.lr=3e-4"},
+        {.name = "resume",
+         .kind = OPTION_FLAG,
+         .to = &opt.resume,
+         .doc = "go on from the checkpoint in DIR, bit for bit"},
+        {.name = "force",
+         .kind = OPTION_FLAG,
+         .to = &opt.force,
+         .doc = "replace a model that is already in DIR"},
+        {.name = "help-config",
+         .kind = OPTION_FLAG,
+         .to = &help_config,
+         .doc = "print every field of the configuration"},
+        CMD_SHARED_OPTIONS(shared),
+    };
+    const command self = {.name = "train",
+                          .brief = "train a model on text",
+                          .detail = "DIR gets the model, metrics.jsonl and the state to resume "
+                                    "from. Ctrl-C finishes the step and\nsaves; a second Ctrl-C "
+                                    "ends at once.",
+                          .option = table,
+                          .n_option = sizeof table / sizeof *table};
+    hy_error err = {0};
+    int exit_status;
+    if (argc == 1 && strcmp(argv[0], "--help-config") == 0) return print_config_help();
+    if (!cmd_begin(&self, argc, argv, &operand, &exit_status)) return exit_status;
+    opt.data = data.item;
+    opt.n_data = data.n;
+    opt.set = set.item;
+    opt.n_set = set.n;
+    opt.has_seed = options_given(&self, "seed");
+    opt.seed = (uint64_t)seed;
+    opt.threads = (int)shared.threads;
+    opt.backend = shared.backend;
+    return cmd_end(&self, train(&opt, &shared, &err), &err);
+}

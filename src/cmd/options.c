@@ -1,0 +1,263 @@
+/* options.c: see options.h. */
+#include "cmd/options.h"
+
+#include <errno.h>
+#include <math.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { NAME_CAP = 64 }; /* longer words are not compared */
+
+static parse_result wrong(hy_error *err, const char *fmt, ...)
+    __attribute__((format(printf, 2, 3)));
+
+static parse_result wrong(hy_error *err, const char *fmt, ...) {
+    va_list args;
+    va_start(args, fmt);
+    vsnprintf(err->text, sizeof err->text, fmt, args);
+    va_end(args);
+    err->status = HY_E_INVALID;
+    return PARSE_WRONG;
+}
+
+/* Edits (insert, delete, replace, swap neighbours) from a to b: Damerau-Levenshtein, three rows. */
+static size_t distance(const char *a, const char *b) {
+    const size_t na = strlen(a), nb = strlen(b);
+    size_t rows[3][NAME_CAP + 1];
+    if (na > NAME_CAP || nb > NAME_CAP) return NAME_CAP;
+    for (size_t j = 0; j <= nb; j++) rows[0][j] = j;
+    for (size_t i = 1; i <= na; i++) {
+        size_t *now = rows[i % 3];
+        const size_t *last = rows[(i + 2) % 3], *before = rows[(i + 1) % 3];
+        now[0] = i;
+        for (size_t j = 1; j <= nb; j++) {
+            size_t d = last[j - 1] + (a[i - 1] != b[j - 1]);
+            if (last[j] + 1 < d) d = last[j] + 1;
+            if (now[j - 1] + 1 < d) d = now[j - 1] + 1;
+            if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] &&
+                before[j - 2] + 1 < d)
+                d = before[j - 2] + 1;
+            now[j] = d;
+        }
+    }
+    return rows[na % 3][nb];
+}
+
+const char *options_nearest(const char *written, const char *const *name, int n) {
+    const char *best = NULL;
+    size_t least = strlen(written) / 3 + 2; /* more edits than that are another word */
+    for (int i = 0; i < n; i++) {
+        const size_t d = strlen(written) >= 3 && strncmp(name[i], written, strlen(written)) == 0
+                             ? 1 /* an abbreviation */
+                             : distance(written, name[i]);
+        if (d < least) {
+            least = d;
+            best = name[i];
+        }
+    }
+    return best;
+}
+
+static parse_result unknown(const command *c, const char *arg, size_t n, hy_error *err) {
+    const char *name[NAME_CAP];
+    char written[NAME_CAP + 1] = "";
+    int n_name = 0;
+    for (int i = 0; i < c->n_option && n_name < NAME_CAP - 1; i++)
+        name[n_name++] = c->option[i].name;
+    name[n_name++] = "help";
+    if (n <= NAME_CAP) memcpy(written, arg, n);
+    const char *near = *written ? options_nearest(written, name, n_name) : NULL;
+    if (near) {
+        return wrong(err, "%s has no option --%.*s; did you mean --%s?", c->name, (int)n, arg,
+                     near);
+    }
+    return wrong(err, "%s has no option --%.*s; see hydralm %s --help", c->name, (int)n, arg,
+                 c->name);
+}
+
+static bool parse_int(const char *text, int64_t *value) {
+    char *end;
+    errno = 0;
+    const long long v = strtoll(text, &end, 10);
+    *value = (int64_t)v;
+    return *text && !*end && errno == 0;
+}
+
+static parse_result check_bounds(const option *o, double value, const char *text, hy_error *err) {
+    const bool bounded = o->min < o->max;
+    if (!bounded || (value >= o->min && value <= o->max)) return PARSE_RUN;
+    if (isinf(o->max)) return wrong(err, "--%s is %s, wanted %g or more", o->name, text, o->min);
+    return wrong(err, "--%s is %s, wanted %g to %g", o->name, text, o->min, o->max);
+}
+
+static parse_result put_int(const option *o, const char *text, hy_error *err) {
+    int64_t *to = o->to;
+    if (!parse_int(text, to)) {
+        return wrong(err, "--%s is \"%s\", wanted a whole number", o->name, text);
+    }
+    return check_bounds(o, (double)*to, text, err);
+}
+
+static parse_result put_real(const option *o, const char *text, hy_error *err) {
+    char *end;
+    double *to = o->to;
+    *to = strtod(text, &end);
+    if (!*text || *end || !isfinite(*to)) {
+        return wrong(err, "--%s is \"%s\", wanted a number", o->name, text);
+    }
+    return check_bounds(o, *to, text, err);
+}
+
+static parse_result put_text(const option *o, const char *text, hy_error *err) {
+    text_list *to = o->to;
+    const char **grown = realloc(to->item, (size_t)(to->n + 1) * sizeof *grown);
+    if (!grown) return wrong(err, "there is not enough memory for the command line");
+    to->item = grown;
+    to->item[to->n++] = text;
+    return PARSE_RUN;
+}
+
+static parse_result put_ints(const option *o, const char *text, hy_error *err) {
+    int_list *to = o->to;
+    const char *at = text;
+    for (;;) {
+        char *end;
+        errno = 0;
+        const int64_t v = strtoll(at, &end, 10);
+        if (end == at || errno != 0 || (*end && *end != ',')) {
+            return wrong(err, "--%s is \"%s\", wanted whole numbers as in 3,5,8", o->name, text);
+        }
+        if (check_bounds(o, (double)v, text, err) != PARSE_RUN) return PARSE_WRONG;
+        int64_t *grown = realloc(to->item, (size_t)(to->n + 1) * sizeof *grown);
+        if (!grown) return wrong(err, "there is not enough memory for the command line");
+        to->item = grown;
+        to->item[to->n++] = v;
+        if (!*end) return PARSE_RUN;
+        at = end + 1;
+    }
+}
+
+static parse_result put(const option *o, const char *text, hy_error *err) {
+    switch (o->kind) {
+    case OPTION_INT:
+        return put_int(o, text, err);
+    case OPTION_REAL:
+        return put_real(o, text, err);
+    case OPTION_EACH:
+    case OPTION_MANY:
+        return put_text(o, text, err);
+    case OPTION_INTS:
+        return put_ints(o, text, err);
+    case OPTION_TEXT:
+        *(const char **)o->to = text;
+        break;
+    case OPTION_FLAG:
+        *(bool *)o->to = true;
+        break;
+    }
+    return PARSE_RUN;
+}
+
+static option *find_long(const command *c, const char *name, size_t n) {
+    for (int i = 0; i < c->n_option; i++)
+        if (strlen(c->option[i].name) == n && strncmp(c->option[i].name, name, n) == 0)
+            return &c->option[i];
+    return NULL;
+}
+
+static option *find_letter(const command *c, char letter) {
+    for (int i = 0; i < c->n_option; i++)
+        if (letter && c->option[i].letter == letter) return &c->option[i];
+    return NULL;
+}
+
+/* Reads the option at argv[*at] with its values and moves *at past them. */
+static parse_result parse_one(const command *c, int argc, char **argv, int *at, hy_error *err) {
+    const char *arg = argv[(*at)++];
+    const bool is_long = arg[1] == '-';
+    const char *equals = is_long ? strchr(arg, '=') : NULL;
+    const size_t n = equals ? (size_t)(equals - arg - 2) : strlen(arg) - (is_long ? 2 : 1);
+    if (strcmp(arg, "--help") == 0 || strcmp(arg, "-h") == 0) return PARSE_HELP;
+    option *o = is_long ? find_long(c, arg + 2, n) : n == 1 ? find_letter(c, arg[1]) : NULL;
+    if (!o && is_long) return unknown(c, arg + 2, n, err);
+    if (!o) {
+        return wrong(err, "%s has no option %s; see hydralm %s --help", c->name, arg, c->name);
+    }
+    o->given = true;
+    if (o->kind == OPTION_FLAG) {
+        if (equals) return wrong(err, "--%s takes no value, got \"%s\"", o->name, equals + 1);
+        return put(o, NULL, err);
+    }
+    if (equals) return put(o, equals + 1, err);
+    if (*at == argc) return wrong(err, "--%s wants a value: %s", o->name, o->value);
+    if (o->kind != OPTION_MANY) return put(o, argv[(*at)++], err);
+    for (int first = *at; *at < argc && (*at == first || argv[*at][0] != '-'); (*at)++)
+        if (put(o, argv[*at], err) != PARSE_RUN) return PARSE_WRONG;
+    return PARSE_RUN;
+}
+
+parse_result options_parse(const command *c, int argc, char **argv, const char **operand,
+                           hy_error *err) {
+    *operand = NULL;
+    for (int i = 0; i < argc;) {
+        if (argv[i][0] == '-' && argv[i][1]) {
+            const parse_result r = parse_one(c, argc, argv, &i, err);
+            if (r != PARSE_RUN) return r;
+        } else if (c->operand && !*operand) {
+            *operand = argv[i++];
+        } else {
+            return wrong(err, "%s does not know what to do with \"%s\"; see hydralm %s --help",
+                         c->name, argv[i], c->name);
+        }
+    }
+    for (int i = 0; i < c->n_option; i++)
+        if (c->option[i].required && !c->option[i].given)
+            return wrong(err, "%s wants --%s %s", c->name, c->option[i].name, c->option[i].value);
+    if (c->operand && !*operand) return wrong(err, "%s wants %s", c->name, c->operand);
+    return PARSE_RUN;
+}
+
+bool options_given(const command *c, const char *name) {
+    const option *o = find_long(c, name, strlen(name));
+    return o && o->given;
+}
+
+void options_release(const command *c) {
+    for (int i = 0; i < c->n_option; i++) {
+        const option *o = &c->option[i];
+        if (o->kind == OPTION_EACH || o->kind == OPTION_MANY) free(((text_list *)o->to)->item);
+        if (o->kind == OPTION_INTS) free(((int_list *)o->to)->item);
+    }
+}
+
+/* "(default 0.8)", from what the variable holds. */
+static void print_default(const option *o, FILE *to) {
+    if (o->required || o->given) return;
+    if (o->kind == OPTION_INT && *(int64_t *)o->to != 0)
+        fprintf(to, " (default %lld)", (long long)*(int64_t *)o->to);
+    if (o->kind == OPTION_REAL && *(double *)o->to != 0.0)
+        fprintf(to, " (default %g)", *(double *)o->to);
+    if (o->kind == OPTION_TEXT && *(const char **)o->to)
+        fprintf(to, " (default %s)", *(const char **)o->to);
+}
+
+void options_help(const command *c, FILE *to) {
+    fprintf(to, "hydralm %s: %s\n\nUsage: hydralm %s", c->name, c->brief, c->name);
+    if (c->operand) fprintf(to, " %s", c->operand);
+    for (int i = 0; i < c->n_option; i++)
+        if (c->option[i].required) fprintf(to, " --%s %s", c->option[i].name, c->option[i].value);
+    fprintf(to, " [options]\n\nOptions:\n");
+    for (int i = 0; i < c->n_option; i++) {
+        const option *o = &c->option[i];
+        const char *value = o->value ? o->value : "";
+        char left[NAME_CAP];
+        snprintf(left, sizeof left, "%s--%s %s", o->letter ? "-v, " : "", o->name, value);
+        if (o->letter) left[1] = o->letter;
+        fprintf(to, "  %-28s %s", left, o->doc);
+        print_default(o, to);
+        fputc('\n', to);
+    }
+    fprintf(to, "  %-28s %s\n", "-h, --help", "this text");
+    if (c->detail) fprintf(to, "\n%s\n", c->detail);
+}

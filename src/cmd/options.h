@@ -1,0 +1,67 @@
+/* options.h: a command line by table.
+ *
+ * One row per option gives its parsing, bounds, default (what its variable holds before) and help.
+ * Long options are --name VALUE or --name=VALUE; an unknown one is answered with the nearest known.
+ */
+#ifndef HY_CMD_OPTIONS_H
+#define HY_CMD_OPTIONS_H
+
+#include "hydralm.h"
+
+#include <stdio.h>
+
+typedef enum option_kind {
+    OPTION_FLAG, /* bool *: no value */
+    OPTION_INT,  /* int64_t * */
+    OPTION_REAL, /* double * */
+    OPTION_TEXT, /* const char ** */
+    OPTION_EACH, /* text_list *: one value each time it is given */
+    OPTION_MANY, /* text_list *: all values up to the next option */
+    OPTION_INTS, /* int_list *: "i,j,…" */
+} option_kind;
+
+typedef struct text_list {
+    const char **item; /* owned; the strings are the command line's */
+    int64_t n;
+} text_list;
+
+typedef struct int_list {
+    int64_t *item; /* owned */
+    int64_t n;
+} int_list;
+
+typedef struct option {
+    const char *name; /* "max-tokens" */
+    char letter;      /* 'v', or 0 */
+    option_kind kind;
+    void *to;
+    const char *value; /* what the help calls its value */
+    const char *doc;
+    bool required;
+    double min, max; /* of numbers; both 0 = any */
+    bool given;      /* set by options_parse */
+} option;
+
+typedef struct command {
+    const char *name;    /* "train" */
+    const char *operand; /* "DIR", or NULL when the command takes options alone */
+    const char *brief;   /* one line */
+    const char *detail;  /* paragraph for --help, or NULL */
+    option *option;
+    int n_option;
+} command;
+
+typedef enum parse_result { PARSE_RUN, PARSE_HELP, PARSE_WRONG } parse_result;
+
+/* Reads argv[0 … argc) (what follows the command's name). --help and -h give PARSE_HELP;
+ * PARSE_WRONG leaves the sentence in err. */
+parse_result options_parse(const command *c, int argc, char **argv, const char **operand,
+                           hy_error *err);
+bool options_given(const command *c, const char *name);
+void options_release(const command *c); /* frees the lists */
+void options_help(const command *c, FILE *to);
+
+/* The name of the list that is nearest to what was written, or NULL when none is near. */
+const char *options_nearest(const char *written, const char *const *name, int n);
+
+#endif

@@ -1,0 +1,206 @@
+/* api.c: models, text and conversion of hydralm.h. Sessions are session.c and generate.c, hy_eval
+ * is eval.c, hy_train is src/train. */
+#include "base/file.h"
+#include "ckpt/checkpoint.h"
+#include "ckpt/hf_mamba2.h"
+#include "ckpt/json_file.h"
+#include "ckpt/tokenizer_put.h"
+#include "infer/engine.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- opening and saving ---- */
+
+/* A model with a backend and nothing else. */
+static hy_status model_begin(hy_model **out, const hy_model_options *opt, hy_error *err) {
+    const hy_model_options none = {0};
+    if (!opt) opt = &none;
+    hy_model *m = calloc(1, sizeof *m);
+    if (!m) return hy__fail(err, HY_E_MEMORY, "there is not enough memory for a model");
+    const char *backend = opt->backend ? opt->backend : "cpu";
+    const hy_status status = hy__backend_open(&m->be, backend, opt->threads, err);
+    if (status != HY_OK) {
+        free(m);
+        return status;
+    }
+    *out = m;
+    return HY_OK;
+}
+
+static hy_status parse_dtype(const hy__backend *be, const char *name, hy__dtype *dtype,
+                             hy_error *err) {
+    *dtype = be->real;
+    if (!name || strcmp(name, "fp32") == 0) return HY_OK;
+    *dtype = HY__DTYPE_BF16;
+    if (strcmp(name, "bf16") == 0) return HY_OK;
+    return hy__fail(err, HY_E_INVALID, "the dtype is \"%s\", wanted fp32 or bf16", name);
+}
+
+static hy_status build(hy_model *m, const char *config_path, uint64_t seed, const char *dtype_name,
+                       hy_error *err) {
+    hy__config cfg;
+    hy__dtype dtype;
+    HY_TRY(parse_dtype(m->be, dtype_name, &dtype, err));
+    HY_TRY(hy__config_read_yaml(config_path, &cfg, &m->train, err));
+    HY_TRY(hy__tokenizer_open(&m->tok, NULL, err));
+    if (cfg.model.vocab < hy__tokenizer_vocab(m->tok)) {
+        return hy__fail(
+            err, HY_E_INVALID, "%s: model.vocab is %lld, wanted at least the tokenizer's %lld",
+            config_path, (long long)cfg.model.vocab, (long long)hy__tokenizer_vocab(m->tok));
+    }
+    HY_TRY(hy__model_new(&m->net, m->be, &cfg, dtype, err));
+    hy__model_randomize(m->net, seed);
+    return HY_OK;
+}
+
+hy_status hy_model_new(hy_model **out, const char *config_path, uint64_t seed,
+                       const hy_model_options *opt, hy_error *err) {
+    hy_model *m = NULL;
+    HY_TRY(model_begin(&m, opt, err));
+    const hy_status status = build(m, config_path, seed, opt ? opt->dtype : NULL, err);
+    if (status == HY_OK) {
+        *out = m;
+    } else {
+        hy_model_free(m);
+    }
+    return status;
+}
+
+/* The tokens that end a text, as generation_config.json says: none, one, or a list. */
+static hy_status read_eos(hy_model *m, const char *dir, hy_error *err) {
+    char *path = NULL;
+    json_t *json;
+    HY_TRY(hy__fileset_find(&path, dir, "generation_config.json", err));
+    free(path);
+    if (!path) return HY_OK;
+    HY_TRY(hy__json_read(&json, dir, "generation_config.json", err));
+    const json_t *eos = json_object_get(json, "eos_token_id");
+    const size_t n = json_is_array(eos) ? json_array_size(eos) : 1;
+    for (size_t i = 0; i < n && m->n_eos < HY__EOS_MAX; i++) {
+        const json_t *id = json_is_array(eos) ? json_array_get(eos, i) : eos;
+        if (json_is_integer(id)) m->eos[m->n_eos++] = (int32_t)json_integer_value(id);
+    }
+    json_decref(json);
+    return HY_OK;
+}
+
+/* Opens what the directory holds. A vocabulary that we cannot read leaves a model without text. */
+static hy_status load(hy_model *m, const char *dir, const char *dtype, hy_error *err) {
+    hy__config cfg;
+    HY_TRY(hy__checkpoint_config(dir, &cfg, &m->train, err));
+    HY_TRY(hy__checkpoint_open(&m->net, m->be, dir, dtype, err));
+    HY_TRY(read_eos(m, dir, err));
+    const hy_status status = hy__tokenizer_open(&m->tok, dir, &m->no_text);
+    if (status == HY_OK || status == HY_E_UNSUPPORTED) return HY_OK;
+    return hy__fail(err, status, "%s", m->no_text.text);
+}
+
+hy_status hy_model_open(hy_model **out, const char *dir, const hy_model_options *opt,
+                        hy_error *err) {
+    hy_model *m = NULL;
+    HY_TRY(model_begin(&m, opt, err));
+    const hy_status status = load(m, dir, opt ? opt->dtype : NULL, err);
+    if (status == HY_OK) {
+        *out = m;
+    } else {
+        hy_model_free(m);
+    }
+    return status;
+}
+
+void hy_model_free(hy_model *m) {
+    if (!m) return;
+    hy__tokenizer_free(m->tok);
+    hy__model_free(m->net);
+    hy__backend_free(m->be);
+    free(m);
+}
+
+/* The state of a training that the directory may hold belongs to other weights. */
+static hy_status remove_training(hy__fileset *set, hy_error *err) {
+    HY_TRY(hy__fileset_remove(set, "training.json", err));
+    return hy__fileset_remove(set, "training.safetensors", err);
+}
+
+hy_status hy_model_save(const hy_model *m, const char *dir, hy_error *err) {
+    hy__fileset *set;
+    HY_TRY(hy__fileset_open(&set, dir, err));
+    hy_status status = hy__checkpoint_put(set, m->net, &m->train, err);
+    if (status == HY_OK && m->tok) status = hy__tokenizer_put(set, m->tok, err);
+    if (status == HY_OK) status = remove_training(set, err);
+    if (status == HY_OK) return hy__fileset_commit(set, err);
+    hy__fileset_discard(set);
+    return status;
+}
+
+hy_status hy_convert(const char *from, const char *to, bool to_hf, hy_error *err) {
+    return to_hf ? hy__hf_export(from, to, err) : hy__hf_import(from, to, NULL, err);
+}
+
+/* ---- what can be asked of a model ---- */
+
+char *hy_model_config(const hy_model *m) {
+    return hy__config_print(&m->net->cfg, &m->train);
+}
+
+static hy_status check_experts(const int32_t *list, int64_t n, int64_t n_expert, const char *what,
+                               hy_error *err) {
+    for (int64_t i = 0; i < n; i++) {
+        if (list[i] < 0 || list[i] >= n_expert) {
+            return hy__fail(err, HY_E_INVALID, "expert %d is to be %s, wanted 0 to %lld",
+                            (int)list[i], what, (long long)n_expert - 1);
+        }
+    }
+    return HY_OK;
+}
+
+static hy_status make_control(const hy_model *m, const hy_expert_options *o, hy__expert_control *c,
+                              hy_error *err) {
+    const int64_t n_expert = m->net->cfg.experts.n_expert;
+    int64_t n_left = n_expert;
+    *c = (hy__expert_control){.k = o->k, .temperature = o->temperature, .n_force = o->n_force};
+    HY_TRY(check_experts(o->ban, o->n_ban, n_expert, "banned", err));
+    HY_TRY(check_experts(o->force, o->n_force, n_expert, "forced", err));
+    if (o->n_force > (int64_t)(sizeof c->force / sizeof *c->force)) {
+        return hy__fail(err, HY_E_INVALID, "%lld experts are forced, wanted %zu at most",
+                        (long long)o->n_force, sizeof c->force / sizeof *c->force);
+    }
+    for (int64_t i = 0; i < o->n_ban; i++) {
+        n_left -= !c->ban[o->ban[i]];
+        c->ban[o->ban[i]] = true;
+    }
+    for (int64_t i = 0; i < o->n_force; i++) c->force[i] = o->force[i];
+    const int64_t k = o->k > 0 ? o->k : m->net->cfg.experts.k;
+    if (!(o->temperature >= 0.0) || o->k < 0 || (o->n_force == 0 && k > n_left)) {
+        return hy__fail(err, HY_E_INVALID,
+                        "%lld experts of %lld that are not banned are to work at temperature %g; "
+                        "wanted no more than there are, and a temperature from 0 on",
+                        (long long)k, (long long)n_left, o->temperature);
+    }
+    return HY_OK;
+}
+
+hy_status hy_model_experts(hy_model *m, const hy_expert_options *opt, hy_error *err) {
+    hy__expert_control control;
+    if (!strchr(m->net->cfg.letter, 'E')) {
+        return hy__fail(err, HY_E_INVALID, "the model %s has no experts to control",
+                        m->net->cfg.model.layers);
+    }
+    HY_TRY(make_control(m, opt, &control, err));
+    for (int64_t i = 0; i < m->net->cfg.n_layer; i++) m->net->layer[i].expert = control;
+    return HY_OK;
+}
+
+/* ---- text ---- */
+
+hy_status hy_encode(const hy_model *m, const char *text, size_t size, int32_t **tokens, int64_t *n,
+                    hy_error *err) {
+    if (!m->tok) return hy__fail(err, m->no_text.status, "%s", m->no_text.text);
+    return hy__tokenizer_encode(m->tok, text, size, tokens, n, err);
+}
+
+size_t hy_decode(const hy_model *m, int32_t token, char *buf, size_t cap) {
+    const size_t size = m->tok ? hy__tokenizer_decode(m->tok, token, buf, cap) : 0;
+    return size < cap ? size : cap;
+}

@@ -1,0 +1,34 @@
+/* engine.h: what the handles of hydralm.h are.
+ *
+ * A model is a network on a backend with its tokenizer; a session is one sequence's state with the
+ * memory of one step. Prompts are fed in pieces, so that the memory of a session does not depend on
+ * the length of what it reads. */
+#ifndef HY_INFER_ENGINE_H
+#define HY_INFER_ENGINE_H
+
+#include "model/model.h"
+#include "text/tokenizer.h"
+
+enum {
+    HY__FEED = 512, /* tokens of one piece; pieces end at multiples of it */
+    HY__EOS_MAX = 8,
+};
+
+struct hy_model {
+    hy__backend *be;          /* owned */
+    hy__model *net;           /* owned */
+    hy__tokenizer *tok;       /* owned; NULL for a vocabulary that we cannot read */
+    hy_error no_text;         /* why tok is NULL */
+    int32_t eos[HY__EOS_MAX]; /* tokens that end a text */
+    int n_eos;
+    hy__train_config train; /* as configured; only printed and saved */
+};
+
+struct hy_session {
+    hy_model *model; /* borrowed */
+    hy__state *state;
+    hy__work *work;
+    int64_t last; /* row of the work whose logits tell what comes next; -1 = nothing was fed */
+};
+
+#endif

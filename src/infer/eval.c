@@ -1,0 +1,95 @@
+/* eval.c: a model's loss over a whole file: hy_eval of hydralm.h.
+ *
+ * The file is mapped and tokenized piece by piece, and the state is carried from its first to its
+ * last token, so that memory does not depend on its length. */
+#include "base/clock.h"
+#include "base/file.h"
+#include "infer/engine.h"
+
+#include <stdlib.h>
+
+/* What has been read: tokens wait until their successor, their target, is known. */
+typedef struct scan {
+    hy_session *session;
+    int32_t token[HY__FEED + 1];
+    int64_t n;       /* tokens that wait */
+    int64_t n_token; /* predicted */
+    double sum;      /* nats */
+    int64_t n_byte;  /* of the predicted tokens */
+} scan;
+
+/* Scores all tokens that wait but the last one. */
+static hy_status score(scan *s, hy_error *err) {
+    hy__state *state = s->session->state;
+    const int64_t n = s->n - 1;
+    const hy__seq seq = {.start = 0, .len = n, .pos = state->pos};
+    const hy__batch batch = {.rows = {.n_row = n, .n_seq = 1, .seq = &seq},
+                             .token = s->token,
+                             .state_in = &state,
+                             .state_out = &state};
+    double sum;
+    int64_t counted;
+    HY_TRY(hy__state_reserve(state, state->pos + n, err));
+    HY_TRY(hy__forward(s->session->work, &batch, err));
+    HY_TRY(hy__loss(s->session->work, s->token + 1, 0.0, NULL, &sum, &counted, err));
+    for (int64_t i = 1; i <= n; i++)
+        s->n_byte += (int64_t)hy__tokenizer_decode(s->session->model->tok, s->token[i], NULL, 0);
+    s->sum += sum;
+    s->n_token += counted;
+    s->token[0] = s->token[n];
+    s->n = 1;
+    return HY_OK;
+}
+
+static hy_status take(scan *s, const int32_t *token, int64_t n, hy_error *err) {
+    for (int64_t i = 0; i < n; i++) {
+        s->token[s->n++] = token[i];
+        if (s->n == HY__FEED + 1) HY_TRY(score(s, err));
+    }
+    return HY_OK;
+}
+
+/* Bytes are tokens, so that text may be cut anywhere. */
+static hy_status scan_text(scan *s, const hy__map *text, hy_error *err) {
+    enum { PIECE = 1 << 16 };
+    for (size_t at = 0; at < text->size; at += PIECE) {
+        const size_t size = text->size - at < PIECE ? text->size - at : PIECE;
+        int32_t *token;
+        int64_t n;
+        HY_TRY(hy_encode(s->session->model, (const char *)text->data + at, size, &token, &n, err));
+        const hy_status status = take(s, token, n, err);
+        free(token);
+        HY_TRY(status);
+    }
+    return s->n > 1 ? score(s, err) : HY_OK;
+}
+
+hy_status hy_eval(hy_model *model, const char *path, hy_eval_result *result, hy_error *err) {
+    const double start = hy__now(), nats_per_bit = 0.69314718055994530942;
+    hy__map text = {0};
+    scan *s = calloc(1, sizeof *s);
+    hy_status status;
+    if (!s) return hy__fail(err, HY_E_MEMORY, "there is not enough memory to evaluate");
+    HY_TRY_GOTO(hy__file_map(&text, path, err));
+    HY_TRY_GOTO(hy_session_new(&s->session, model, err));
+    HY_TRY_GOTO(scan_text(s, &text, err));
+    if (s->n_token == 0) {
+        status =
+            hy__fail(err, HY_E_INVALID,
+                     "%s has %zu bytes, too few to predict anything; wanted two tokens or more",
+                     path, text.size);
+        goto done;
+    }
+    *result = (hy_eval_result){
+        .tokens = s->n_token,
+        .bytes = s->n_byte,
+        .nats_per_token = s->sum / (double)s->n_token,
+        .bits_per_byte = s->n_byte > 0 ? s->sum / nats_per_bit / (double)s->n_byte : 0.0,
+        .seconds = hy__now() - start,
+    };
+done:
+    hy_session_free(s->session);
+    hy__file_unmap(&text);
+    free(s);
+    return status;
+}

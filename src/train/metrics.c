@@ -1,0 +1,44 @@
+/* metrics.c: DIR/metrics.jsonl: one JSON object per step, readable while the training runs. */
+#include "train/trainer.h"
+
+#include "base/file.h"
+
+#include <errno.h>
+#include <jansson.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static hy_status cannot_write(const hy__trainer *tr, hy_error *err) {
+    return hy__fail(err, HY_E_IO, "%s/metrics.jsonl could not be written: %s", tr->opt->out,
+                    strerror(errno));
+}
+
+hy_status hy__metrics_open(hy__trainer *tr, hy_error *err) {
+    char *path = hy__path_join(tr->opt->out, "metrics.jsonl");
+    if (!path) return hy__fail(err, HY_E_MEMORY, "there is not enough memory for a path");
+    tr->metrics = fopen(path, "ab");
+    free(path);
+    if (!tr->metrics) return cannot_write(tr, err);
+    const int fd = fileno(tr->metrics);
+    const off_t size = lseek(fd, 0, SEEK_END);
+    if (size < 0 || (size > tr->metrics_size && ftruncate(fd, (off_t)tr->metrics_size) != 0))
+        return cannot_write(tr, err);
+    return HY_OK;
+}
+
+hy_status hy__metrics_add(hy__trainer *tr, const hy_train_progress *p, hy_error *err) {
+    json_t *line = json_pack("{s:I, s:I, s:f, s:f, s:f, s:f, s:f, s:f, s:o*}", "step",
+                             (json_int_t)p->step, "tokens", (json_int_t)p->tokens, "loss", p->loss,
+                             "bits_per_byte", p->bits_per_byte, "lr", p->lr, "grad_norm",
+                             p->grad_norm, "tokens_per_s", p->tokens_per_s, "seconds", p->seconds,
+                             "val_loss", p->evaluated ? json_real(p->val_loss) : NULL);
+    char *text = line ? json_dumps(line, JSON_COMPACT) : NULL;
+    json_decref(line);
+    if (!text) return hy__fail(err, HY_E_MEMORY, "there is not enough memory for the metrics");
+    const int written = fprintf(tr->metrics, "%s\n", text);
+    free(text);
+    if (written < 0 || fflush(tr->metrics) != 0) return cannot_write(tr, err);
+    tr->metrics_size += written;
+    return HY_OK;
+}

@@ -1,0 +1,280 @@
+/* resume.c: the state of a training beside its weights: training.safetensors (moments, carried
+ * states, losses) and training.json (counters, and what the run is bound to).
+ *
+ * They are one set of files with the model: after a kill at any moment the directory holds either
+ * all of the old checkpoint or all of the new one. */
+#include "train/trainer.h"
+
+#include "base/file.h"
+#include "ckpt/checkpoint.h"
+#include "ckpt/json_file.h"
+#include "ckpt/safetensors.h"
+#include "ckpt/tokenizer_put.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define TENSORS  "training.safetensors"
+#define COUNTERS "training.json"
+
+static hy_status no_memory(hy_error *err) {
+    return hy__fail(err, HY_E_MEMORY, "there is not enough memory for the state of the training");
+}
+
+/* ---- what the run is bound to ---- */
+
+/* A hash (FNV-1a) of the configuration without what may change between two starts of one run. */
+static hy_status hash_config(const hy__trainer *tr, char hex[17], hy_error *err) {
+    hy__train_config t = tr->t;
+    t.steps = t.eval_every = t.save_every = t.val_tokens = 0;
+    char *text = hy__config_print(&tr->cfg, &t);
+    if (!text) return no_memory(err);
+    uint64_t h = UINT64_C(0xcbf29ce484222325);
+    for (const char *c = text; *c; c++) h = (h ^ (unsigned char)*c) * UINT64_C(0x100000001b3);
+    free(text);
+    snprintf(hex, 17, "%016" PRIx64, h);
+    return HY_OK;
+}
+
+static int64_t train_tokens(const hy__trainer *tr) {
+    return tr->corpus->n_part[HY__PART_TRAIN];
+}
+
+/* ---- the list of tensors, the same for writing and reading ---- */
+
+enum { NAME = HY__NAME_MAX + 40 };
+
+typedef struct listing {
+    hy__backend *be;
+    char (*name)[NAME];
+    hy__st_tensor *entry;
+    hy__tensor *tensor; /* on the backend; absent: `host` */
+    double *host;       /* the losses of the steps */
+    int64_t n;
+} listing;
+
+static void list_free(listing *l) {
+    free(l->name);
+    free(l->entry);
+    free(l->tensor);
+}
+
+static void list_add(listing *l, const char *prefix, const char *name, hy__tensor t, int64_t n) {
+    const bool wide = !hy__present(t) || t.dtype == HY__DTYPE_F64;
+    snprintf(l->name[l->n], NAME, "%s%s", prefix, name);
+    l->entry[l->n] = (hy__st_tensor){.name = l->name[l->n],
+                                     .dtype = wide ? HY__ST_F64 : HY__ST_F32,
+                                     .n_dim = 1,
+                                     .shape = {n},
+                                     .n = n};
+    l->tensor[l->n++] = t;
+}
+
+static hy_status list_all(listing *l, hy__trainer *tr, hy_error *err) {
+    const hy__model *m = tr->model;
+    const size_t most = (size_t)(2 * m->n_param + tr->lanes.n + 1);
+    *l = (listing){.be = tr->be,
+                   .name = malloc(most * sizeof *l->name),
+                   .entry = calloc(most, sizeof *l->entry),
+                   .tensor = calloc(most, sizeof *l->tensor),
+                   .host = tr->history};
+    if (!l->name || !l->entry || !l->tensor) {
+        list_free(l);
+        return no_memory(err);
+    }
+    for (int64_t i = 0; i < m->n_param; i++) {
+        if (!hy__present(tr->optim->m[i])) continue;
+        list_add(l, "m.", m->param[i].name, tr->optim->m[i], m->param[i].n);
+        list_add(l, "v.", m->param[i].name, tr->optim->v[i], m->param[i].n);
+    }
+    for (int64_t i = 0; i < tr->lanes.n; i++) {
+        const hy__state *s = tr->lanes.now[i];
+        char number[24];
+        snprintf(number, sizeof number, "%" PRId64, i);
+        list_add(l, "stream.", number, (hy__tensor){.buf = &s->buf, .dtype = tr->be->real},
+                 (int64_t)(s->bytes / hy__dtype_size(tr->be->real)));
+    }
+    list_add(l, "losses", "", (hy__tensor){0}, tr->at.step);
+    return HY_OK;
+}
+
+/* ---- writing ---- */
+
+static hy_status fill(void *user, int64_t i, int64_t first, int64_t n, void *dst, hy_error *err) {
+    const listing *l = user;
+    const size_t size = (size_t)n * hy__st_dtype_size(l->entry[i].dtype);
+    (void)err;
+    if (hy__present(l->tensor[i])) {
+        l->be->read(l->be, dst, hy__at(l->tensor[i], first), size);
+    } else {
+        memcpy(dst, l->host + first, size);
+    }
+    return HY_OK;
+}
+
+static hy_status put_tensors(hy__trainer *tr, hy__fileset *set, hy_error *err) {
+    listing l;
+    HY_TRY(list_all(&l, tr, err));
+    const hy_status status = hy__st_put_file(
+        set, TENSORS, &(hy__st_list){.tensor = l.entry, .n_tensor = l.n, .fill = fill, .user = &l},
+        err);
+    list_free(&l);
+    return status;
+}
+
+static hy_status put_counters(hy__trainer *tr, hy__fileset *set, hy_error *err) {
+    char config[17];
+    HY_TRY(hash_config(tr, config, err));
+    json_t *streams = json_array();
+    for (int64_t i = 0; i < tr->lanes.n; i++) {
+        const hy__state *s = tr->lanes.now[i];
+        json_array_append_new(streams, json_pack("{s:I, s:I}", "pos", (json_int_t)s->pos, "slots",
+                                                 (json_int_t)s->n_slot));
+    }
+    json_t *all = json_pack(
+        "{s:I, s:I, s:f, s:f, s:f, s:I, s:I, s:s, s:o}", "step", (json_int_t)tr->at.step, "tokens",
+        (json_int_t)tr->tokens, "seconds", tr->at.seconds, "val_loss", tr->val_loss,
+        "val_bits_per_byte", tr->val_bits, "metrics_bytes", (json_int_t)tr->metrics_size,
+        "train_tokens", (json_int_t)train_tokens(tr), "config", config, "streams", streams);
+    if (!all) return no_memory(err);
+    const hy_status status = hy__json_put(set, COUNTERS, all, err);
+    json_decref(all);
+    return status;
+}
+
+hy_status hy__training_save(hy__trainer *tr, hy_error *err) {
+    hy__fileset *set;
+    HY_TRY(hy__fileset_open(&set, tr->opt->out, err));
+    hy_status status = hy__checkpoint_put(set, tr->model, &tr->t, err);
+    if (status == HY_OK) status = hy__tokenizer_put(set, tr->tok, err);
+    if (status == HY_OK) status = put_tensors(tr, set, err);
+    if (status == HY_OK) status = put_counters(tr, set, err);
+    if (status == HY_OK) return hy__fileset_commit(set, err);
+    hy__fileset_discard(set);
+    return status;
+}
+
+/* ---- reading ---- */
+
+static hy_status exists(const char *dir, const char *name, bool *found, hy_error *err) {
+    char *path = NULL;
+    HY_TRY(hy__fileset_find(&path, dir, name, err));
+    *found = path != NULL;
+    free(path);
+    return HY_OK;
+}
+
+hy_status hy__training_find(const char *dir, bool *model, bool *resumable, hy_error *err) {
+    HY_TRY(exists(dir, "config.json", model, err));
+    return exists(dir, COUNTERS, resumable, err);
+}
+
+/* Takes the counters after checking that they are those of this run. */
+static hy_status take_counters(hy__trainer *tr, json_t *json, const char *dir, hy_error *err) {
+    json_int_t step, tokens, metrics, text;
+    const char *config;
+    char wanted[17];
+    if (json_unpack(json, "{s:I, s:I, s:F, s:F, s:F, s:I, s:I, s:s}", "step", &step, "tokens",
+                    &tokens, "seconds", &tr->at.seconds, "val_loss", &tr->val_loss,
+                    "val_bits_per_byte", &tr->val_bits, "metrics_bytes", &metrics, "train_tokens",
+                    &text, "config", &config) != 0 ||
+        step < 0 || tokens < 0 || metrics < 0) {
+        return hy__fail(err, HY_E_INVALID, "%s/%s is not the state of a training", dir, COUNTERS);
+    }
+    HY_TRY(hash_config(tr, wanted, err));
+    if (strcmp(config, wanted) != 0) {
+        return hy__fail(err, HY_E_INVALID,
+                        "the training in %s has another configuration; to resume, only steps, "
+                        "eval_every, save_every and val_tokens may change",
+                        dir);
+    }
+    if (text != train_tokens(tr)) {
+        return hy__fail(err, HY_E_INVALID,
+                        "the training in %s has %lld tokens of text, but the data given now are "
+                        "%lld; wanted the same data",
+                        dir, (long long)text, (long long)train_tokens(tr));
+    }
+    tr->at.step = tr->optim->step = step;
+    tr->tokens = tokens;
+    tr->metrics_size = metrics;
+    return HY_OK;
+}
+
+/* Makes the carried states as large as they were. */
+static hy_status take_streams(hy__trainer *tr, json_t *json, const char *dir, hy_error *err) {
+    json_t *streams = json_object_get(json, "streams");
+    for (int64_t i = 0; i < tr->lanes.n; i++) {
+        json_int_t pos, slots;
+        hy__state *s = tr->lanes.now[i];
+        if (json_unpack(json_array_get(streams, (size_t)i), "{s:I, s:I}", "pos", &pos, "slots",
+                        &slots) != 0 ||
+            pos < 0 || slots < 0) {
+            return hy__fail(err, HY_E_INVALID, "%s/%s lacks stream %lld", dir, COUNTERS,
+                            (long long)i);
+        }
+        HY_TRY(hy__state_reserve(s, slots * tr->cfg.model.chunk, err));
+        if (s->n_slot != slots) {
+            return hy__fail(err, HY_E_INVALID, "%s/%s: stream %lld has %lld slots, wanted %lld",
+                            dir, COUNTERS, (long long)i, (long long)slots, (long long)s->n_slot);
+        }
+        s->pos = pos;
+    }
+    return HY_OK;
+}
+
+static hy_status take_tensor(const listing *l, int64_t i, const hy__st *st, const char *path,
+                             hy_error *err) {
+    const hy__st_tensor *want = &l->entry[i], *got = hy__st_find(st, want->name);
+    if (!got || got->dtype != want->dtype || got->n != want->n) {
+        return hy__fail(err, HY_E_INVALID, "%s has no %s tensor %s of %lld elements", path,
+                        hy__st_dtype_name(want->dtype), want->name, (long long)want->n);
+    }
+    const size_t size = (size_t)got->n * hy__st_dtype_size(got->dtype);
+    if (hy__present(l->tensor[i])) {
+        l->be->write(l->be, l->tensor[i], got->data, size);
+    } else if (size > 0) {
+        memcpy(l->host, got->data, size);
+    }
+    return HY_OK;
+}
+
+static hy_status take_tensors(hy__trainer *tr, const char *path, hy_error *err) {
+    hy__st *st;
+    listing l;
+    HY_TRY(hy__st_open(&st, path, err));
+    hy_status status = list_all(&l, tr, err);
+    if (status == HY_OK) {
+        for (int64_t i = 0; i < l.n && status == HY_OK; i++)
+            status = take_tensor(&l, i, st, path, err);
+        list_free(&l);
+    }
+    hy__st_close(st);
+    return status;
+}
+
+hy_status hy__training_load(hy__trainer *tr, hy_error *err) {
+    const char *dir = tr->opt->out;
+    char *path = NULL;
+    json_t *json;
+    hy_status status;
+    HY_TRY(hy__json_read(&json, dir, COUNTERS, err));
+    HY_TRY_GOTO(take_counters(tr, json, dir, err));
+    HY_TRY_GOTO(take_streams(tr, json, dir, err));
+    tr->history_cap = tr->at.step + 1;
+    tr->history = malloc((size_t)tr->history_cap * sizeof *tr->history);
+    if (!tr->history) {
+        status = no_memory(err);
+        goto done;
+    }
+    HY_TRY_GOTO(hy__fileset_find(&path, dir, TENSORS, err));
+    if (!path) {
+        status = hy__fail(err, HY_E_IO, "%s has %s but no %s", dir, COUNTERS, TENSORS);
+        goto done;
+    }
+    HY_TRY_GOTO(take_tensors(tr, path, err));
+done:
+    free(path);
+    json_decref(json);
+    return status;
+}

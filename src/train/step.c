@@ -1,0 +1,175 @@
+/* step.c: one optimizer step and one evaluation over loader batches; see trainer.h. */
+#include "train/trainer.h"
+
+#include <math.h>
+#include <stdlib.h>
+
+static const double nats_per_bit = 0.69314718055994530942;
+
+/* ---- carried states ---- */
+
+hy_status hy__lanes_init(hy__lanes *l, hy__model *m, int64_t n, hy_error *err) {
+    *l = (hy__lanes){.now = calloc((size_t)n, sizeof *l->now),
+                     .next = calloc((size_t)n, sizeof *l->next),
+                     .n = n};
+    if (!l->now || !l->next) {
+        return hy__fail(err, HY_E_MEMORY, "there is not enough memory for %lld streams",
+                        (long long)n);
+    }
+    for (int64_t i = 0; i < n; i++) {
+        HY_TRY(hy__state_new(&l->now[i], m, m->cfg.model.chunk, err));
+        HY_TRY(hy__state_new(&l->next[i], m, m->cfg.model.chunk, err));
+    }
+    return HY_OK;
+}
+
+void hy__lanes_release(hy__lanes *l) {
+    for (int64_t i = 0; i < l->n; i++) {
+        if (l->now) hy__state_free(l->now[i]);
+        if (l->next) hy__state_free(l->next[i]);
+    }
+    free(l->now);
+    free(l->next);
+    *l = (hy__lanes){0};
+}
+
+static bool ends_stream(const hy__loader_batch *b, int64_t i) {
+    return i + 1 == b->n_piece || b->piece[i + 1].stream != b->piece[i].stream;
+}
+
+/* The forward of one loader batch. A stream's first piece continues the carried state unless it
+ * starts afresh; its last piece leaves the state that the next batch continues. */
+static hy_status forward(hy__trainer *tr, hy__work *work, hy__lanes *lanes,
+                         const hy__loader_batch *b, hy_error *err) {
+    hy__pieces *p = &tr->pieces;
+    for (int64_t i = 0; i < b->n_piece; i++) {
+        const hy__piece *piece = &b->piece[i];
+        p->seq[i] = (hy__seq){.start = piece->start, .len = piece->len, .pos = piece->pos};
+        p->in[i] = piece->pos > 0 ? lanes->now[piece->stream] : NULL;
+        p->out[i] = lanes->n > 0 && ends_stream(b, i) ? lanes->next[piece->stream] : NULL;
+    }
+    const hy__batch batch = {
+        .rows = {.n_row = b->n_row, .n_seq = b->n_piece, .seq = p->seq},
+        .token = b->token,
+        .state_in = p->in,
+        .state_out = p->out,
+    };
+    return hy__forward(work, &batch, err);
+}
+
+static void swap_lanes(hy__lanes *lanes, const hy__loader_batch *b) {
+    for (int64_t i = 0; i < b->n_piece && lanes->n > 0; i++) {
+        if (!ends_stream(b, i)) continue;
+        const int64_t s = b->piece[i].stream;
+        hy__state *left = lanes->next[s];
+        lanes->next[s] = lanes->now[s];
+        lanes->now[s] = left;
+    }
+}
+
+/* Bytes of text that the targets of a batch stand for. */
+static int64_t count_bytes(const hy__trainer *tr, const hy__loader_batch *b) {
+    int64_t n = 0;
+    for (int64_t i = 0; i < b->n_row; i++) n += tr->n_byte[b->target[i]];
+    return n;
+}
+
+static double bits_per_byte(double nats, int64_t n_byte) {
+    return n_byte > 0 ? nats / nats_per_bit / (double)n_byte : 0.0;
+}
+
+/* ---- one step ---- */
+
+static hy_status not_finite(const hy__trainer *tr, const char *what, double got, hy_error *err) {
+    return hy__fail(err, HY_E_INVALID,
+                    "%s of step %lld is %g; the training diverged and ends before this step "
+                    "changes anything. A lower train.lr or train.clip may help",
+                    what, (long long)tr->at.step + 1, got);
+}
+
+/* Loss and gradient of one micro-batch, weighted by 1/(targets of the whole step). */
+static hy_status accumulate(hy__trainer *tr, const hy__loader_batch *b, int64_t n_target,
+                            double *sum, int64_t *n_byte, hy_error *err) {
+    double part;
+    int64_t counted;
+    HY_TRY(forward(tr, tr->work, &tr->lanes, b, err));
+    HY_TRY(hy__loss(tr->work, b->target, 1.0 / (double)n_target, NULL, &part, &counted, err));
+    if (!isfinite(part)) return not_finite(tr, "the loss", part, err);
+    HY_TRY(hy__backward(tr->work, 1.0 / (double)tr->t.accumulate, err));
+    swap_lanes(&tr->lanes, b);
+    *sum += part;
+    *n_byte += count_bytes(tr, b);
+    return HY_OK;
+}
+
+static void update(hy__trainer *tr, double lr, double norm) {
+    const hy__train_config *t = &tr->t;
+    const double g_scale = t->clip > 0.0 && norm > t->clip ? t->clip / norm : 1.0;
+    hy__optim_step(tr->optim, &(hy__optim_rates){.lr = lr,
+                                                 .table_lr = lr * hy__schedule_table(t, &tr->at),
+                                                 .beta1 = t->beta1,
+                                                 .beta2 = t->beta2,
+                                                 .eps = t->eps,
+                                                 .weight_decay = t->weight_decay,
+                                                 .g_scale = g_scale});
+    hy__model_settle(tr->model);
+    hy__model_zero_grad(tr->model, false);
+}
+
+static hy_status remember(hy__trainer *tr, double loss, hy_error *err) {
+    if (tr->at.step == tr->history_cap) {
+        const int64_t cap = 2 * tr->history_cap + 1024;
+        double *grown = realloc(tr->history, (size_t)cap * sizeof *grown);
+        if (!grown) return hy__fail(err, HY_E_MEMORY, "there is not enough memory to go on");
+        tr->history = grown;
+        tr->history_cap = cap;
+    }
+    tr->history[tr->at.step] = loss;
+    return HY_OK;
+}
+
+hy_status hy__trainer_step(hy__trainer *tr, hy_train_progress *p, hy_error *err) {
+    const int64_t first = tr->at.step * tr->t.accumulate;
+    int64_t n_target = 0, n_byte = 0;
+    double sum = 0.0;
+    for (int64_t i = 0; i < tr->t.accumulate; i++)
+        n_target += hy__loader_get(tr->train, first + i)->n_row;
+    for (int64_t i = 0; i < tr->t.accumulate; i++)
+        HY_TRY(accumulate(tr, hy__loader_get(tr->train, first + i), n_target, &sum, &n_byte, err));
+    const double norm = hy__optim_norm(tr->optim);
+    if (!isfinite(norm)) return not_finite(tr, "the norm of the gradient", norm, err);
+    p->lr = hy__schedule_lr(&tr->t, &tr->at);
+    update(tr, p->lr, norm);
+    HY_TRY(hy__backend_check(tr->be, err));
+    p->loss = sum / (double)n_target;
+    p->bits_per_byte = bits_per_byte(sum, n_byte);
+    p->grad_norm = norm;
+    HY_TRY(remember(tr, p->loss, err));
+    tr->at.step++;
+    tr->tokens += n_target;
+    p->step = tr->at.step;
+    p->tokens = tr->tokens;
+    return HY_OK;
+}
+
+/* ---- evaluation ---- */
+
+hy_status hy__trainer_evaluate(hy__trainer *tr, hy_error *err) {
+    const int64_t n_batch = hy__loader_epoch(tr->val);
+    int64_t n = 0, n_byte = 0;
+    double sum = 0.0;
+    for (int64_t i = 0; i < n_batch && (tr->t.val_tokens == 0 || n < tr->t.val_tokens); i++) {
+        const hy__loader_batch *b = hy__loader_get(tr->val, i);
+        double part;
+        int64_t counted;
+        HY_TRY(forward(tr, tr->eval, &tr->val_lanes, b, err));
+        HY_TRY(hy__loss(tr->eval, b->target, 0.0, NULL, &part, &counted, err));
+        swap_lanes(&tr->val_lanes, b);
+        sum += part;
+        n += counted;
+        n_byte += count_bytes(tr, b);
+    }
+    tr->val_loss = n > 0 ? sum / (double)n : 0.0;
+    tr->val_bits = bits_per_byte(sum, n_byte);
+    return HY_OK;
+}

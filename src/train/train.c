@@ -1,0 +1,267 @@
+/* train.c: hy_train: from a configuration and text to a model directory.
+ *
+ * The loop is: step, evaluate when due, checkpoint when due, one line of metrics, report. It ends
+ * at the last step, at the time limit or when the caller says so, always with a checkpoint. */
+#include "train/trainer.h"
+
+#include "base/clock.h"
+#include "base/file.h"
+#include "base/memory.h"
+#include "ckpt/checkpoint.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { VAL_ROWS = 512 /* tokens per batch of an evaluation */ };
+
+/* ---- setting up ---- */
+
+static hy_status read_config(hy__trainer *tr, hy_error *err) {
+    const hy_train_options *o = tr->opt;
+    HY_TRY(hy__config_read_yaml(o->config, &tr->cfg, &tr->t, err));
+    for (int64_t i = 0; i < o->n_set; i++) {
+        const char *equals = strchr(o->set[i], '=');
+        char key[64];
+        if (!equals || (size_t)(equals - o->set[i]) >= sizeof key) {
+            return hy__fail(err, HY_E_INVALID, "the setting is \"%s\", wanted section.key=value",
+                            o->set[i]);
+        }
+        memcpy(key, o->set[i], (size_t)(equals - o->set[i]));
+        key[equals - o->set[i]] = 0;
+        HY_TRY(hy__config_set(&tr->cfg, &tr->t, key, equals + 1, err));
+    }
+    HY_TRY(hy__config_finish(&tr->cfg, err));
+    if (o->has_seed) tr->t.seed = (int64_t)o->seed;
+    if (o->steps > 0) tr->t.steps = o->steps;
+    tr->at.limit = o->minutes * 60.0;
+    tr->at.steps = o->minutes > 0.0 && o->steps == 0 ? 0 : tr->t.steps;
+    return HY_OK;
+}
+
+/* A model that is already there is only replaced when the caller says so. */
+static hy_status check_out(const hy__trainer *tr, bool *resume, hy_error *err) {
+    const hy_train_options *o = tr->opt;
+    bool model, resumable;
+    HY_TRY(hy__training_find(o->out, &model, &resumable, err));
+    *resume = o->resume && resumable;
+    if (!model || o->force || *resume) return HY_OK;
+    if (o->resume) {
+        return hy__fail(err, HY_E_INVALID,
+                        "%s holds a model without the state of a training, so it cannot be resumed",
+                        o->out);
+    }
+    return hy__fail(err, HY_E_INVALID,
+                    "%s already holds a model; resume its training, force its replacement, or "
+                    "choose another directory",
+                    o->out);
+}
+
+static hy_status read_text(hy__trainer *tr, hy_error *err) {
+    const hy_train_options *o = tr->opt;
+    const int64_t vocab = tr->cfg.model.vocab;
+    HY_TRY(hy__tokenizer_open(&tr->tok, NULL, err));
+    if (hy__tokenizer_vocab(tr->tok) > vocab) {
+        return hy__fail(err, HY_E_INVALID,
+                        "model.vocab is %lld, wanted at least the tokenizer's %lld",
+                        (long long)vocab, (long long)hy__tokenizer_vocab(tr->tok));
+    }
+    tr->n_byte = calloc((size_t)vocab, sizeof *tr->n_byte);
+    if (!tr->n_byte) return hy__fail(err, HY_E_MEMORY, "there is not enough memory to start");
+    for (int32_t i = 0; i < hy__tokenizer_vocab(tr->tok); i++)
+        tr->n_byte[i] = (int32_t)hy__tokenizer_decode(tr->tok, i, NULL, 0);
+    return hy__corpus_open(&tr->corpus,
+                           &(hy__corpus_options){.tokenizer = tr->tok,
+                                                 .path = o->data,
+                                                 .n_path = o->n_data,
+                                                 .val_fraction = tr->t.val_fraction,
+                                                 .chunk = tr->cfg.model.chunk},
+                           err);
+}
+
+static hy_status reserve_pieces(hy__trainer *tr, hy_error *err) {
+    const int64_t train = hy__loader_max_pieces(tr->train);
+    const int64_t val = tr->val ? hy__loader_max_pieces(tr->val) : 0;
+    const size_t most = (size_t)(train > val ? train : val);
+    hy__pieces *p = &tr->pieces;
+    p->seq = calloc(most, sizeof *p->seq);
+    p->in = calloc(most, sizeof *p->in);
+    p->out = calloc(most, sizeof *p->out);
+    if (p->seq && p->in && p->out) return HY_OK;
+    return hy__fail(err, HY_E_MEMORY, "there is not enough memory for batches of %zu pieces", most);
+}
+
+static hy_status open_loaders(hy__trainer *tr, hy_error *err) {
+    const hy__loader_options train = {.corpus = tr->corpus,
+                                      .part = HY__PART_TRAIN,
+                                      .batch = tr->t.batch,
+                                      .seq_len = tr->t.seq_len,
+                                      .chunk = tr->cfg.model.chunk,
+                                      .carry = tr->t.carry,
+                                      .seed = (uint64_t)tr->t.seed};
+    const hy__loader_options val = {.corpus = tr->corpus,
+                                    .part = HY__PART_VAL,
+                                    .batch = 1,
+                                    .seq_len = VAL_ROWS,
+                                    .chunk = tr->cfg.model.chunk,
+                                    .carry = true,
+                                    .in_order = true};
+    HY_TRY(hy__loader_new(&tr->train, &train, err));
+    if (tr->corpus->n_document[HY__PART_VAL] > 0) {
+        HY_TRY(hy__loader_new(&tr->val, &val, err));
+        HY_TRY(hy__lanes_init(&tr->val_lanes, tr->model, 1, err));
+    }
+    return reserve_pieces(tr, err);
+}
+
+/* The weights: those of the checkpoint, or new ones. */
+static hy_status open_weights(hy__trainer *tr, bool resume, hy_error *err) {
+    if (resume) return hy__checkpoint_open(&tr->model, tr->be, tr->opt->out, "fp32", err);
+    HY_TRY(hy__model_new(&tr->model, tr->be, &tr->cfg, tr->be->real, err));
+    hy__model_randomize(tr->model, (uint64_t)tr->t.seed);
+    return HY_OK;
+}
+
+static hy_status open_model(hy__trainer *tr, bool resume, hy_error *err) {
+    const bool bf16 = tr->t.dtype == HY__TRAIN_BF16;
+    const hy__work_options train = {.training = true,
+                                    .recompute = tr->t.recompute,
+                                    .prec = bf16 ? HY__PREC_BF16 : HY__PREC_FP32};
+    const hy__work_options eval = {.prec = train.prec};
+    const char *backend = tr->opt->backend ? tr->opt->backend : "cpu";
+    HY_TRY(hy__backend_open(&tr->be, backend, tr->opt->threads, err));
+    if (bf16 && !tr->be->has_bf16) {
+        return hy__fail(err, HY_E_UNSUPPORTED,
+                        "train.dtype is bf16, but backend \"%s\" has no bf16 products on this "
+                        "machine; set train.dtype=fp32",
+                        backend);
+    }
+    HY_TRY(open_weights(tr, resume, err));
+    HY_TRY(hy__model_train(tr->model, err));
+    HY_TRY(hy__optim_new(&tr->optim, tr->model, err));
+    HY_TRY(hy__work_new(&tr->work, tr->model, train, err));
+    HY_TRY(hy__work_new(&tr->eval, tr->model, eval, err));
+    return tr->t.carry ? hy__lanes_init(&tr->lanes, tr->model, tr->t.batch, err) : HY_OK;
+}
+
+static hy_status open_all(hy__trainer *tr, hy_error *err) {
+    bool resume;
+    HY_TRY(read_config(tr, err));
+    HY_TRY(check_out(tr, &resume, err));
+    HY_TRY(read_text(tr, err));
+    HY_TRY(open_model(tr, resume, err));
+    HY_TRY(open_loaders(tr, err));
+    if (resume) HY_TRY(hy__training_load(tr, err));
+    return HY_OK;
+}
+
+static void release_all(hy__trainer *tr) {
+    if (tr->metrics) fclose(tr->metrics);
+    hy__lanes_release(&tr->lanes);
+    hy__lanes_release(&tr->val_lanes);
+    hy__work_free(tr->work);
+    hy__work_free(tr->eval);
+    hy__optim_free(tr->optim);
+    hy__model_free(tr->model);
+    hy__backend_free(tr->be);
+    hy__loader_free(tr->train);
+    hy__loader_free(tr->val);
+    hy__corpus_free(tr->corpus);
+    hy__tokenizer_free(tr->tok);
+    free(tr->n_byte);
+    free(tr->pieces.seq);
+    free(tr->pieces.in);
+    free(tr->pieces.out);
+    free(tr->history);
+}
+
+/* ---- the loop ---- */
+
+static bool is_due(int64_t step, int64_t every) {
+    return every > 0 && step % every == 0;
+}
+
+static bool is_over(const hy__progress *at) {
+    return (at->steps > 0 && at->step >= at->steps) ||
+           (at->limit > 0.0 && at->seconds >= at->limit);
+}
+
+/* Seconds to the end at the pace so far; 0 when the end is not known. */
+static double seconds_left(const hy__progress *at) {
+    const double share = hy__progress_share(at);
+    return share > 0.0 ? at->seconds * (1.0 - share) / share : 0.0;
+}
+
+/* One step with what is due after it. *last: the run is over, and everything was due. */
+static hy_status advance(hy__trainer *tr, hy_train_progress *p, bool *last, hy_error *err) {
+    const double start = hy__now(), before = tr->at.seconds;
+    const int64_t tokens = tr->tokens;
+    *p = (hy_train_progress){.steps = tr->at.steps};
+    HY_TRY(hy__trainer_step(tr, p, err));
+    const double took = hy__now() - start;
+    p->tokens_per_s = took > 0.0 ? (double)(tr->tokens - tokens) / took : 0.0;
+    tr->at.seconds = before + took;
+    *last = is_over(&tr->at);
+    p->evaluated = tr->val && (*last || is_due(p->step, tr->t.eval_every));
+    p->saved = *last || is_due(p->step, tr->t.save_every);
+    if (p->evaluated) HY_TRY(hy__trainer_evaluate(tr, err));
+    tr->at.seconds = before + hy__now() - start;
+    p->val_loss = tr->val_loss;
+    p->seconds = tr->at.seconds;
+    p->seconds_left = seconds_left(&tr->at);
+    HY_TRY(hy__metrics_add(tr, p, err));
+    return p->saved ? hy__training_save(tr, err) : HY_OK;
+}
+
+static hy_status run(hy__trainer *tr, bool *stopped, hy_error *err) {
+    hy_train_progress p;
+    bool asked = false;
+    for (bool last = is_over(&tr->at); !last && !asked;) {
+        HY_TRY(advance(tr, &p, &last, err));
+        asked = tr->opt->on_step && !tr->opt->on_step(tr->opt->user, &p);
+        if (asked && !p.saved) HY_TRY(hy__training_save(tr, err));
+    }
+    *stopped = asked || (tr->at.limit > 0.0 && tr->at.seconds >= tr->at.limit);
+    return HY_OK;
+}
+
+/* Mean loss of the last tenth of the steps. */
+static double last_losses(const hy__trainer *tr) {
+    const int64_t n = tr->at.step / 10 > 0 ? tr->at.step / 10 : tr->at.step;
+    double sum = 0.0;
+    for (int64_t i = tr->at.step - n; i < tr->at.step; i++) sum += tr->history[i];
+    return n > 0 ? sum / (double)n : 0.0;
+}
+
+hy_status hy_train(const hy_train_options *opt, hy_train_result *result, hy_error *err) {
+    hy__trainer *tr = calloc(1, sizeof *tr);
+    hy_status status;
+    bool stopped = false;
+    if (!tr) return hy__fail(err, HY_E_MEMORY, "there is not enough memory to start");
+    tr->opt = opt;
+    tr->val_loss = tr->val_bits = -1.0;
+    HY_TRY_GOTO(open_all(tr, err));
+    HY_TRY_GOTO(hy__dir_make(opt->out, err));
+    HY_TRY_GOTO(hy__metrics_open(tr, err));
+    const int64_t tokens = tr->tokens;
+    const double seconds = tr->at.seconds;
+    HY_TRY_GOTO(run(tr, &stopped, err));
+    if (result) {
+        const double took = tr->at.seconds - seconds;
+        *result = (hy_train_result){
+            .steps = tr->at.step,
+            .tokens = tr->tokens,
+            .train_loss = last_losses(tr),
+            .val_loss = tr->val_loss,
+            .val_bits_per_byte = tr->val_bits,
+            .tokens_per_s = took > 0.0 ? (double)(tr->tokens - tokens) / took : 0.0,
+            .seconds = tr->at.seconds,
+            .peak_rss_bytes = hy__rss_peak_bytes(),
+            .stopped = stopped,
+        };
+    }
+done:
+    release_all(tr);
+    free(tr);
+    return status;
+}

@@ -1,0 +1,91 @@
+/* trainer.h: what a training run holds, for the files of this folder only.
+ *
+ *   train.c    hy_train: sets up, loops, reports
+ *   step.c     one optimizer step, one evaluation
+ *   resume.c   the training state on disk, beside the weights
+ *   metrics.c  metrics.jsonl
+ *
+ * Everything a later step depends on is either a function of the step's number (batches, learning
+ * rate by steps) or is in the checkpoint: weights, moments, carried states. */
+#ifndef HY_TRAIN_TRAINER_H
+#define HY_TRAIN_TRAINER_H
+
+#include "data/corpus.h"
+#include "data/loader.h"
+#include "train/optim.h"
+#include "train/schedule.h"
+
+#include <stdio.h>
+
+/* The states that the streams of a loader carry from batch to batch. A step reads `now` and writes
+ * `next`, because its backward reads `now` again; then they change places. */
+typedef struct hy__lanes {
+    hy__state **now, **next; /* [n], owned */
+    int64_t n;
+} hy__lanes;
+
+/* One batch as the model takes it; room for the most pieces that a loader makes. */
+typedef struct hy__pieces {
+    hy__seq *seq;
+    hy__state **in, **out;
+} hy__pieces;
+
+typedef struct hy__trainer {
+    const hy_train_options *opt; /* borrowed */
+    hy__config cfg;
+    hy__train_config t;
+    hy__backend *be;
+    hy__model *model;
+    hy__optim *optim;
+    hy__tokenizer *tok;
+    int32_t *n_byte; /* [vocab] bytes of text that a token stands for */
+    hy__corpus *corpus;
+    hy__loader *train, *val; /* val: NULL when nothing is held out */
+    hy__work *work, *eval;
+    hy__lanes lanes, val_lanes;
+    hy__pieces pieces;
+
+    /* what a checkpoint records */
+    hy__progress at;
+    int64_t tokens;            /* predicted in training */
+    double val_loss, val_bits; /* nats per token, bits per byte; negative before the first */
+    double *history;           /* [history_cap] loss of each step */
+    int64_t history_cap;
+    int64_t metrics_size; /* bytes of metrics.jsonl that belong to these steps */
+
+    FILE *metrics;
+} hy__trainer;
+
+/* ---- step.c ---- */
+
+hy_status hy__lanes_init(hy__lanes *l, hy__model *m, int64_t n, hy_error *err);
+void hy__lanes_release(hy__lanes *l);
+
+/* One optimizer step; fills step, tokens, loss, bits_per_byte, lr and grad_norm of p. A loss or a
+ * gradient that is not finite is HY_E_INVALID and leaves the weights as they were. */
+hy_status hy__trainer_step(hy__trainer *tr, hy_train_progress *p, hy_error *err);
+
+/* Loss over the held-out part, in order, with the state carried. */
+hy_status hy__trainer_evaluate(hy__trainer *tr, hy_error *err);
+
+/* ---- resume.c ---- */
+
+/* Whether DIR holds a model, and whether it can be resumed. */
+hy_status hy__training_find(const char *dir, bool *model, bool *resumable, hy_error *err);
+
+/* Replaces the model and the training state in opt->out, together or not at all. */
+hy_status hy__training_save(hy__trainer *tr, hy_error *err);
+
+/* Continues from opt->out. HY_E_INVALID when configuration or data are not those of the run. */
+hy_status hy__training_load(hy__trainer *tr, hy_error *err);
+
+/* ---- metrics.c ---- */
+
+/* Opens out/metrics.jsonl and drops what lies behind the first metrics_size bytes: steps that a
+ * killed run made after its last checkpoint, or an earlier run. */
+hy_status hy__metrics_open(hy__trainer *tr, hy_error *err);
+
+/* One line per step, flushed. */
+hy_status hy__metrics_add(hy__trainer *tr, const hy_train_progress *p, hy_error *err);
+
+#endif

@@ -1,0 +1,44 @@
+# Help, wrong usage, exit statuses, near misses, and a stdout that takes nothing.
+. "$(dirname "$0")/lib.sh" "$1"
+
+ok --help
+[[ $out == *"hydralm COMMAND"* && $out == *inspect* ]] || die "--help lacks the commands"
+ok help
+ok --version
+is "${out%% *}" hydralm "version"
+for c in init train generate eval logits convert inspect; do
+    ok $c --help
+    [[ $out == *"Usage: hydralm $c"* && $out == *--threads* ]] || die "$c --help is incomplete"
+    cp stdout help_flag
+    ok help $c
+    same stdout help_flag "help $c"
+    ok $c -h
+done
+ok train --help-config
+[[ $out == *d_model* && $out == *warmup* ]] || die "--help-config lacks fields"
+
+"$hydralm" >stdout 2>stderr
+is $? 2 "no command"
+[ -s stdout ] && die "usage belongs on stderr"
+fails 2 "did you mean train?" tarin
+fails 2 "did you mean generate?" help genrate
+fails 2 "no command" frobnicate
+fails 2 "did you mean --steps?" train --config c --data d --out o --stesp 3
+fails 2 "did you mean --temperature?" generate --model m --prompt p --temprature 1
+fails 2 "wants --config" train --data d --out o
+fails 2 "wants --prompt" generate --model m
+fails 2 "wants DIR" inspect
+fails 2 "whole number" train --config c --data d --out o --steps many
+fails 2 "wanted 0 to 1" generate --model m --prompt p --top-p 1.5
+fails 2 "stray" eval --model m --data d stray
+fails 2 "wants a value" eval --model
+fails 1 "no backend" inspect . --backend gpu
+
+"$hydralm" --help >/dev/full 2>stderr
+is $? 1 "help on a full device"
+"$hydralm" train --help >/dev/full 2>stderr
+is $? 1 "train --help on a full device"
+grep -q "stdout could not be written" stderr || die "a full stdout is not explained"
+"$hydralm" train --help >&- 2>stderr
+is $? 1 "closed stdout"
+exit 0

@@ -1,0 +1,134 @@
+/* The command line by table: every kind of option, bounds, near misses, wrong usage. */
+#include "cmd/options.h"
+
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+typedef struct values {
+    bool quiet;
+    int64_t steps;
+    double rate;
+    const char *out, *operand;
+    text_list data, stop;
+    int_list cut;
+    hy_error err;
+    char words[256];
+} values;
+
+/* Parses a line of words. */
+static parse_result parse(values *v, const char *operand, const char *line) {
+    char *argv[32];
+    int argc = 0;
+    *v = (values){.steps = 7};
+    option table[] = {
+        {.name = "quiet", .letter = 'q', .kind = OPTION_FLAG, .to = &v->quiet},
+        {.name = "steps", .kind = OPTION_INT, .to = &v->steps, .value = "N", .min = 1, .max = 100},
+        {.name = "rate", .kind = OPTION_REAL, .to = &v->rate, .value = "X", .max = HUGE_VAL},
+        {.name = "out", .kind = OPTION_TEXT, .to = &v->out, .value = "DIR", .required = true},
+        {.name = "data", .kind = OPTION_MANY, .to = &v->data, .value = "PATH"},
+        {.name = "stop", .kind = OPTION_EACH, .to = &v->stop, .value = "TEXT"},
+        {.name = "cut", .kind = OPTION_INTS, .to = &v->cut, .value = "I,J", .max = 1000},
+    };
+    const command c = {.name = "test",
+                       .operand = operand,
+                       .option = table,
+                       .n_option = sizeof table / sizeof *table};
+    snprintf(v->words, sizeof v->words, "%s", line);
+    for (char *w = strtok(v->words, " "); w; w = strtok(NULL, " ")) argv[argc++] = w;
+    return options_parse(&c, argc, argv, &v->operand, &v->err);
+}
+
+static void release(values *v) {
+    free(v->data.item);
+    free(v->stop.item);
+    free(v->cut.item);
+}
+
+static void test_kinds(void **state) {
+    (void)state;
+    values v;
+    assert_int_equal(parse(&v, "DIR",
+                           "-q --steps=12 there --rate 1e-3 --data a b --out -x --stop one "
+                           "--stop -- --cut 3,0,8"),
+                     PARSE_RUN);
+    assert_true(v.quiet);
+    assert_int_equal(v.steps, 12);
+    assert_true(fabs(v.rate - 1e-3) < 1e-15);
+    assert_string_equal(v.out, "-x"); /* a value may begin with a dash */
+    assert_string_equal(v.operand, "there");
+    assert_int_equal(v.data.n, 2);
+    assert_string_equal(v.data.item[1], "b");
+    assert_int_equal(v.stop.n, 2);
+    assert_string_equal(v.stop.item[1], "--");
+    assert_int_equal(v.cut.n, 3);
+    assert_int_equal(v.cut.item[2], 8);
+    release(&v);
+    assert_int_equal(parse(&v, NULL, "--out x"), PARSE_RUN);
+    assert_int_equal(v.steps, 7); /* the default stays */
+}
+
+static void test_help(void **state) {
+    (void)state;
+    values v;
+    assert_int_equal(parse(&v, NULL, "--help"), PARSE_HELP);
+    assert_int_equal(parse(&v, NULL, "--steps 3 -h"), PARSE_HELP);
+}
+
+static void wrong(const char *operand, const char *line, const char *said) {
+    values v;
+    assert_int_equal(parse(&v, operand, line), PARSE_WRONG);
+    if (!strstr(v.err.text, said)) fail_msg("%s: \"%s\" lacks \"%s\"", line, v.err.text, said);
+    release(&v);
+}
+
+static void test_wrong_usage(void **state) {
+    (void)state;
+    wrong(NULL, "--out x --stesp 3", "did you mean --steps");
+    wrong(NULL, "--out x --step 3", "did you mean --steps");
+    wrong(NULL, "--out x --dat 3", "did you mean --data");
+    wrong(NULL, "--out x --frobnicate", "see hydralm test --help");
+    wrong(NULL, "--out x -z", "no option -z");
+    wrong(NULL, "--out x -qq", "no option -qq");
+    wrong(NULL, "--out x --steps", "wants a value");
+    wrong(NULL, "--out x --steps 0", "wanted 1 to 100");
+    wrong(NULL, "--out x --steps 101", "wanted 1 to 100");
+    wrong(NULL, "--out x --steps 5x", "whole number");
+    wrong(NULL, "--out x --steps=", "whole number");
+    wrong(NULL, "--out x --steps 99999999999999999999", "whole number");
+    wrong(NULL, "--out x --rate nan", "wanted a number");
+    wrong(NULL, "--out x --rate -1", "wanted 0 or more");
+    wrong(NULL, "--out x --quiet=yes", "takes no value");
+    wrong(NULL, "--out x --cut 3,,4", "3,5,8");
+    wrong(NULL, "--out x --cut 3,4000", "wanted 0 to 1000");
+    wrong(NULL, "--out x --data", "wants a value");
+    wrong(NULL, "--out x stray", "stray");
+    wrong("DIR", "--out x", "wants DIR");
+    wrong("DIR", "--out x a b", "\"b\"");
+    wrong(NULL, "--steps 3", "wants --out DIR");
+}
+
+static void test_nearest(void **state) {
+    (void)state;
+    const char *const name[] = {"train", "generate", "eval", "inspect"};
+    assert_string_equal(options_nearest("tarin", name, 4), "train");
+    assert_string_equal(options_nearest("gen", name, 4), "generate");
+    assert_string_equal(options_nearest("evla", name, 4), "eval");
+    assert_null(options_nearest("frobnicate", name, 4));
+    assert_null(options_nearest("", name, 4));
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_kinds),
+        cmocka_unit_test(test_help),
+        cmocka_unit_test(test_wrong_usage),
+        cmocka_unit_test(test_nearest),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
