@@ -258,6 +258,10 @@ hy_status hy__training_load(hy__trainer *tr, hy_error *err) {
     char *path = NULL;
     json_t *json;
     hy_status status;
+    /* a killed run may have left a replacement half done: opening the set finishes it */
+    hy__fileset *set;
+    HY_TRY(hy__fileset_open(&set, dir, err));
+    hy__fileset_discard(set);
     HY_TRY(hy__json_read(&json, dir, COUNTERS, err));
     HY_TRY_GOTO(take_counters(tr, json, dir, err));
     HY_TRY_GOTO(take_streams(tr, json, dir, err));

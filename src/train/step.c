@@ -82,9 +82,9 @@ static double bits_per_byte(double nats, int64_t n_byte) {
 
 static hy_status not_finite(const hy__trainer *tr, const char *what, double got, hy_error *err) {
     return hy__fail(err, HY_E_INVALID,
-                    "%s of step %lld is %g; the training diverged and ends before this step "
+                    "%s of step %lld is %s; the training diverged and ends before this step "
                     "changes anything. A lower train.lr or train.clip may help",
-                    what, (long long)tr->at.step + 1, got);
+                    what, (long long)tr->at.step + 1, isnan(got) ? "not a number" : "infinite");
 }
 
 /* Loss and gradient of one micro-batch, weighted by 1/(targets of the whole step). */

@@ -3,7 +3,7 @@
 #   ok ARGS…            hydralm ARGS must succeed; its stdout is $out, its stderr $said
 #   fails CODE TEXT ARGS…  must end with CODE, say TEXT on stderr and write nothing on stdout
 #   same A B WHAT       two files must be equal
-#   field NAME          the value of a field of the JSON object in $out
+#   field NAME          the first value of that name in the JSON in $out
 set -u
 hydralm=$1/hydralm
 here=$(mktemp -d)
@@ -38,7 +38,7 @@ differ() { cmp -s "$1" "$2" && die "$3: $1 and $2 are equal" || return 0; }
 is() { [ "$1" = "$2" ] || die "$3: got \"$1\", wanted \"$2\""; }
 absent() { [ ! -e "$1" ] || die "$2: $1 was left behind"; }
 
-field() { printf '%s\n' "$out" | sed -n "s/.*\"$1\":\(\"[^\"]*\"\|[^,}]*\).*/\1/p"; }
+field() { grep -oE "\"$1\":(\"[^\"]*\"|[^,}]*)" <<<"$out" | head -n 1 | sed "s/^\"$1\"://"; }
 
 # A model of every letter that trains in a moment.
 tiny_config() {

@@ -1,0 +1,63 @@
+# generate: same seed, same text; greedy; stop strings; ends; the experts' controls.
+. "$(dirname "$0")/lib.sh" "$1"
+tiny_config >tiny.yaml
+ok init --config tiny.yaml --out m --seed 5
+gen() { ok generate --model m --prompt "The fox" "$@"; }
+
+gen --seed 1 --max-tokens 40
+cp stdout one
+gen --seed 1 --max-tokens 40
+same stdout one "same seed"
+gen --seed 2 --max-tokens 40
+differ stdout one "another seed"
+gen --seed 1 --max-tokens 40 --threads 1
+same stdout one "another number of threads"
+gen --temperature 0 --max-tokens 40
+cp stdout greedy
+gen --temperature 0 --seed 9 --max-tokens 40
+same stdout greedy "greedy does not depend on the seed"
+gen --top-k 1 --max-tokens 40
+same stdout greedy "top-k 1 is greedy"
+gen --top-p 1e-9 --max-tokens 40
+same stdout greedy "a tiny top-p is greedy"
+gen --min-p 1 --max-tokens 40
+same stdout greedy "min-p 1 is greedy"
+iconv -f UTF-8 -t UTF-8 one >/dev/null 2>&1 || die "the text is not valid UTF-8"
+
+gen --seed 1 --max-tokens 40 --json
+is "$(field tokens)" 40 "tokens"
+is "$(field prompt_tokens)" 7 "prompt tokens"
+is "$(field finish)" '"length"' "finish"
+gen --seed 1 --max-tokens 40 --json --quiet
+[ -z "$said" ] || die "--quiet says $said"
+
+# A letter of the text as stop string: the text ends before it.
+letter=$(tr -dc 'a-zA-Z' <one | tail -c 1)
+[ -n "$letter" ] || die "the text has no letter to stop at: $(cat one)"
+gen --seed 1 --max-tokens 40 --stop "$letter" --stop "neverseen"
+is "$(cat stdout)" "$(sed "s/$letter.*//;/$letter/q" one | awk -v l="$letter" '{print}' ORS=)" "stop"
+grep -q "$letter" stdout && die "a stop string was written"
+gen --seed 1 --max-tokens 40 --stop "$letter" --json
+is "$(field finish)" '"stop"' "finish"
+
+# A byte of the vocabulary as end of text.
+code=$(printf '%d' "'$letter")
+echo "{\"eos_token_id\": [$code]}" >m/generation_config.json
+gen --seed 1 --max-tokens 40 --json
+is "$(field finish)" '"eos"' "finish at the end of text"
+rm m/generation_config.json
+
+gen --seed 1 --max-tokens 40 --experts-k 1
+differ stdout one "one expert"
+gen --seed 1 --max-tokens 40 --experts-ban 0,1
+differ stdout one "banned experts"
+gen --seed 1 --max-tokens 40 --experts-temperature 0.01
+differ stdout one "the router's temperature"
+fails 1 "banned" generate --model m --prompt x --experts-ban 4
+fails 1 "not banned" generate --model m --prompt x --experts-ban 0,1,2
+fails 1 "prompt is empty" generate --model m --prompt ""
+fails 1 "is empty" generate --model m --prompt x --stop ""
+"$hydralm" generate --model m --prompt x >/dev/full 2>stderr
+is $? 1 "a full stdout"
+grep -q "stdout could not be written" stderr || die "a full stdout is not explained"
+exit 0

@@ -1,0 +1,70 @@
+# init, inspect, eval, logits: a model directory from a configuration, and what can be asked of it.
+. "$(dirname "$0")/lib.sh" "$1"
+tiny_config >tiny.yaml
+some_text 40 >text.txt
+
+ok init --config tiny.yaml --out m --seed 3 --json
+[ "$(field parameters)" -gt 10000 ] || die "init reports $(field parameters) parameters"
+parameters=$(field parameters)
+ok init --config tiny.yaml --out again --seed 3
+same m/model.safetensors again/model.safetensors "same seed"
+ok init --config tiny.yaml --out other --seed 4
+differ m/model.safetensors other/model.safetensors "another seed"
+fails 1 "already holds a model" init --config tiny.yaml --out m --seed 3
+ok init --config tiny.yaml --out other --seed 3 --force
+same m/model.safetensors other/model.safetensors "--force"
+fails 1 "wanted fp32 or bf16" init --config tiny.yaml --out x --seed 1 --dtype fp8
+absent x "a refused dtype"
+
+ok inspect m
+for text in "SE A WP F" "│ S │" "state space" "product-key memory" "d_model: 32"; do
+    [[ $out == *"$text"* ]] || die "inspect does not show \"$text\""
+done
+ok inspect m --json
+is "$(field letters)" '"SEAWPF"' "letters"
+is "$(field parameters)" "$parameters" "parameters of inspect"
+
+ok eval --model m --data text.txt --json
+is "$(field tokens)" $(($(wc -c <text.txt) - 1)) "tokens of eval"
+# an untrained model knows nothing: log 256 = 5.545 nats
+awk -v x="$(field nats_per_token)" 'BEGIN { exit !(x > 5.3 && x < 5.8) }' ||
+    die "an untrained model has $(field nats_per_token) nats per token"
+first=$(field nats_per_token)
+ok eval --model m --data text.txt --json
+is "$(field nats_per_token)" "$first" "eval twice"
+
+# Weights in bf16 are half as many bytes and nearly the same model.
+ok init --config tiny.yaml --out half --seed 3 --dtype bf16
+[ "$(wc -c <half/model.safetensors)" -lt "$(wc -c <m/model.safetensors)" ] || die "bf16 is no smaller"
+ok eval --model half --data text.txt --json
+awk -v a="$(field nats_per_token)" -v b="$first" 'BEGIN { d = a - b; exit !(d < .01 && d > -.01) }' ||
+    die "bf16 weights give $(field nats_per_token) nats, fp32 $first"
+
+# Logits: 90 tokens, uint8; the state after any piece goes on as if nothing had been cut.
+npy() { # npy DTYPE N FILE: the header; the data follow from stdin
+    local header
+    header=$(printf "{'descr': '%s', 'fortran_order': False, 'shape': (%d,), }" "$1" "$2")
+    printf '\x93NUMPY\x01\x00\x76\x00%-117s\n' "$header" >"$3"
+    cat >>"$3"
+}
+head -c 90 text.txt | npy '|u1' 90 tokens.npy
+ok logits --model m --tokens tokens.npy --out whole.npy --backend ref --json
+is "$(field tokens)" 90 "tokens of logits"
+ok logits --model m --tokens tokens.npy --out cut.npy --backend ref --cut 1,2,17,50,89
+same whole.npy cut.npy "logits --cut on the reference"
+ok logits --model m --tokens tokens.npy --out fast.npy
+ok logits --model m --tokens tokens.npy --out fastcut.npy --cut 1,2,17,50,89
+# float32 sums in another order: 1e-4 of logits that are below 2
+floats() { tail -c +$(($(wc -c <"$1") - 90 * 256 * 4 + 1)) "$1" | od -An -v -t f4 -w4; }
+for other in fast fastcut; do
+    paste <(floats whole.npy) <(floats $other.npy) |
+        awk '{ d = $1 - $2; if (d < 0) d = -d; if (!(d < 1e-4)) { print $0; exit 1 } }' ||
+        die "$other.npy is not what the reference says"
+done
+fails 1 "rising positions" logits --model m --tokens tokens.npy --out x.npy --cut 5,3
+fails 1 "rising positions" logits --model m --tokens tokens.npy --out x.npy --cut 90
+fails 1 "" logits --model m --tokens text.txt --out x.npy
+printf '\x00\x01\x00\x00' | npy '<i4' 1 large.npy # token 256
+fails 1 "256" logits --model m --tokens large.npy --out x.npy
+absent x.npy "refused tokens"
+exit 0

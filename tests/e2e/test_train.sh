@@ -1,0 +1,87 @@
+# train: the same twice; resumed, killed and interrupted runs end as the run that was left alone.
+. "$(dirname "$0")/lib.sh" "$1"
+tiny_config >tiny.yaml
+mkdir text
+some_text 30 >text/a.txt
+some_text 25 >text/b.txt
+train() { ok train --config tiny.yaml --data text --seed 7 --threads 1 --json "$@"; }
+
+# What a step computed, without what the clock says.
+steps_of() { sed 's/,"tokens_per_s":[^,]*,"seconds":[^,}]*//' "$1/metrics.jsonl"; }
+# The states on disk may differ where nothing reads them (cache slots of an earlier document).
+equal_runs() { # equal_runs A B WHAT
+    same "$1/model.safetensors" "$2/model.safetensors" "$3: weights"
+    [ "$(steps_of "$1")" = "$(steps_of "$2")" ] || die "$3: $1 and $2 had other losses"
+}
+
+train --out whole
+is "$(field steps)" 12 "steps"
+[ "$(field peak_rss_bytes)" -gt 1000000 ] || die "peak_rss_bytes is $(field peak_rss_bytes)"
+is "$(wc -l <whole/metrics.jsonl)" 12 "lines of metrics"
+is "$(grep -c val_loss whole/metrics.jsonl)" 3 "evaluations (steps 5, 10 and the last)"
+awk -v x="$(field train_loss)" 'BEGIN { exit !(x > 1 && x < 5.3) }' ||
+    die "twelve steps end at a loss of $(field train_loss), a fresh model has 5.55"
+result=$(field train_loss)/$(field val_bits_per_byte)/$(field tokens)
+train --out again
+equal_runs whole again "the same twice"
+ok inspect whole
+fails 1 "already holds a model" train --config tiny.yaml --data text --out whole
+train --out whole --force --steps 2
+is "$(wc -l <whole/metrics.jsonl)" 2 "--force begins anew"
+
+# Stopped after 5 of 12 steps and resumed; another 12 would have another schedule.
+sed 's/steps: 12/steps: 12, save_every: 5/' tiny.yaml >saving.yaml
+"$hydralm" train --config saving.yaml --data text --seed 7 --threads 1 --out part -v 2>log >/dev/null &
+pid=$!
+until grep -q saved log; do kill -0 $pid 2>/dev/null || break; sleep .02; done
+kill -9 $pid 2>/dev/null
+wait $pid 2>/dev/null
+[ -e part/training.json ] || die "a checkpoint was reported, but there is none"
+ok generate --model part --prompt x --max-tokens 2
+ok train --config saving.yaml --data text --seed 7 --threads 1 --out part --resume --json
+equal_runs again part "killed after a checkpoint and resumed"
+is "$(field train_loss)/$(field val_bits_per_byte)/$(field tokens)" "$result" "the resumed result"
+train --out part --resume --steps 12
+is "$(field steps)" 12 "resuming a run that is over"
+
+# SIGINT: the step is finished and saved; the status is that of success.
+sed 's/steps: 12/steps: 100000/' tiny.yaml >long.yaml
+"$hydralm" train --config long.yaml --data text --seed 7 --threads 1 --out stopped -v --json \
+    2>log >stdout &
+pid=$!
+until grep -q "step 3/" log; do sleep .02; done
+kill -INT $pid
+wait $pid
+is $? 0 "the status after SIGINT"
+out=$(cat stdout)
+is "$(field stopped)" true "stopped"
+done_steps=$(field steps)
+is "$(wc -l <stopped/metrics.jsonl)" "$done_steps" "lines of metrics at the interruption"
+ok train --config long.yaml --data text --seed 7 --threads 1 --out stopped --resume --json \
+    --steps $((done_steps + 2))
+is "$(field steps)" $((done_steps + 2)) "steps after resuming"
+
+# What does not fit is refused, and nothing changes.
+cp stopped/model.safetensors before
+fails 1 "another configuration" train --config long.yaml --data text --seed 8 --out stopped --resume
+fails 1 "another configuration" train --config long.yaml --data text --seed 7 --out stopped --resume \
+    --set train.lr=1e-3
+fails 1 "same data" train --config long.yaml --data text/a.txt --seed 7 --out stopped --resume
+same stopped/model.safetensors before "refused resumptions"
+ok init --config tiny.yaml --out fresh
+fails 1 "without the state of a training" train --config tiny.yaml --data text --out fresh --resume
+train --out new --resume --steps 1 # nothing to resume yet: it begins
+is "$(field steps)" 1 "--resume of nothing"
+
+# Other ways to train.
+train --out t --force --set train.carry=false --set train.accumulate=2 --set train.recompute=true
+is "$(field steps)" 12 "steps with accumulation"
+train --out t --force --set model.layers=AF --set train.schedule=wsd --minutes 0.02
+is "$(field stopped)" true "the time limit"
+fails 1 "no field" train --config tiny.yaml --data text --out x --set train.speed=9
+fails 1 "section.key=value" train --config tiny.yaml --data text --out x --set train.lr
+# A rate that makes the weights overflow: a sentence, and no model.
+fails 1 "diverged" train --config tiny.yaml --data text --out x --quiet --steps 60 \
+    --set train.lr=10 --set train.weight_decay=1 --set train.clip=0 --set train.warmup=0
+absent x/model.safetensors "a run that diverged"
+exit 0
