@@ -263,7 +263,7 @@ INLINE int64_t part_at(int64_t n, int64_t i, int64_t parts, int64_t unit) {
 #if HY__VL == 16
 enum { MM_MR = 6, MM_NV = 4 };
 #elif HY__VL == 8
-enum { MM_MR = 4, MM_NV = 3 };
+enum { MM_MR = 6, MM_NV = 2 };
 #else
 enum { MM_MR = 4, MM_NV = 2 };
 #endif
