@@ -189,6 +189,17 @@ INLINE vi vi_lanes(void) {
     return lane;
 }
 
+/* Lane i of the result is lane from[i] of a, or lane from[i] - VL of b. */
+INLINE vf vf_shuffle(vf a, vf b, vi from) {
+#if defined(__clang__) /* whose shuffle takes constants alone */
+    vf x;
+    for (int i = 0; i < VL; i++) x[i] = from[i] < VL ? a[from[i]] : b[from[i] - VL];
+    return x;
+#else
+    return __builtin_shuffle(a, b, from);
+#endif
+}
+
 /* Lane i of the result is the sum over the lanes of x[i]; x is overwritten. */
 INLINE vf vf_sum_each(vf x[VL]) {
     const vi lane = vi_lanes();
@@ -197,8 +208,8 @@ INLINE vf vf_sum_each(vf x[VL]) {
         const vi high = ((lane & w) != 0) & VL; /* lanes that the second vector fills */
 #pragma GCC unroll 16
         for (int i = 0; i < w; i++)
-            x[i] = __builtin_shuffle(x[i], x[i + w], lane | high) +
-                   __builtin_shuffle(x[i], x[i + w], (lane ^ w) | high);
+            x[i] = vf_shuffle(x[i], x[i + w], lane | high) +
+                   vf_shuffle(x[i], x[i + w], (lane ^ w) | high);
     }
     return x[0];
 }
@@ -218,8 +229,8 @@ INLINE void mat_transpose_tile(float *dst, int64_t ldd, const float *src, int64_
         for (int i = 0; i < VL; i++) {
             if (i & w) continue;
             const vf a = x[i], b = x[i + w];
-            x[i] = __builtin_shuffle(a, b, low);
-            x[i + w] = __builtin_shuffle(a, b, high);
+            x[i] = vf_shuffle(a, b, low);
+            x[i + w] = vf_shuffle(a, b, high);
         }
     }
 #pragma GCC unroll 16
