@@ -39,9 +39,9 @@ static dims dims_of(const hy__config *c) {
     return m;
 }
 
-/* A piece that starts inside block b needs, of the past: the blocks that the window of its first
- * token touches, the open block itself, and, when blocks are selected from a bounded memory, the M
- * blocks before b. Later tokens of the piece need no earlier block. */
+/* Beside the sink and the open block b, a token may need the blocks before b that its window reaches,
+ * and, when blocks are selected from a bounded memory, the M blocks before b. A bounded ring has its
+ * full size from the start, so that a block never changes its slot. */
 int64_t hy__kv_slots(const hy__config *c, int64_t capacity) {
     bool has_attention = false;
     for (int64_t i = 0; i < c->n_layer; i++) has_attention |= c->letter[i] == 'A';
@@ -51,9 +51,9 @@ int64_t hy__kv_slots(const hy__config *c, int64_t capacity) {
     const int64_t n_block = (capacity + chunk - 1) / chunk;
     const int64_t unbounded = n_block > 2 ? n_block : 2;
     if (c->attention.topk > 0 && memory == 0) return unbounded;
-    const int64_t n_window = (window + chunk - 2) / chunk + 1;
-    const int64_t n_memory = c->attention.topk > 0 ? memory + 1 : 0;
-    return 1 + (n_window > n_memory ? n_window : n_memory);
+    const int64_t reach = ((window > 2 ? window : 2) - 2 + chunk - 1) / chunk;
+    const int64_t selected = c->attention.topk > 0 ? memory : 0;
+    return 2 + (reach > selected ? reach : selected);
 }
 
 static void declare(const hy__config *c, hy__decl *d) {
