@@ -238,6 +238,11 @@ hy_status hy_train(const hy_train_options *opt, hy_train_result *result, hy_erro
     hy_status status;
     bool stopped = false;
     if (!tr) return hy__fail(err, HY_E_MEMORY, "there is not enough memory to start");
+    if (!opt->config || !opt->out || opt->n_data < 1) {
+        status = hy__fail(err, HY_E_INVALID,
+                          "a training wants a configuration, text and a directory to write");
+        goto done;
+    }
     tr->opt = opt;
     tr->val_loss = tr->val_bits = -1.0;
     HY_TRY_GOTO(open_all(tr, err));

@@ -53,6 +53,11 @@ gen --seed 1 --max-tokens 40 --experts-ban 0,1
 differ stdout one "banned experts"
 gen --seed 1 --max-tokens 40 --experts-temperature 0.01
 differ stdout one "the router's temperature"
+# Forcing two of four experts and banning the other two are the same choice.
+gen --seed 1 --max-tokens 40 --experts-force 2,3
+cp stdout forced
+gen --seed 1 --max-tokens 40 --experts-ban 0,1
+same stdout forced "forced and banned experts"
 fails 1 "banned" generate --model m --prompt x --experts-ban 4
 fails 1 "not banned" generate --model m --prompt x --experts-ban 0,1,2
 fails 1 "prompt is empty" generate --model m --prompt ""

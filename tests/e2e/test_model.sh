@@ -40,6 +40,22 @@ ok eval --model half --data text.txt --json
 awk -v a="$(field nats_per_token)" -v b="$first" 'BEGIN { d = a - b; exit !(d < .01 && d > -.01) }' ||
     die "bf16 weights give $(field nats_per_token) nats, fp32 $first"
 
+# To Hugging Face's Mamba-2 and back.
+sed 's/SE A WP F/2x(S)/' tiny.yaml >mamba.yaml
+ok init --config mamba.yaml --out mamba --seed 1
+ok convert --from mamba --out hf --to-hf
+grep -q Mamba2ForCausalLM hf/config.json || die "hf/config.json names no Mamba2ForCausalLM"
+ok convert --from hf --out back
+ok eval --model mamba --data text.txt --json
+first=$(field nats_per_token)
+ok eval --model back --data text.txt --json
+awk -v a="$(field nats_per_token)" -v b="$first" 'BEGIN { d = a - b; exit !(d < 1e-5 && d > -1e-5) }' ||
+    die "the model that came back has $(field nats_per_token) nats per token, before $first"
+fails 1 "already holds a model" convert --from hf --out back
+fails 1 "" convert --from m --out refused --to-hf
+absent refused/config.json "a model of other letters"
+fails 1 "hydralm convert" inspect hf
+
 # Logits: 90 tokens, uint8; the state after any piece goes on as if nothing had been cut.
 npy() { # npy DTYPE N FILE: the header; the data follow from stdin
     local header
