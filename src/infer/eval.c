@@ -51,7 +51,7 @@ static hy_status take(scan *s, const int32_t *token, int64_t n, hy_error *err) {
 
 /* Bytes are tokens, so that text may be cut anywhere. */
 static hy_status scan_text(scan *s, const hy__map *text, hy_error *err) {
-    enum { PIECE = 1 << 16 };
+    enum { PIECE = 4096 };
     for (size_t at = 0; at < text->size; at += PIECE) {
         const size_t size = text->size - at < PIECE ? text->size - at : PIECE;
         int32_t *token;
