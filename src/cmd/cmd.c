@@ -52,8 +52,9 @@ int cmd_end(const command *c, hy_status status, const hy_error *err) {
 hy_status cmd_refuse_model(const char *dir, hy_error *err) {
     char *path = NULL;
     HY_TRY(hy__fileset_find(&path, dir, "config.json", err));
+    const bool found = path != NULL;
     free(path);
-    if (!path) return HY_OK;
+    if (!found) return HY_OK;
     return hy__fail(err, HY_E_INVALID,
                     "%s already holds a model; choose another directory, or --force to replace it",
                     dir);

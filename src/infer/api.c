@@ -72,8 +72,9 @@ static hy_status read_eos(hy_model *m, const char *dir, hy_error *err) {
     char *path = NULL;
     json_t *json;
     HY_TRY(hy__fileset_find(&path, dir, "generation_config.json", err));
+    const bool found = path != NULL;
     free(path);
-    if (!path) return HY_OK;
+    if (!found) return HY_OK;
     HY_TRY(hy__json_read(&json, dir, "generation_config.json", err));
     const json_t *eos = json_object_get(json, "eos_token_id");
     const size_t n = json_is_array(eos) ? json_array_size(eos) : 1;

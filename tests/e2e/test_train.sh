@@ -4,7 +4,7 @@ tiny_config >tiny.yaml
 mkdir text
 some_text 30 >text/a.txt
 some_text 25 >text/b.txt
-train() { ok train --config tiny.yaml --data text --seed 7 --threads 1 --json "$@"; }
+train() { ok train --config tiny.yaml --data text --seed 7 --threads 2 --json "$@"; }
 
 # What a step computed, without what the clock says.
 steps_of() { sed 's/,"tokens_per_s":[^,]*,"seconds":[^,}]*//' "$1/metrics.jsonl"; }
@@ -31,14 +31,14 @@ is "$(wc -l <whole/metrics.jsonl)" 2 "--force begins anew"
 
 # Stopped after 5 of 12 steps and resumed; another 12 would have another schedule.
 sed 's/steps: 12/steps: 12, save_every: 5/' tiny.yaml >saving.yaml
-"$hydralm" train --config saving.yaml --data text --seed 7 --threads 1 --out part -v 2>log >/dev/null &
+"$hydralm" train --config saving.yaml --data text --seed 7 --threads 2 --out part -v 2>log >/dev/null &
 pid=$!
 until grep -q saved log; do kill -0 $pid 2>/dev/null || break; sleep .02; done
 kill -9 $pid 2>/dev/null
 wait $pid 2>/dev/null
 [ -e part/training.json ] || die "a checkpoint was reported, but there is none"
 ok generate --model part --prompt x --max-tokens 2
-ok train --config saving.yaml --data text --seed 7 --threads 1 --out part --resume --json
+ok train --config saving.yaml --data text --seed 7 --threads 2 --out part --resume --json
 equal_runs again part "killed after a checkpoint and resumed"
 is "$(field train_loss)/$(field val_bits_per_byte)/$(field tokens)" "$result" "the resumed result"
 train --out part --resume --steps 12
@@ -46,7 +46,7 @@ is "$(field steps)" 12 "resuming a run that is over"
 
 # SIGINT: the step is finished and saved; the status is that of success.
 sed 's/steps: 12/steps: 100000/' tiny.yaml >long.yaml
-"$hydralm" train --config long.yaml --data text --seed 7 --threads 1 --out stopped -v --json \
+"$hydralm" train --config long.yaml --data text --seed 7 --threads 2 --out stopped -v --json \
     2>log >stdout &
 pid=$!
 until grep -q "step 3/" log; do sleep .02; done
@@ -57,9 +57,21 @@ out=$(cat stdout)
 is "$(field stopped)" true "stopped"
 done_steps=$(field steps)
 is "$(wc -l <stopped/metrics.jsonl)" "$done_steps" "lines of metrics at the interruption"
-ok train --config long.yaml --data text --seed 7 --threads 1 --out stopped --resume --json \
+ok train --config long.yaml --data text --seed 7 --threads 2 --out stopped --resume --json \
     --steps $((done_steps + 2))
 is "$(field steps)" $((done_steps + 2)) "steps after resuming"
+
+# A second signal does not wait for the step, which takes long on the reference.
+"$hydralm" train --config tiny.yaml --data text --out forced --quiet --backend ref \
+    --set train.batch=16 --set train.seq_len=1600 --set train.carry=false 2>log &
+pid=$!
+sleep 1
+kill -INT $pid
+sleep .3
+kill -INT $pid
+wait $pid
+is $? 130 "the status after a second SIGINT"
+absent forced/model.safetensors "a run that was forced to end"
 
 # What does not fit is refused, and nothing changes.
 cp stopped/model.safetensors before
