@@ -170,6 +170,11 @@ hy_status hy__training_find(const char *dir, bool *model, bool *resumable, hy_er
     return exists(dir, COUNTERS, resumable, err);
 }
 
+/* Steps, positions and slots of a file, within bounds in which nothing overflows. */
+static bool is_count(int64_t n) {
+    return n >= 0 && n < INT64_C(1) << 40;
+}
+
 /* Takes the counters after checking that they are those of this run. */
 static hy_status take_counters(hy__trainer *tr, json_t *json, const char *dir, hy_error *err) {
     json_int_t step, tokens, metrics, text;
@@ -179,7 +184,7 @@ static hy_status take_counters(hy__trainer *tr, json_t *json, const char *dir, h
                     &tokens, "seconds", &tr->at.seconds, "val_loss", &tr->val_loss,
                     "val_bits_per_byte", &tr->val_bits, "metrics_bytes", &metrics, "train_tokens",
                     &text, "config", &config) != 0 ||
-        step < 0 || tokens < 0 || metrics < 0) {
+        !is_count(step) || tokens < 0 || metrics < 0) {
         return hy__fail(err, HY_E_INVALID, "%s/%s is not the state of a training", dir, COUNTERS);
     }
     HY_TRY(hash_config(tr, wanted, err));
@@ -209,7 +214,7 @@ static hy_status take_streams(hy__trainer *tr, json_t *json, const char *dir, hy
         hy__state *s = tr->lanes.now[i];
         if (json_unpack(json_array_get(streams, (size_t)i), "{s:I, s:I}", "pos", &pos, "slots",
                         &slots) != 0 ||
-            pos < 0 || slots < 0) {
+            !is_count(pos) || !is_count(slots)) {
             return hy__fail(err, HY_E_INVALID, "%s/%s lacks stream %lld", dir, COUNTERS,
                             (long long)i);
         }
