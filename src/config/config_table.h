@@ -1,7 +1,7 @@
 /* config_table.h: the field table, for the files of this folder only.
  *
- * One row per field. A value is always set from text (field_set), whether it came from YAML, JSON
- * or a flag, so that there is one check and one sentence for each mistake. */
+ * One row per field. A value is always set from text (hy__field_set), whether it came from YAML,
+ * JSON or a flag, so that there is one check and one sentence for each mistake. */
 #ifndef HY_CONFIG_CONFIG_TABLE_H
 #define HY_CONFIG_CONFIG_TABLE_H
 

@@ -77,20 +77,18 @@ __attribute__((format(printf, 3, 0))) static void on_log(cyaml_log_t level, void
     const char *field = strstr(text, "  in mapping field '");
     if (field && said->n_field < 2) sscanf(field + 20, "%63[^']", said->field[said->n_field++]);
     const char *from = strncmp(text, "Load: ", 6) == 0 ? text + 6 : text;
-    if (!*said->message && !line && strcmp(from, "Backtrace:") != 0) {
+    if (!*said->message && !line && strcmp(from, "Backtrace:") != 0)
         snprintf(said->message, sizeof said->message, "%.*s", (int)sizeof said->message - 1, from);
-    }
 }
 
 static hy_status explain(cyaml_err_t code, const complaint *said, const char *name, hy_error *err) {
     if (code == CYAML_ERR_OOM)
         return hy__fail(err, HY_E_MEMORY, "%s: out of memory reading it", name);
-    char where[160] = "";
+    char where[16] = "";
     if (said->line) snprintf(where, sizeof where, ":%u", said->line);
     if (code == CYAML_ERR_INVALID_KEY) { /* "Unexpected key: …" */
-        const char *key = strchr(said->message, ':');
-        hy__field_unknown(said->n_field ? said->field[0] : "", key ? key + 2 : "", err);
-        if (!said->n_field) hy__field_unknown(key ? key + 2 : "", "", err);
+        const char *colon = strchr(said->message, ':'), *key = colon ? colon + 2 : "";
+        hy__field_unknown(said->n_field ? said->field[0] : key, key, err);
         return hy__fail_in(err, "%s%s", name, where);
     }
     if (code == CYAML_ERR_LIBYAML_PARSER) /* its line is that of the last good token */
