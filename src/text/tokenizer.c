@@ -5,9 +5,11 @@
 #include "text/tokenizer.h"
 #include "base/file.h"
 
+#include <errno.h>
 #include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 enum { BYTES = 256, FILE_LIMIT = 256 << 20 };
 
@@ -58,6 +60,9 @@ static bool is_byte_vocabulary(const json_t *root) {
 static hy_status check_file(const char *path, hy_error *err) {
     char *text;
     size_t size;
+    if (access(path, F_OK) != 0 && errno == ENOENT)
+        return hy__fail(err, HY_E_UNSUPPORTED,
+                        "there is no %.400s, so tokens cannot become text or text tokens", path);
     HY_TRY(hy__file_read(path, FILE_LIMIT, &text, &size, err));
     json_error_t said;
     json_t *root = json_loadb(text, size, JSON_REJECT_DUPLICATES, &said);

@@ -10,7 +10,8 @@
 typedef struct hy__tokenizer hy__tokenizer;
 
 /* The tokenizer of a model directory (its tokenizer.json), or, with dir NULL, bytes.
- * HY_E_UNSUPPORTED for a vocabulary that is not of bytes. */
+ * HY_E_UNSUPPORTED when the directory has none, or one that is not of bytes: such a model can still
+ * compute with token ids. */
 hy_status hy__tokenizer_open(hy__tokenizer **out, const char *dir, hy_error *err);
 void hy__tokenizer_free(hy__tokenizer *tok);
 
