@@ -1,4 +1,4 @@
-/* attention.c: A, sparse global attention; SPEC section 3, docs/model.md.
+/* attention.c: A, sparse global attention; docs/model.md.
  *
  *   q, k, v = qkv_proj(x);  q, k = RMSNorm per head;  rotary positions only when configured
  *   o = attention over the sink, the window and the topk best earlier blocks;  o_proj(o)

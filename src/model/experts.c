@@ -1,4 +1,4 @@
-/* experts.c: E, chunk-routed mixture of SwiGLU experts; SPEC section 3, docs/model.md.
+/* experts.c: E, chunk-routed mixture of SwiGLU experts; docs/model.md.
  *
  * A routing unit is expert_chunk tokens. By `route`:
  *   previous   unit u's router input is the mean of unit u-1's normed inputs (u = 0: learned); the

@@ -1,5 +1,4 @@
-/* pkm.c: P, product-key memory (Lample et al. 2019, arXiv 1907.05242); SPEC section 3,
- * docs/model.md.
+/* pkm.c: P, product-key memory (Lample et al. 2019, arXiv 1907.05242); docs/model.md.
  *
  *   q = RMSNorm per head(W_q x), two halves; top-k of n sub-keys each; the k best of the k² sums
  *   index a table of n² values that all P layers share;  y = W_o(Σ softmax·value) · σ(w·x + b)

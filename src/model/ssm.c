@@ -1,4 +1,4 @@
-/* ssm.c: S, the state space layer (Mamba-2, arXiv 2405.21060); SPEC section 3, docs/model.md.
+/* ssm.c: S, the state space layer (Mamba-2, arXiv 2405.21060); docs/model.md.
  *
  *   z, xBC, dt = in_proj(x);  x, B, C = SiLU(conv(xBC));  y = ssd(x, B, C, dt)
  *   out_proj(RMSNorm(y·SiLU(z)))

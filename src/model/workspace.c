@@ -1,5 +1,5 @@
 /* workspace.c: W, a fast-weight memory written by the gated delta rule and read n times at the same
- * token; SPEC section 3, docs/model.md.
+ * token; docs/model.md.
  *
  *   z, q, k, v, ga, gb, gm = in_proj(x);  q, k, v = SiLU(conv(q, k, v));  q, k L2-normed per head
  *   y = delta(q, k, v, ga, gb, gm; W_r);  o_proj(RMSNorm per head(y·SiLU(z)))

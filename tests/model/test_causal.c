@@ -1,4 +1,4 @@
-/* test_causal.c: SPEC section 9, "causal": change token t, and the logits before t are
+/* test_causal.c: the law "causal" (docs/numerics.md): change token t, and the logits before t are
  * bit-identical on the reference kernels and within 1e-5 on the fast ones (whose sums may be
  * ordered by position in a tile), for every letter alone and for random patterns. And the change is
  * seen from t on, so that the test cannot pass by a model that ignores its input. */

@@ -1,4 +1,4 @@
-/* test_deterministic.c: SPEC section 9, "deterministic": same seed, same threads, same build give
+/* test_deterministic.c: the law "deterministic" (docs/numerics.md): same seed, same threads, same build give
  * bit-identical losses and gradients; an initial model is a function of its seed alone. */
 #include "support/law.h"
 #include "support/op.h"

@@ -1,4 +1,4 @@
-/* test_linear_long.c: SPEC section 9, "linear": no allocation grows faster than T. A child process
+/* test_linear_long.c: the law "linear" (docs/numerics.md): no allocation grows faster than T. A child process
  * per length trains one step, and its peak memory is read from the system; a decode of 100,000
  * tokens with topk 0 stays where it was after 1,000. */
 #include "base/memory.h"

@@ -1,4 +1,4 @@
-/* test_losses.c: the losses of SPEC section 5 as a whole: cross-entropy through the tied output,
+/* test_losses.c: the losses (docs/model.md) as a whole: cross-entropy through the tied output,
  * plus the experts' z-loss and auxiliary loss, against differences in double; padding counts for
  * nothing; tiles of logits join without a seam. */
 #include "support/law.h"

@@ -1,4 +1,4 @@
-/* test_sparse_is_sparse.c: SPEC section 9, "sparse is sparse": what is not chosen is not read.
+/* test_sparse_is_sparse.c: the law "sparse is sparse" (docs/numerics.md): what is not chosen is not read.
  * Counters say what the kernels touched; NaN in the unchosen experts' weights changes nothing. */
 #include "support/law.h"
 #include "support/op.h"
@@ -81,7 +81,7 @@ static void test_unchosen_experts_unread(void **state) {
         }
 }
 
-/* Positions that token t may read, from SPEC's rule, with topk 0. */
+/* Positions that token t may read, from the rule in docs/model.md, with topk 0. */
 static int64_t window_and_sink(int64_t t, const hy__config *c) {
     int64_t n = 0;
     for (int64_t s = 0; s <= t; s++) n += s < c->model.chunk || s > t - c->attention.window;

@@ -1,4 +1,4 @@
-/* test_true_gradients.c: SPEC section 9, "true gradients".
+/* test_true_gradients.c: the law "true gradients" (docs/numerics.md).
  *
  * A batch of two sequences (one fresh, one in the middle of a block with a carried state), with the
  * loss  Σ c·output + Σ e·state_out  for random c and e, so that every path counts: parameters,
