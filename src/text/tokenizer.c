@@ -39,7 +39,7 @@ static void byte_name(int byte, char out[3]) {
     }
 }
 
-/* Whether the parsed tokenizer.json is what hy__tokenizer_save writes. */
+/* Whether the parsed tokenizer.json is what hy__tokenizer_file gives. */
 static bool is_byte_vocabulary(const json_t *root) {
     const json_t *model = json_object_get(root, "model");
     const json_t *vocab = json_object_get(model, "vocab");
@@ -162,24 +162,4 @@ hy_status hy__tokenizer_file(const hy__tokenizer *tok, int i, const char **name,
     *text = root ? json_dumps(root, JSON_INDENT(2)) : NULL;
     json_decref(root);
     return *text ? HY_OK : hy__fail(err, HY_E_MEMORY, "out of memory for %s", *name);
-}
-
-static hy_status write_file(const char *dir, const char *name, const char *text, hy_error *err) {
-    char *path = hy__path_join(dir, name);
-    if (!path) return hy__fail(err, HY_E_MEMORY, "out of memory for %s", name);
-    const hy_status status = hy__file_write(path, text, strlen(text), err);
-    free(path);
-    return status;
-}
-
-hy_status hy__tokenizer_save(const hy__tokenizer *tok, const char *dir, hy_error *err) {
-    for (int i = 0;; i++) {
-        const char *name;
-        char *text;
-        HY_TRY(hy__tokenizer_file(tok, i, &name, &text, err));
-        if (!name) return HY_OK;
-        const hy_status status = write_file(dir, name, text, err);
-        free(text);
-        HY_TRY(status);
-    }
 }

@@ -25,12 +25,9 @@ hy_status hy__tokenizer_encode(const hy__tokenizer *tok, const char *text, size_
  * stands for no text. */
 size_t hy__tokenizer_decode(const hy__tokenizer *tok, int32_t token, char *buf, size_t cap);
 
-/* File number i = 0, 1, … of those that a model directory holds of it: *name, and *text, the
- * caller's to free. *name is NULL after the last. */
+/* File number i = 0, 1, … of those that a model directory holds of it, as Hugging Face tokenizers
+ * read them: *name, and *text, the caller's to free. *name is NULL after the last. */
 hy_status hy__tokenizer_file(const hy__tokenizer *tok, int i, const char **name, char **text,
                              hy_error *err);
-
-/* Writes tokenizer.json and tokenizer_config.json as Hugging Face tokenizers read them. */
-hy_status hy__tokenizer_save(const hy__tokenizer *tok, const char *dir, hy_error *err);
 
 #endif

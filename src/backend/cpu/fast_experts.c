@@ -7,12 +7,6 @@
  */
 #include "backend/cpu/simd.h"
 
-/* The calling thread's share [lo, hi) of n things. */
-INLINE void thread_share(int64_t n, int64_t *lo, int64_t *hi) {
-    *lo = part_at(n, omp_get_thread_num(), omp_get_num_threads(), 1);
-    *hi = part_at(n, omp_get_thread_num() + 1, omp_get_num_threads(), 1);
-}
-
 static void copy_or_zero(float *dst, const float *src, int64_t n) {
     if (src) {
         memmove(dst, src, (size_t)n * sizeof *dst);

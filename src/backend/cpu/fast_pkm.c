@@ -20,12 +20,6 @@ static int thread_count(const hy__backend *be, int64_t n_task, int64_t work) {
     return n_task < 2 ? 1 : threads_for(be, work);
 }
 
-/* The calling thread's share [lo, hi) of n things. */
-INLINE void thread_share(int64_t n, int64_t *lo, int64_t *hi) {
-    *lo = part_at(n, omp_get_thread_num(), omp_get_num_threads(), 1);
-    *hi = part_at(n, omp_get_thread_num() + 1, omp_get_num_threads(), 1);
-}
-
 static int64_t padded(int64_t n) {
     return (n + VL - 1) / VL * VL;
 }

@@ -1,7 +1,7 @@
 /* isa.c: the CPU backends: which instruction set this machine has, memory, and the kernel tables.
  *
- * A fast table starts as a copy of the float reference; every fast family then replaces its entries,
- * so that a kernel without a fast version is slow, never missing. */
+ * A fast table starts as a copy of the float reference; every fast family then replaces its
+ * entries, so that a kernel without a fast version is slow, never missing. */
 #include "backend/cpu/isa.h"
 
 #include "backend/cpu/cpu.h"
@@ -9,28 +9,24 @@
 #include <omp.h>
 #include <stdlib.h>
 
-typedef enum isa { ISA_REF32, ISA_REF64, ISA_GENERIC, ISA_AVX2, ISA_AVX512 } isa;
+/* The fastest first, each with all that the next one needs: what a machine lacks is always a
+ * beginning of the list. */
+typedef enum isa { ISA_AVX512, ISA_AVX2, ISA_GENERIC, ISA_REF32, ISA_REF64, ISA_N } isa;
 
-static const struct {
-    const char *name, *isa;
-    isa id;
-} VARIANTS[] = {
-    {"cpu:avx512", "avx512", ISA_AVX512}, {"cpu:avx2", "avx2", ISA_AVX2},
-    {"cpu:generic", "generic", ISA_GENERIC}, {"ref", "", ISA_REF32}, {"ref64", "", ISA_REF64},
-};
-enum { N_VARIANT = sizeof VARIANTS / sizeof *VARIANTS };
+static const char *const NAMES[] = {
+    "cpu:avx512", "cpu:avx2", "cpu:generic", "ref",
+    "ref64",      "cpu",      NULL}; /* "cpu" stands for the first present */
 
 static bool isa_present(isa id) {
 #if defined(__x86_64__)
     __builtin_cpu_init();
-    if (id == ISA_AVX512)
-        return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-               __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
-               __builtin_cpu_supports("fma");
-    if (id == ISA_AVX2)
-        return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
-               __builtin_cpu_supports("f16c");
-    return true;
+    if (id > ISA_AVX2) return true;
+    if (!__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("fma") ||
+        !__builtin_cpu_supports("f16c"))
+        return false;
+    return id == ISA_AVX2 ||
+           (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+            __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl"));
 #else
     return id != ISA_AVX512 && id != ISA_AVX2;
 #endif
@@ -47,10 +43,16 @@ static void fill_kernels(hy__kernels *k, isa id) {
         return;
     }
     HY__FAMILIES(FILL_REF32)
-    if (id == ISA_GENERIC) { HY__FAMILIES(FILL_GENERIC) }
+    if (id == ISA_GENERIC) {
+        HY__FAMILIES(FILL_GENERIC)
+    }
 #if defined(__x86_64__)
-    if (id == ISA_AVX2) { HY__FAMILIES(FILL_AVX2) }
-    if (id == ISA_AVX512) { HY__FAMILIES(FILL_AVX512) }
+    if (id == ISA_AVX2) {
+        HY__FAMILIES(FILL_AVX2)
+    }
+    if (id == ISA_AVX512) {
+        HY__FAMILIES(FILL_AVX512)
+    }
 #endif
 }
 
@@ -110,36 +112,35 @@ void *hy__scratch(hy__backend *be, size_t size_per_thread) {
     return cpu->scratch;
 }
 
+static isa best_isa(void) {
+    isa id = ISA_AVX512;
+    while (!isa_present(id)) id++;
+    return id;
+}
+
 const char *const *hy__cpu_names(void) {
-    static const char *names[N_VARIANT + 2];
-    int n = 0;
-    names[n++] = "cpu";
-    for (int i = 0; i < N_VARIANT; i++)
-        if (isa_present(VARIANTS[i].id)) names[n++] = VARIANTS[i].name;
-    names[n] = NULL;
-    return names;
+    return NAMES + best_isa();
+}
+
+static hy_status find_isa(const char *name, isa *id, hy_error *err) {
+    *id = best_isa();
+    if (strcmp(name, "cpu") == 0) return HY_OK;
+    for (*id = ISA_AVX512; *id < ISA_N && strcmp(name, NAMES[*id]) != 0;) ++*id;
+    if (*id == ISA_N) {
+        return hy__fail(err, HY_E_INVALID,
+                        "there is no backend \"%s\"; known are cpu, cpu:avx512, cpu:avx2, "
+                        "cpu:generic, ref and ref64",
+                        name);
+    }
+    if (isa_present(*id)) return HY_OK;
+    return hy__fail(err, HY_E_UNSUPPORTED,
+                    "backend \"%s\" needs instructions that this machine does not have", name);
 }
 
 hy_status hy__cpu_open(hy__backend **out, const char *name, int n_thread, hy_error *err) {
-    int v = 0;
-    if (strcmp(name, "cpu") == 0) {
-        while (!isa_present(VARIANTS[v].id)) v++;
-    } else {
-        while (v < N_VARIANT && strcmp(name, VARIANTS[v].name) != 0) v++;
-        if (v == N_VARIANT) {
-            return hy__fail(err, HY_E_INVALID,
-                            "there is no backend \"%s\"; known are cpu, cpu:avx512, cpu:avx2, "
-                            "cpu:generic, ref and ref64",
-                            name);
-        }
-        if (!isa_present(VARIANTS[v].id)) {
-            return hy__fail(err, HY_E_UNSUPPORTED,
-                            "backend \"%s\" needs instructions that this machine does not have",
-                            name);
-        }
-    }
-    const isa id = VARIANTS[v].id;
-    const bool is_ref = id == ISA_REF32 || id == ISA_REF64;
+    isa id;
+    HY_TRY(find_isa(name, &id, err));
+    const bool is_ref = id >= ISA_REF32;
     hy__backend *be = calloc(1, sizeof *be);
     hy__cpu *cpu = calloc(1, sizeof *cpu);
     if (!be || !cpu) {
@@ -148,8 +149,8 @@ hy_status hy__cpu_open(hy__backend **out, const char *name, int n_thread, hy_err
         return hy__fail(err, HY_E_MEMORY, "there is not enough memory to open the backend");
     }
     *be = (hy__backend){
-        .name = is_ref ? VARIANTS[v].name : "cpu",
-        .isa = VARIANTS[v].isa,
+        .name = is_ref ? NAMES[id] : "cpu",
+        .isa = is_ref ? "" : NAMES[id] + strlen("cpu:"),
         .real = id == ISA_REF64 ? HY__DTYPE_F64 : HY__DTYPE_F32,
         .has_bf16 = id == ISA_AVX512 && hy__dnnl_has_bf16(),
         .n_thread = n_thread > 0 ? n_thread : omp_get_num_procs(),

@@ -267,6 +267,12 @@ INLINE int64_t part_at(int64_t n, int64_t i, int64_t parts, int64_t unit) {
     return at < n ? at : n;
 }
 
+/* The calling thread's share [lo, hi) of n things. */
+INLINE void thread_share(int64_t n, int64_t *lo, int64_t *hi) {
+    *lo = part_at(n, omp_get_thread_num(), omp_get_num_threads(), 1);
+    *hi = part_at(n, omp_get_thread_num() + 1, omp_get_num_threads(), 1);
+}
+
 /* ---- small products -------------------------------------------------------------------------
  * C[m,n] (+)= A[m,k]·B[k,n] for tiles that live in the caches. A is addressed by two strides (row,
  * column), so A and Aᵀ cost the same; rows of B and C are contiguous. One thread. */
