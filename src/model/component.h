@@ -49,7 +49,7 @@ typedef struct hy__param_decl {
     double init_arg;
     hy__group group;
     bool shared;   /* one for the whole model: `name` is then the full name after "backbone." */
-    double active; /* fraction of it that one token uses */
+    double active; /* fraction of it that one token uses; of a shared one, summed over layers */
 } hy__param_decl;
 
 /* A state tensor of one sequence and layer: fixed elements, plus elements per KV slot. */

@@ -60,6 +60,7 @@ static void declare_layer(hy__model *m, int32_t index) {
         if (decl->n_dim == 0) continue;
         const int32_t shared = decl->shared ? find_shared(m, decl) : -1;
         l->param_at[id] = shared >= 0 ? shared : add_param(m, decl, index, l->component->letter);
+        if (shared >= 0) m->param[shared].decl.active += decl->active;
         if (decl->group == HY__GROUP_TABLE) m->table = l->param_at[id];
     }
 }

@@ -1,5 +1,6 @@
-/* test_sparse_is_sparse.c: the law "sparse is sparse" (docs/numerics.md): what is not chosen is not read.
- * Counters say what the kernels touched; NaN in the unchosen experts' weights changes nothing. */
+/* test_sparse_is_sparse.c: the law "sparse is sparse" (docs/numerics.md): what is not chosen is not
+ * read. Counters say what the kernels touched; NaN in the unchosen experts' weights changes
+ * nothing. */
 #include "support/law.h"
 #include "support/op.h"
 
@@ -128,12 +129,26 @@ static void test_table_rows_counted(void **state) {
     }
 }
 
+/* The table is one, but every P layer reads its rows of it. */
+static void test_active_parameters(void **state) {
+    (void)state;
+    const hy__config one = law_config("P"), two = law_config("P P");
+    law_model a, b;
+    law_open(&a, "ref", &one, 8);
+    law_open(&b, "ref", &two, 8);
+    const int64_t layer =
+        hy__model_count(a.m, true) - a.m->param[a.m->embed].n - a.m->param[a.m->norm_f].n;
+    assert_int_equal(hy__model_count(b.m, true), hy__model_count(a.m, true) + layer);
+    assert_true(hy__model_count(b.m, false) < hy__model_count(a.m, false) + layer);
+    law_close(&b);
+    law_close(&a);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_experts_counted),
-        cmocka_unit_test(test_unchosen_experts_unread),
-        cmocka_unit_test(test_blocks_counted),
-        cmocka_unit_test(test_table_rows_counted),
+        cmocka_unit_test(test_experts_counted),   cmocka_unit_test(test_unchosen_experts_unread),
+        cmocka_unit_test(test_blocks_counted),    cmocka_unit_test(test_table_rows_counted),
+        cmocka_unit_test(test_active_parameters),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
