@@ -96,8 +96,21 @@ hy_status hy__json_read(json_t **out, const char *dir, const char *name, hy_erro
     return status;
 }
 
+/* The text with as few digits as read back the same: 0.1, not 0.10000000000000001. */
+static char *shortest(const json_t *json) {
+    for (size_t digits = 15;; digits++) {
+        char *text = json_dumps(json, JSON_INDENT(2) | JSON_REAL_PRECISION(digits));
+        if (!text || digits == 17) return text;
+        json_t *back = json_loads(text, 0, NULL);
+        const bool same = json_equal(back, json);
+        json_decref(back);
+        if (same) return text;
+        free(text);
+    }
+}
+
 hy_status hy__json_put(hy__fileset *set, const char *name, const json_t *json, hy_error *err) {
-    char *text = json_dumps(json, JSON_INDENT(2));
+    char *text = shortest(json);
     if (!text) return hy__fail(err, HY_E_MEMORY, "there is no memory for %s", name);
     const size_t size = strlen(text);
     text[size] = '\n'; /* in place of the terminator */

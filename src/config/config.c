@@ -208,6 +208,12 @@ static void print_section(size_t i, FILE *out) {
         fprintf(out, "%s%s:\n", i ? "\n" : "", hy__fields[i].section);
 }
 
+/* "what it is [unit]" */
+static void print_doc(const hy__field *f, FILE *out) {
+    fputs(f->doc, out);
+    if (*f->unit) fprintf(out, " [%s]", f->unit);
+}
+
 char *hy__config_print(const hy__config *c, const hy__train_config *t) {
     char *text = NULL;
     size_t size = 0;
@@ -219,7 +225,9 @@ char *hy__config_print(const hy__config *c, const hy__train_config *t) {
         print_section(i, out);
         fprintf(out, "  %s: ", f->name);
         hy__field_print(f, c, t, out);
-        fprintf(out, "  # %s%s%s\n", f->doc, *f->unit ? ", in " : "", f->unit);
+        fputs("  # ", out);
+        print_doc(f, out);
+        fputc('\n', out);
     }
     return finish_text(out, &text);
 }
@@ -237,8 +245,9 @@ char *hy__config_help(void) {
         char want[160];
         hy__field_describe(f, want, sizeof want);
         print_section(i, out);
-        fprintf(out, "  # %s%s%s; %s\n  %s: ", f->doc, *f->unit ? ", in " : "", f->unit, want,
-                f->name);
+        fputs("  # ", out);
+        print_doc(f, out);
+        fprintf(out, "; %s\n  %s: ", want, f->name);
         hy__field_print(f, &c, &t, out);
         fputc('\n', out);
     }

@@ -8,6 +8,7 @@ ok init --config tiny.yaml --out m --seed 3 --json
 parameters=$(field parameters)
 ok init --config tiny.yaml --out again --seed 3
 same m/model.safetensors again/model.safetensors "same seed"
+grep -q '"dt_max": 0.1,' m/config.json || die "config.json does not say 0.1: $(grep dt_max m/config.json)"
 ok init --config tiny.yaml --out other --seed 4
 differ m/model.safetensors other/model.safetensors "another seed"
 fails 1 "already holds a model" init --config tiny.yaml --out m --seed 3
