@@ -79,6 +79,8 @@ hy_status hy__checkpoint_put(hy__fileset *set, const hy__model *m, const hy__tra
     hy_status status = put_config(set, m, train, err);
     if (status == HY_OK) status = hy__st_put(set, &list, 0, err);
     free(tensor);
+    if (status == HY_OK) status = hy__fileset_remove(set, HY__TRAINING_TENSORS, err);
+    if (status == HY_OK) status = hy__fileset_remove(set, HY__TRAINING_COUNTERS, err);
     return status;
 }
 

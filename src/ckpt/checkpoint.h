@@ -19,8 +19,13 @@
 /* Writes the model; what the directory held of another model is replaced. */
 hy_status hy__checkpoint_save(const hy__model *m, const char *dir, hy_error *err);
 
+/* The state of a training beside the model (src/train/resume.c). */
+#define HY__TRAINING_TENSORS  "training.safetensors"
+#define HY__TRAINING_COUNTERS "training.json"
+
 /* The same into a set that is open, so that other files can change in the same moment. `train`: the
- * section of that name, or NULL. */
+ * section of that name, or NULL. The state of a training that the directory holds belongs to other
+ * weights and goes; a training puts its own after this. */
 hy_status hy__checkpoint_put(hy__fileset *set, const hy__model *m, const hy__train_config *train,
                              hy_error *err);
 

@@ -118,18 +118,11 @@ void hy_model_free(hy_model *m) {
     free(m);
 }
 
-/* The state of a training that the directory may hold belongs to other weights. */
-static hy_status remove_training(hy__fileset *set, hy_error *err) {
-    HY_TRY(hy__fileset_remove(set, "training.json", err));
-    return hy__fileset_remove(set, "training.safetensors", err);
-}
-
 hy_status hy_model_save(const hy_model *m, const char *dir, hy_error *err) {
     hy__fileset *set;
     HY_TRY(hy__fileset_open(&set, dir, err));
     hy_status status = hy__checkpoint_put(set, m->net, &m->train, err);
     if (status == HY_OK && m->tok) status = hy__tokenizer_put(set, m->tok, err);
-    if (status == HY_OK) status = remove_training(set, err);
     if (status == HY_OK) return hy__fileset_commit(set, err);
     hy__fileset_discard(set);
     return status;
@@ -171,7 +164,15 @@ static hy_status make_control(const hy_model *m, const hy_expert_options *o, hy_
         n_left -= !c->ban[o->ban[i]];
         c->ban[o->ban[i]] = true;
     }
-    for (int64_t i = 0; i < o->n_force; i++) c->force[i] = o->force[i];
+    for (int64_t i = 0; i < o->n_force; i++) {
+        for (int64_t j = 0; j < i; j++) {
+            if (o->force[j] == o->force[i]) {
+                return hy__fail(err, HY_E_INVALID, "expert %d is forced twice, wanted each once",
+                                (int)o->force[i]);
+            }
+        }
+        c->force[i] = o->force[i];
+    }
     const int64_t k = o->k > 0 ? o->k : m->net->cfg.experts.k;
     if (!(o->temperature >= 0.0) || o->k < 0 || (o->n_force == 0 && k > n_left)) {
         return hy__fail(err, HY_E_INVALID,

@@ -15,8 +15,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define TENSORS  "training.safetensors"
-#define COUNTERS "training.json"
+#define TENSORS  HY__TRAINING_TENSORS
+#define COUNTERS HY__TRAINING_COUNTERS
 
 static hy_status no_memory(hy_error *err) {
     return hy__fail(err, HY_E_MEMORY, "there is not enough memory for the state of the training");
@@ -28,7 +28,9 @@ static hy_status no_memory(hy_error *err) {
 static hy_status hash_config(const hy__trainer *tr, char hex[17], hy_error *err) {
     hy__train_config t = tr->t;
     t.steps = t.eval_every = t.save_every = t.val_tokens = 0;
-    char *text = hy__config_print(&tr->cfg, &t);
+    json_t *values = hy__config_to_json(&tr->cfg, &t);
+    char *text = values ? json_dumps(values, JSON_COMPACT | JSON_SORT_KEYS) : NULL;
+    json_decref(values);
     if (!text) return no_memory(err);
     uint64_t h = UINT64_C(0xcbf29ce484222325);
     for (const char *c = text; *c; c++) h = (h ^ (unsigned char)*c) * UINT64_C(0x100000001b3);
