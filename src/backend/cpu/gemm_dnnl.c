@@ -138,11 +138,12 @@ int hy__dnnl_gemm(hy__dnnl *d, const hy__product *p) {
     dnnl_memory_t ma = NULL, mb = NULL, mc = NULL;
     dnnl_primitive_t matmul = NULL;
     dnnl_status_t status = dnnl_success;
+    const int caller_threads = omp_get_max_threads();
     TRY_DNNL(view(&a, p->batch, p->m, p->k, p->lda, p->ta, p->stride_a, p->a_bf16));
     TRY_DNNL(view(&b, p->batch, p->k, p->n, p->ldb, p->tb, p->stride_b, p->b_bf16));
     TRY_DNNL(view(&c, p->batch, p->m, p->n, p->ldc, false, p->stride_c, false));
     /* oneDNN generates code for as many threads as the caller's OpenMP setting says */
-    if (omp_get_max_threads() != d->n_thread) omp_set_num_threads(d->n_thread);
+    if (caller_threads != d->n_thread) omp_set_num_threads(d->n_thread);
     TRY_DNNL(matmul_new(&matmul, d->engine, &a, &b, &c, p->accumulate));
     /* memory objects are not const, the operands are only read */
     TRY_DNNL(memory_new(&ma, &a, d->engine, (void *)(uintptr_t)p->a));
@@ -152,6 +153,7 @@ int hy__dnnl_gemm(hy__dnnl *d, const hy__product *p) {
     TRY_DNNL(dnnl_primitive_execute(matmul, d->stream, 3, args));
     TRY_DNNL(dnnl_stream_wait(d->stream));
 done:
+    if (caller_threads != d->n_thread) omp_set_num_threads(caller_threads);
     if (mc) dnnl_memory_destroy(mc);
     if (mb) dnnl_memory_destroy(mb);
     if (ma) dnnl_memory_destroy(ma);
