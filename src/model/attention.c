@@ -39,9 +39,9 @@ static dims dims_of(const hy__config *c) {
     return m;
 }
 
-/* Beside the sink and the open block b, a token may need the blocks before b that its window reaches,
- * and, when blocks are selected from a bounded memory, the M blocks before b. A bounded ring has its
- * full size from the start, so that a block never changes its slot. */
+/* Beside the sink and the open block b, a token may need the blocks before b that its window
+ * reaches, and, when blocks are selected from a bounded memory, the M blocks before b. A ring grows
+ * with the text up to that bound; it has not gone round before, so block b still lies in slot b. */
 int64_t hy__kv_slots(const hy__config *c, int64_t capacity) {
     bool has_attention = false;
     for (int64_t i = 0; i < c->n_layer; i++) has_attention |= c->letter[i] == 'A';
@@ -49,11 +49,12 @@ int64_t hy__kv_slots(const hy__config *c, int64_t capacity) {
     const int64_t chunk = c->model.chunk, window = c->attention.window;
     const int64_t memory = c->attention.memory_blocks;
     const int64_t n_block = (capacity + chunk - 1) / chunk;
-    const int64_t unbounded = n_block > 2 ? n_block : 2;
-    if (c->attention.topk > 0 && memory == 0) return unbounded;
+    const int64_t all = n_block > 2 ? n_block : 2;
+    if (c->attention.topk > 0 && memory == 0) return all;
     const int64_t reach = ((window > 2 ? window : 2) - 2 + chunk - 1) / chunk;
     const int64_t selected = c->attention.topk > 0 ? memory : 0;
-    return 2 + (reach > selected ? reach : selected);
+    const int64_t bound = 2 + (reach > selected ? reach : selected);
+    return all < bound ? all : bound;
 }
 
 static void declare(const hy__config *c, hy__decl *d) {

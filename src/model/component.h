@@ -159,8 +159,8 @@ extern const hy__component hy__ssm, hy__attention, hy__experts, hy__ffn, hy__wor
 /* The component of a letter, or NULL. */
 const hy__component *hy__component_find(char letter);
 
-/* KV slots that a sequence of `capacity` tokens needs (0 when the pattern has no A). Bounded, and
- * then independent of capacity beyond the bound, when topk is 0 or memory_blocks is set. */
+/* KV slots that a sequence of `capacity` tokens needs (0 when the pattern has no A). Bounded when
+ * topk is 0 or memory_blocks is set: then a long text needs no more. */
 int64_t hy__kv_slots(const hy__config *c, int64_t capacity);
 
 /* Statistics. E: load[n_expert], Σ lse², Σ auxiliary loss. P: use[rows of the table], Σ β. */

@@ -80,8 +80,8 @@ void hy__state_reset(hy__state *s) {
     s->pos = 0;
 }
 
-/* Copies every tensor of `from` into the larger slots of `to`. Blocks keep their slot: a ring only
- * ever grows when it is unbounded, and then block b lies in slot b. */
+/* Copies every tensor of `from` into the larger slots of `to`. Blocks keep their slot: a ring that
+ * can still grow has not gone round, and block b lies in slot b. */
 static void copy_tensors(hy__state *to, const hy__state *from) {
     hy__backend *be = to->model->be;
     for (int64_t i = 0; i < to->model->cfg.n_layer; i++) {
