@@ -18,6 +18,7 @@ enum {
     HY__BUF_MAX = 48,   /* planned buffers of one layer */
     HY__NAME_MAX = 96,
     HY__DIM_MAX = 4,
+    HY__REPORT_MAX = 4, /* numbers that a component makes of its statistics */
 };
 
 /* How a parameter starts. `arg` is the init's number. */
@@ -65,7 +66,7 @@ typedef struct hy__decl {
     int32_t n_param;
     hy__state_decl state[HY__STATE_MAX];
     int32_t n_state;
-    int64_t n_stat; /* reals of running statistics (HY__STAT_… of the component) */
+    int64_t n_stat; /* reals of statistics of a step */
 } hy__decl;
 
 /* Helpers of declare: they fill the slot `id`. An id that is never declared stands for a parameter
@@ -125,7 +126,7 @@ typedef struct hy__call {
     const hy__tensor *const *dstate_in, *const *dstate_out;
     const int64_t *slot_in, *slot_out; /* [n_seq] KV slots of the states */
     hy__tensor touched;                /* I32 [rows of the value table], backward of P */
-    hy__tensor stat; /* += running statistics; absent = do not count (recomputation) */
+    hy__tensor stat; /* += statistics of the step; absent = do not count (recomputation) */
     const hy__expert_control *expert; /* NULL = none */
     double loss_scale; /* backward: weight of this batch's auxiliary losses, 1/accumulate */
 } hy__call;
@@ -152,6 +153,10 @@ typedef struct hy__component {
     void (*forward)(const hy__call *c);
     void (*backward)(const hy__call *c);
     void (*settle)(const hy__call *c); /* after an optimizer step; NULL = nothing to do */
+    /* The numbers report_name of a layer's statistics of one step (on the host, [n_stat]); both
+     * NULL = no statistics. */
+    const char *report_name[HY__REPORT_MAX];
+    void (*report)(const hy__config *c, const double *stat, double *number);
 } hy__component;
 
 extern const hy__component hy__ssm, hy__attention, hy__experts, hy__ffn, hy__workspace, hy__pkm;

@@ -10,6 +10,8 @@
  * that nobody chose is never read. State: the open unit's sum of inputs and its router input. */
 #include "model/component.h"
 
+#include <math.h>
+
 enum { ROUTER, ROUTER_TOKEN, FIRST, BALANCE, GATE_UP, DOWN, SHARED_GATE_UP, SHARED_DOWN };
 enum { SUM_STATE, PREV_STATE };
 enum {
@@ -435,6 +437,25 @@ static void settle(const hy__call *c) {
     c->be->kernels.balance(c->be, &a);
 }
 
+/* How evenly a step's choices fell on the experts, and how large the router's logits are. Maximal
+ * violation as in arXiv 2408.15664. */
+static void report(const hy__config *c, const double *stat, double *number) {
+    const int64_t n = c->experts.n_expert;
+    double total = 0, most = 0, entropy = 0, dead = 0;
+    for (int64_t e = 0; e < n; e++) {
+        total += stat[e];
+        most = fmax(most, stat[e]);
+        dead += stat[e] <= 0;
+    }
+    if (total <= 0) return;
+    for (int64_t e = 0; e < n; e++)
+        if (stat[e] > 0) entropy -= stat[e] / total * log(stat[e] / total);
+    number[0] = most * (double)n / total - 1.0;
+    number[1] = n > 1 ? entropy / log((double)n) : 1.0;
+    number[2] = dead;
+    number[3] = stat[n] * (double)c->experts.k / total;
+}
+
 const hy__component hy__experts = {.letter = 'E',
                                    .name = "routed experts",
                                    .blueprint = "MoE",
@@ -443,4 +464,6 @@ const hy__component hy__experts = {.letter = 'E',
                                    .plan = plan,
                                    .forward = forward,
                                    .backward = backward,
-                                   .settle = settle};
+                                   .settle = settle,
+                                   .report_name = {"max_violation", "entropy", "dead", "lse2"},
+                                   .report = report};

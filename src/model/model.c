@@ -121,6 +121,7 @@ hy_status hy__model_train(hy__model *m, hy_error *err) {
     }
     if (m->grads.data) return HY_OK;
     size_t size = 0;
+    int64_t most_stat = 1;
     for (int64_t i = 0; i < m->n_param; i++) {
         hy__param *p = &m->param[i];
         if (!is_trained(p->decl.group)) continue;
@@ -132,12 +133,16 @@ hy_status hy__model_train(hy__model *m, hy_error *err) {
         if (l->decl.n_stat == 0) continue;
         l->stat = (hy__tensor){.buf = &m->grads, .off = size, .dtype = m->be->real};
         size += hy__tensor_bytes(m->be->real, l->decl.n_stat);
+        if (l->decl.n_stat > most_stat) most_stat = l->decl.n_stat;
     }
     if (m->table >= 0) {
         const int64_t n_row = m->param[m->table].decl.shape[0];
         m->touched = (hy__tensor){.buf = &m->grads, .off = size, .dtype = HY__DTYPE_I32};
         size += hy__tensor_bytes(HY__DTYPE_I32, n_row);
     }
+    free(m->stat_host);
+    m->stat_host = malloc((size_t)most_stat * sizeof *m->stat_host);
+    if (!m->stat_host) return hy__fail(err, HY_E_MEMORY, "there is not enough memory to train");
     HY_TRY(m->be->buffer_new(m->be, size, &m->grads, err));
     m->be->zero(m->be, (hy__tensor){.buf = &m->grads}, size);
     bind_layers(m);
@@ -183,6 +188,7 @@ void hy__model_free(hy__model *m) {
     if (!m) return;
     if (m->weights.data) m->be->buffer_free(m->be, &m->weights);
     if (m->grads.data) m->be->buffer_free(m->be, &m->grads);
+    free(m->stat_host);
     free(m->layer);
     free(m->param);
     free(m);
@@ -261,11 +267,39 @@ int64_t hy__model_count(const hy__model *m, bool active) {
     return (int64_t)n;
 }
 
+/* ---- after a step ---- */
+
+/* The report of a component, begun when it is new. */
+static hy__report *report_of(hy__report *report, int64_t *n, const hy__component *c) {
+    for (int64_t i = 0; i < *n; i++)
+        if (report[i].component == c) return &report[i];
+    report[*n] = (hy__report){.component = c};
+    return &report[(*n)++];
+}
+
+int64_t hy__model_report(const hy__model *m, hy__report report[HY__REPORT_LETTERS]) {
+    int64_t n = 0;
+    for (int64_t i = 0; i < m->cfg.n_layer; i++) {
+        const hy__layer *l = &m->layer[i];
+        if (!l->component->report || !hy__present(l->stat)) continue;
+        double number[HY__REPORT_MAX] = {0};
+        hy__tensor_read_f64(m->be, m->stat_host, l->stat, l->decl.n_stat);
+        l->component->report(&m->cfg, m->stat_host, number);
+        hy__report *r = report_of(report, &n, l->component);
+        r->n_layer++;
+        for (int j = 0; j < HY__REPORT_MAX; j++)
+            r->number[j] += (number[j] - r->number[j]) / (double)r->n_layer;
+    }
+    return n;
+}
+
 void hy__model_settle(hy__model *m) {
     for (int64_t i = 0; i < m->cfg.n_layer; i++) {
         hy__layer *l = &m->layer[i];
-        if (!l->component->settle || !hy__present(l->stat)) continue;
-        l->component->settle(&(hy__call){
-            .be = m->be, .cfg = &m->cfg, .param = l->value, .stat = l->stat, .expert = &l->expert});
+        if (!hy__present(l->stat)) continue;
+        const hy__call c = {
+            .be = m->be, .cfg = &m->cfg, .param = l->value, .stat = l->stat, .expert = &l->expert};
+        if (l->component->settle) l->component->settle(&c);
+        m->be->zero(m->be, l->stat, (size_t)l->decl.n_stat * hy__dtype_size(l->stat.dtype));
     }
 }

@@ -30,7 +30,7 @@ typedef struct hy__layer {
     int32_t param_at[HY__PARAM_MAX]; /* declared id -> index into model->param */
     int32_t norm, gate;              /* their ids in decl */
     hy__tensor value[HY__PARAM_MAX], grad[HY__PARAM_MAX]; /* handles by id, as kernels take them */
-    hy__tensor stat;           /* [n_stat]; absent until hy__model_train */
+    hy__tensor stat;           /* [n_stat] of one step; absent until hy__model_train */
     hy__expert_control expert; /* run-time control; used by E */
 } hy__layer;
 
@@ -44,6 +44,7 @@ typedef struct hy__model {
     int32_t embed, norm_f;     /* indices into param */
     int32_t table;             /* the shared value table, or -1 */
     hy__tensor touched;        /* I32 [table rows]; absent until hy__model_train */
+    double *stat_host;         /* [largest n_stat] owned; NULL until hy__model_train */
     hy__buffer weights, grads; /* owned */
 } hy__model;
 
@@ -63,7 +64,21 @@ hy_status hy__model_train(hy__model *m, hy_error *err);
  * row-sparse pass; table_too clears them here, when a step is dropped without such a pass. */
 void hy__model_zero_grad(hy__model *m, bool table_too);
 
-/* Updates what moves after an optimizer step without a gradient (balance biases). */
+/* What the layers of one letter say of a step: the mean over them of the component's numbers. */
+typedef struct hy__report {
+    const hy__component *component;
+    int64_t n_layer;
+    double number[HY__REPORT_MAX];
+} hy__report;
+
+enum { HY__REPORT_LETTERS = 6 };
+
+/* Makes a report for each letter that has statistics, to be asked for before hy__model_settle.
+ * Returns how many. */
+int64_t hy__model_report(const hy__model *m, hy__report report[HY__REPORT_LETTERS]);
+
+/* Ends an optimizer step: updates what moves without a gradient (balance biases), and clears the
+ * statistics. */
 void hy__model_settle(hy__model *m);
 
 /* The parameter of that full name, or NULL. */

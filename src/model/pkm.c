@@ -5,6 +5,8 @@
  * No state. */
 #include "model/component.h"
 
+#include <math.h>
+
 enum { QUERY, QUERY_NORM, KEYS, GATE, GATE_BIAS, OUT_PROJ, TABLE };
 enum {
     Q,      /* [N, H, dk] */
@@ -226,6 +228,21 @@ static void backward(const hy__call *c) {
     hy__linear_backward(c->be, &s);
 }
 
+/* How much of the table a step read, how unevenly, and how open the gate was. */
+static void report(const hy__config *c, const double *stat, double *number) {
+    const dims m = dims_of(c);
+    double total = 0; /* 1 for each token and head */
+    for (int64_t i = 0; i < m.rows; i++) total += stat[i];
+    if (total <= 0) return;
+    for (int64_t i = 0; i < m.rows; i++) {
+        if (stat[i] <= 0) continue;
+        const double share = stat[i] / total;
+        number[0] += 1;
+        number[1] += share * log(share * (double)m.rows);
+    }
+    number[2] = stat[m.rows] * (double)m.head / total;
+}
+
 const hy__component hy__pkm = {.letter = 'P',
                                .name = "product-key memory",
                                .blueprint = "factual PKM",
@@ -233,4 +250,6 @@ const hy__component hy__pkm = {.letter = 'P',
                                .declare = declare,
                                .plan = plan,
                                .forward = forward,
-                               .backward = backward};
+                               .backward = backward,
+                               .report_name = {"rows", "kl", "gate"},
+                               .report = report};

@@ -27,13 +27,26 @@ hy_status hy__metrics_open(hy__trainer *tr, hy_error *err) {
     return HY_OK;
 }
 
+/* Adds {"E": {"entropy": …}, …}: what the layers of each letter report. */
+static bool add_reports(json_t *line, const hy__trainer *tr) {
+    for (int64_t i = 0; i < tr->n_report; i++) {
+        const hy__component *c = tr->report[i].component;
+        const char letter[2] = {c->letter, 0};
+        json_t *numbers = json_object();
+        for (int j = 0; j < HY__REPORT_MAX && c->report_name[j]; j++)
+            json_object_set_new(numbers, c->report_name[j], json_real(tr->report[i].number[j]));
+        if (json_object_set_new(line, letter, numbers) != 0) return false;
+    }
+    return true;
+}
+
 hy_status hy__metrics_add(hy__trainer *tr, const hy_train_progress *p, hy_error *err) {
     json_t *line = json_pack("{s:I, s:I, s:f, s:f, s:f, s:f, s:f, s:f, s:o*}", "step",
                              (json_int_t)p->step, "tokens", (json_int_t)p->tokens, "loss", p->loss,
                              "bits_per_byte", p->bits_per_byte, "lr", p->lr, "grad_norm",
                              p->grad_norm, "tokens_per_s", p->tokens_per_s, "seconds", p->seconds,
                              "val_loss", p->evaluated ? json_real(p->val_loss) : NULL);
-    char *text = line ? json_dumps(line, JSON_COMPACT) : NULL;
+    char *text = line && add_reports(line, tr) ? json_dumps(line, JSON_COMPACT) : NULL;
     json_decref(line);
     if (!text) return hy__fail(err, HY_E_MEMORY, "there is not enough memory for the metrics");
     const int written = fprintf(tr->metrics, "%s\n", text);

@@ -112,6 +112,7 @@ static void update(hy__trainer *tr, double lr, double norm) {
                                                  .eps = t->eps,
                                                  .weight_decay = t->weight_decay,
                                                  .g_scale = g_scale});
+    tr->n_report = hy__model_report(tr->model, tr->report);
     hy__model_settle(tr->model);
     hy__model_zero_grad(tr->model, false);
 }

@@ -53,6 +53,8 @@ typedef struct hy__trainer {
     int64_t history_cap;
     int64_t metrics_size; /* bytes of metrics.jsonl that belong to these steps */
 
+    hy__report report[HY__REPORT_LETTERS]; /* of the last step */
+    int64_t n_report;
     FILE *metrics;
 } hy__trainer;
 
@@ -61,8 +63,8 @@ typedef struct hy__trainer {
 hy_status hy__lanes_init(hy__lanes *l, hy__model *m, int64_t n, hy_error *err);
 void hy__lanes_release(hy__lanes *l);
 
-/* One optimizer step; fills step, tokens, loss, bits_per_byte, lr and grad_norm of p. A loss or a
- * gradient that is not finite is HY_E_INVALID and leaves the weights as they were. */
+/* One optimizer step; fills tr->report and step, tokens, loss, bits_per_byte, lr and grad_norm of p.
+ * A loss or a gradient that is not finite is HY_E_INVALID and leaves the weights as they were. */
 hy_status hy__trainer_step(hy__trainer *tr, hy_train_progress *p, hy_error *err);
 
 /* Loss over the held-out part, in order, with the state carried. */

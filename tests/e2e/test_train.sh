@@ -19,6 +19,16 @@ is "$(field steps)" 12 "steps"
 [ "$(field peak_rss_bytes)" -gt 1000000 ] || die "peak_rss_bytes is $(field peak_rss_bytes)"
 is "$(wc -l <whole/metrics.jsonl)" 12 "lines of metrics"
 is "$(grep -c val_loss whole/metrics.jsonl)" 3 "evaluations (steps 5, 10 and the last)"
+# what the layers say of one step: 2 of 4 experts are chosen by each unit, 64 rows can be read
+tail -n 1 whole/metrics.jsonl | grep -oE '"(max_violation|entropy|dead|lse2|rows|kl|gate)":[0-9.e-]+' |
+    sed 's/"//g; s/:/ /' | awk '
+        { v[$1] = $2 }
+        END {
+            exit !(NR == 7 && v["max_violation"] >= 0 && v["max_violation"] <= 1 &&
+                   v["entropy"] >= .5 && v["entropy"] <= 1 && v["dead"] <= 2 && v["lse2"] > 0 &&
+                   v["rows"] >= 2 && v["rows"] <= 64 && v["kl"] >= 0 && v["kl"] <= log(32) &&
+                   v["gate"] > .05 && v["gate"] < .3)
+        }' || die "reports of the layers: $(tail -n 1 whole/metrics.jsonl)"
 awk -v x="$(field train_loss)" 'BEGIN { exit !(x > 1 && x < 5.3) }' ||
     die "twelve steps end at a loss of $(field train_loss), a fresh model has 5.55"
 result=$(field train_loss)/$(field val_bits_per_byte)/$(field tokens)
@@ -31,6 +41,7 @@ is "$(wc -l <whole/metrics.jsonl)" 2 "--force begins anew"
 
 # Stopped after 5 of 12 steps and resumed; another 12 would have another schedule.
 sed 's/steps: 12/steps: 12, save_every: 5/' tiny.yaml >saving.yaml
+: >log # emptied before the run begins, which may take a moment
 "$hydralm" train --config saving.yaml --data text --seed 7 --threads 2 --out part -v 2>log >/dev/null &
 pid=$!
 until grep -q saved log; do kill -0 $pid 2>/dev/null || break; sleep .02; done
@@ -46,6 +57,7 @@ is "$(field steps)" 12 "resuming a run that is over"
 
 # SIGINT: the step is finished and saved; the status is that of success.
 sed 's/steps: 12/steps: 100000/' tiny.yaml >long.yaml
+: >log
 "$hydralm" train --config long.yaml --data text --seed 7 --threads 2 --out stopped -v --json \
     2>log >stdout &
 pid=$!
