@@ -5,7 +5,7 @@
  * differences of step 1e-5 to 1e-6 (their own error is near 1e-9); float sums of up to 600 terms
  * meet the reference to 1e-5 of the largest element; choices and sorted orders are equal, because
  * logits are multiples of 1/64, exact in float, so that equal ones are ties on every backend. */
-#include "support/judge.h"
+#include "support/case.h"
 
 #include <math.h>
 #include <setjmp.h>

@@ -5,7 +5,7 @@
  * 1e-5 of the largest element. Choices are equal where queries and keys are small integers: scores
  * then are exact in float and full of ties. Rows of the table that nobody names hold NaN
  * throughout. */
-#include "support/judge.h"
+#include "support/case.h"
 
 #include <math.h>
 #include <setjmp.h>

@@ -11,6 +11,108 @@
 
 #include <cmocka.h>
 
+static double *copied(const double *from, int64_t n) {
+    double *x = malloc((size_t)n * sizeof *x + 1);
+    memcpy(x, from, (size_t)n * sizeof *x);
+    return x;
+}
+
+/* ---- runs ---- */
+
+void op_keep(op_result *r, op_bench *b, const char *name, hy__tensor t, int64_t n) {
+    assert_true(r->n_out < (int)(sizeof r->out / sizeof *r->out));
+    op_output *o = &r->out[r->n_out++];
+    *o = (op_output){.n = n, .exact = t.dtype == HY__DTYPE_I32};
+    snprintf(o->name, sizeof o->name, "%s", name);
+    o->data = malloc((size_t)n * sizeof *o->data + 1);
+    if (!o->exact) {
+        op_get(b, o->data, t, n);
+        return;
+    }
+    int32_t *host = malloc((size_t)n * sizeof *host + 1);
+    op_get_i32(b, host, t, n);
+    for (int64_t i = 0; i < n; i++) o->data[i] = host[i];
+    free(host);
+}
+
+const double *op_kept(const op_result *r, const char *name) {
+    for (int i = 0; i < r->n_out; i++)
+        if (strcmp(r->out[i].name, name) == 0) return r->out[i].data;
+    fail_msg("the case keeps no %s", name);
+    return NULL;
+}
+
+void op_result_free(op_result *r) {
+    for (int i = 0; i < r->n_out; i++) free(r->out[i].data);
+    *r = (op_result){0};
+}
+
+op_result op_run(op_run_fn *run, const void *user, const char *backend, int n_thread) {
+    op_bench b;
+    op_result r = {0};
+    op_open(&b, backend, n_thread);
+    run(&b, user, &r);
+    hy_error err = {0};
+    if (hy__backend_check(b.be, &err) != HY_OK) fail_msg("%s", err.text);
+    op_close(&b);
+    return r;
+}
+
+/* Elements that the reference did not write must still be NaN; the others must be close. */
+static void compare(const char *what, const char *backend, const op_output *want,
+                    const op_output *got, double tol) {
+    double *w = copied(want->data, want->n), *g = copied(got->data, got->n);
+    int64_t n = 0;
+    for (int64_t i = 0; i < want->n; i++) {
+        if (isnan(w[i])) {
+            if (!isnan(g[i])) fail_msg("%s: %s wrote outside of %s", what, backend, want->name);
+            continue;
+        }
+        w[n] = w[i];
+        g[n++] = g[i];
+    }
+    char name[256];
+    snprintf(name, sizeof name, "%s: %s", what, want->name);
+    op_expect(name, backend, w, g, n, want->exact ? 0 : tol);
+    free(w);
+    free(g);
+}
+
+static void judge_backend(const char *what, const char *backend, int n_thread, op_run_fn *run,
+                          const void *user, const op_result *want, double tol) {
+    op_result got = op_run(run, user, backend, n_thread);
+    op_result again = op_run(run, user, backend, n_thread);
+    for (int i = 0; i < want->n_out; i++) {
+        const op_output *x = &got.out[i], *y = &again.out[i];
+        compare(what, backend, &want->out[i], x, tol);
+        if (memcmp(x->data, y->data, (size_t)x->n * sizeof *x->data) != 0)
+            fail_msg("%s: %s gave other bits for %s the second time", what, backend, x->name);
+    }
+    op_result_free(&got);
+    op_result_free(&again);
+}
+
+void op_judge(const char *what, op_run_fn *run, const void *user, double tol) {
+    op_result want = op_run(run, user, "ref64", 1);
+    for (const char *const *name = hy__backend_names(); *name; name++) {
+        if (strcmp(*name, "cpu") == 0) continue; /* one of the others by another name */
+        const int most = strncmp(*name, "ref", 3) == 0 ? 1 : 3;
+        for (int n_thread = 1; n_thread <= most; n_thread += 2)
+            judge_backend(what, *name, n_thread, run, user, &want, tol);
+    }
+    op_result_free(&want);
+}
+
+void op_expect_slope(const char *what, double (*f)(void *user), void *user, double *x,
+                     const double *grad, int64_t n, double tol) {
+    double *slope = malloc((size_t)n * sizeof *slope + 1);
+    for (int64_t i = 0; i < n; i++) slope[i] = op_slope(f, user, &x[i], 1e-5);
+    op_expect(what, "ref64 (against central differences)", slope, grad, n, tol);
+    free(slope);
+}
+
+/* ---- cases ---- */
+
 static op_array *find(op_case *t, const char *name, op_role role) {
     for (int i = 0; i < t->n_array; i++)
         if (t->array[i].role == role && strcmp(t->array[i].name, name) == 0) return &t->array[i];
@@ -33,12 +135,6 @@ static uint64_t seed_of(const char *name, uint64_t purpose) {
 static double *filled(int64_t n, double value) {
     double *x = malloc((size_t)n * sizeof *x + 1);
     for (int64_t i = 0; i < n; i++) x[i] = value;
-    return x;
-}
-
-static double *copied(const double *from, int64_t n) {
-    double *x = malloc((size_t)n * sizeof *x + 1);
-    memcpy(x, from, (size_t)n * sizeof *x);
     return x;
 }
 
@@ -118,8 +214,6 @@ static void run(op_case *t, op_bench *b, op_case_fn *fn, const void *shape) {
         a->result = malloc((size_t)a->n * sizeof *a->result + 1);
         op_get(b, a->result, a->t, a->n);
     }
-    hy_error err = {0};
-    if (hy__backend_check(b->be, &err) != HY_OK) fail_msg("%s", err.text);
 }
 
 static void release(op_case *t) {
@@ -131,58 +225,27 @@ static void release(op_case *t) {
     t->n_array = 0;
 }
 
-/* Elements that the reference did not write must still be NaN; the others must be close. */
-static void compare(const char *what, const op_array *want, const op_array *got,
-                    const char *backend, double tol) {
-    double *w = copied(want->result, want->n), *g = copied(got->result, got->n);
-    int64_t n = 0;
-    for (int64_t i = 0; i < want->n; i++) {
-        if (isnan(w[i])) {
-            if (!isnan(g[i])) fail_msg("%s: %s wrote outside of %s", what, backend, want->name);
-            continue;
-        }
-        w[n] = w[i];
-        g[n++] = g[i];
-    }
-    char name[256];
-    snprintf(name, sizeof name, "%s: %s%s", what, want->role == OP_GRAD ? "d" : "", want->name);
-    op_expect(name, backend, w, g, n, tol);
-    free(w);
-    free(g);
-}
+typedef struct case_of {
+    op_case_fn *fn;
+    const void *shape;
+} case_of;
 
-static void check_backend(const char *what, const char *backend, int n_thread, op_case_fn *fn,
-                          const op_case *want, double tol) {
-    op_bench b;
-    op_open(&b, backend, n_thread);
-    op_case first = {.nudged = -1}, second = {.nudged = -1};
-    run(&first, &b, fn, want->shape);
-    run(&second, &b, fn, want->shape);
-    for (int i = 0; i < want->n_array; i++) {
-        const op_array *x = &first.array[i], *y = &second.array[i];
-        if (x->role == OP_IN) continue;
-        compare(what, &want->array[i], x, backend, tol);
-        if (memcmp(x->result, y->result, (size_t)x->n * sizeof *x->result) != 0)
-            fail_msg("%s: %s gave other bits for %s the second time", what, backend, x->name);
+/* A case as a run. */
+static void run_case(op_bench *b, const void *user, op_result *out) {
+    const case_of *c = user;
+    op_case t = {.nudged = -1};
+    run(&t, b, c->fn, c->shape);
+    for (int i = 0; i < t.n_array; i++) {
+        const op_array *a = &t.array[i];
+        char name[40];
+        snprintf(name, sizeof name, "%s%s", a->role == OP_GRAD ? "d" : "", a->name);
+        if (a->role != OP_IN) op_keep(out, b, name, a->t, a->n);
     }
-    release(&second);
-    release(&first);
-    op_close(&b);
+    release(&t);
 }
 
 void op_check(const char *what, op_case_fn *fn, const void *shape, double tol) {
-    op_bench b;
-    op_open(&b, "ref64", 1);
-    op_case want = {.nudged = -1};
-    run(&want, &b, fn, shape);
-    for (const char *const *name = hy__backend_names(); *name; name++) {
-        if (strcmp(*name, "cpu") == 0) continue; /* one of the others by another name */
-        const int most = strncmp(*name, "ref", 3) == 0 ? 1 : 3;
-        for (int n_thread = 1; n_thread <= most; n_thread += 2)
-            check_backend(what, *name, n_thread, fn, &want, tol);
-    }
-    release(&want);
-    op_close(&b);
+    op_judge(what, run_case, &(case_of){.fn = fn, .shape = shape}, tol);
 }
 
 /* Σ outputs · their gradients with input `index` moved at element i. */
