@@ -6,7 +6,8 @@
  * The library never prints and never exits.
  *
  * Threads: a model may serve one call at a time; sessions of one model share it. Different models
- * are independent. */
+ * are independent. Kernels run on OpenMP threads, which a fork does not copy: a child process may
+ * use the library only if its parent did not before. */
 #ifndef HYDRALM_H
 #define HYDRALM_H
 
@@ -52,7 +53,8 @@ typedef struct hy_model hy_model;
 typedef struct hy_model_options {
     const char *backend; /* "cpu" (default), "cpu:avx2", "cpu:generic", "ref", … */
     int threads;         /* 0 = all cores */
-    const char *dtype;   /* of the weights in memory: "fp32", "bf16"; NULL = as in the file, fp32 for new */
+    const char
+        *dtype; /* of the weights in memory: "fp32", "bf16"; NULL = as in the file, fp32 for new */
 } hy_model_options;
 
 /* A randomly initialised model of a YAML configuration. HY_E_INVALID, HY_E_IO, HY_E_MEMORY. */
@@ -70,20 +72,22 @@ HY_API hy_status hy_model_save(const hy_model *model, const char *dir, hy_error 
  * or, with to_hf, a model directory of such a pattern becomes a Mamba2ForCausalLM directory. */
 HY_API hy_status hy_convert(const char *from, const char *to, bool to_hf, hy_error *err);
 
+/* After its sessions. NULL is fine. */
 HY_API void hy_model_free(hy_model *model);
 
+/* What a model has of one letter. */
 typedef struct hy_layer_info {
-    char letter;             /* S A E F W P */
+    char letter; /* S A E F W P */
     const char *name;
-    int64_t count;           /* layers of that letter */
+    int64_t count; /* layers of that letter */
     int64_t parameters;
-    int64_t active;          /* parameters that one token uses */
-    int64_t state_bytes;     /* carried per sequence, without the KV cache */
-    int64_t state_bytes_per_block; /* KV bytes for each further chunk of tokens; 0 = bounded */
+    int64_t active;      /* parameters that one token uses */
+    int64_t state_bytes; /* carried per sequence, at most; without a cache that has no bound */
+    int64_t state_bytes_per_block; /* of such a cache, for each further chunk; 0 = bounded */
 } hy_layer_info;
 
 typedef struct hy_model_info {
-    const char *layers; /* the pattern as written */
+    const char *layers;  /* the pattern as written */
     const char *letters; /* expanded: one letter per layer */
     int64_t n_layer, d_model, vocab, chunk;
     int64_t parameters, active, embedding;
@@ -92,18 +96,22 @@ typedef struct hy_model_info {
     hy_layer_info kind[8];
 } hy_model_info;
 
+/* Never fails; the strings in info belong to the model. */
 HY_API void hy_model_describe(const hy_model *model, hy_model_info *info);
 
 /* The configuration as documented YAML; the caller frees it. */
 HY_API char *hy_model_config(const hy_model *model);
 
-/* Run-time control of the experts, for every E layer. ban: expert numbers; n_ban 0 clears. */
+/* Run-time control of the experts, for every E layer; it replaces the one before. ban: experts that
+ * may not be chosen; force: at most 16 that alone run, in place of a choice. */
 typedef struct hy_expert_options {
     int64_t k;          /* 0 = as configured */
     double temperature; /* 0 = 1 */
     const int32_t *ban, *force;
     int64_t n_ban, n_force;
 } hy_expert_options;
+
+/* HY_E_INVALID for a model without E, and when fewer than k experts are left. */
 HY_API hy_status hy_model_experts(hy_model *model, const hy_expert_options *opt, hy_error *err);
 
 /* ---- text ----------------------------------------------------------------------------------- */
@@ -119,23 +127,29 @@ HY_API size_t hy_decode(const hy_model *model, int32_t token, char *buf, size_t 
 
 typedef struct hy_session hy_session;
 
+/* A sequence that has seen nothing. The model must outlive it. */
 HY_API hy_status hy_session_new(hy_session **out, hy_model *model, hy_error *err);
+/* NULL is fine. */
 HY_API void hy_session_free(hy_session *session);
+/* Back to a sequence that has seen nothing; its memory is kept. */
 HY_API void hy_session_reset(hy_session *session);
+/* Tokens seen. */
 HY_API int64_t hy_session_pos(const hy_session *session);
-HY_API size_t hy_session_bytes(const hy_session *session); /* of its carried state */
+/* Memory of its carried state. */
+HY_API size_t hy_session_bytes(const hy_session *session);
 
-/* Feeds n tokens. logits: NULL, or [n, vocab] of each position. Any split of a sequence into feeds
- * gives the same results. */
+/* Feeds n tokens, 0 … vocab-1. logits: NULL, or [n, vocab] of each position. Any split of a
+ * sequence into feeds gives the same results. HY_E_INVALID for another token: then nothing was fed.
+ */
 HY_API hy_status hy_session_feed(hy_session *session, const int32_t *tokens, int64_t n,
                                  float *logits, hy_error *err);
 
 typedef struct hy_sample_options {
-    int64_t max_tokens;  /* 0 = 256 */
-    double temperature;  /* 0 = greedy */
-    int64_t top_k;       /* 0 = off */
-    double top_p;        /* 0 = off */
-    double min_p;        /* 0 = off */
+    int64_t max_tokens; /* 0 = 256 */
+    double temperature; /* 0 = greedy */
+    int64_t top_k;      /* 0 = off */
+    double top_p;       /* 0 = off */
+    double min_p;       /* 0 = off */
     uint64_t seed;
     const char *const *stop; /* strings that end the text (they are not part of it) */
     int64_t n_stop;
@@ -173,8 +187,8 @@ typedef struct hy_train_progress {
     double val_loss;      /* of the last evaluation; negative before the first */
     double bits_per_byte; /* of `loss` */
     double lr, grad_norm, tokens_per_s, seconds, seconds_left;
-    bool evaluated;       /* val_loss is new */
-    bool saved;           /* a checkpoint was written */
+    bool evaluated; /* val_loss is new */
+    bool saved;     /* a checkpoint was written */
 } hy_train_progress;
 
 /* Called after every step; returning false ends the training after a checkpoint. */
@@ -184,17 +198,17 @@ typedef struct hy_train_options {
     const char *config;      /* YAML path */
     const char *const *data; /* files and folders of text */
     int64_t n_data;
-    const char *out;       /* model directory */
-    int64_t steps;         /* 0 = from the config */
-    double minutes;        /* 0 = no limit; the schedule then follows the clock */
-    uint64_t seed;         /* used when has_seed */
+    const char *out; /* model directory */
+    int64_t steps;   /* 0 = from the config */
+    double minutes;  /* 0 = no limit; the schedule then follows the clock */
+    uint64_t seed;   /* used when has_seed */
     bool has_seed;
     int threads;
-    const char *backend;   /* NULL = "cpu" */
+    const char *backend;    /* NULL = "cpu" */
     const char *const *set; /* "train.lr=3e-4" overrides */
     int64_t n_set;
-    bool resume;           /* go on from out, bit for bit */
-    bool force;            /* may replace a model that is already in out */
+    bool resume; /* go on from out, bit for bit */
+    bool force;  /* may replace a model that is already in out */
     hy_train_fn on_step;
     void *user;
 } hy_train_options;
@@ -207,6 +221,8 @@ typedef struct hy_train_result {
     bool stopped; /* by on_step or the time limit */
 } hy_train_result;
 
+/* Trains a new model, or goes on with the one in opt->out, which always ends as the last
+ * checkpoint. result may be NULL. HY_E_INVALID, HY_E_IO, HY_E_MEMORY, HY_E_UNSUPPORTED. */
 HY_API hy_status hy_train(const hy_train_options *opt, hy_train_result *result, hy_error *err);
 
 #ifdef __cplusplus

@@ -133,7 +133,7 @@ typedef struct hy__conv_args {
     hy__tensor y, x, w, bias; /* [N,ch], [N,ch] with ldx, [ch,K], [ch] or absent */
     const hy__rows *rows;
     const hy__tensor *state_in, *state_out;
-    hy__tensor dy, dx, dw, dbias; /* (b) dx has ldx */
+    hy__tensor dy, dx, dw, dbias;             /* (b) dx has ldx */
     const hy__tensor *dstate_in, *dstate_out; /* (b) written, read */
     int64_t ch, width, ldx;
 } hy__conv_args;
@@ -148,12 +148,12 @@ typedef struct hy__conv_args {
  * within a head is the backend's own. The backward takes the states from there, not from state_in.
  * Backward: dx, db, dc share lddx; ddt (raw, has lddt); da_log, dd, ddt_bias +=; dstate_in =. */
 typedef struct hy__ssd_args {
-    hy__tensor y;                  /* [N,H,P] */
+    hy__tensor y; /* [N,H,P] */
     hy__tensor x, b, c, dt;
-    hy__tensor a_log, d, dt_bias;  /* [H] each */
+    hy__tensor a_log, d, dt_bias; /* [H] each */
     hy__tensor chunk_state;
     const hy__rows *rows;
-    const hy__tensor *state_in, *state_out; /* [H,P,Ns] */
+    const hy__tensor *state_in, *state_out;               /* [H,P,Ns] */
     hy__tensor dy, dx, db, dc, ddt, da_log, dd, ddt_bias; /* (b) */
     const hy__tensor *dstate_in, *dstate_out;             /* (b) */
     int64_t n_head, head_dim, d_state, n_group, chunk;
@@ -161,11 +161,11 @@ typedef struct hy__ssd_args {
 } hy__ssd_args;
 
 /* ---- A: sparse global attention ---------------------------------------------------------------
- * Token t (absolute) of block b(t) = t/C attends to positions s <= t that lie in block 0 (the sink),
- * in its window (s > t - window), or in a selected block. Candidates for selection are the blocks
- * 1 <= b with (b+1)·C <= t - window + 1 (wholly before the window) and, when memory_blocks M > 0,
- * b >= b(t) - M. The topk best by score = (Σ of the group's queries)·(mean key of the block) are
- * taken, ties to the lower index; one choice per token and KV head.
+ * Token t (absolute) of block b(t) = t/C attends to positions s <= t that lie in block 0 (the
+ * sink), in its window (s > t - window), or in a selected block. Candidates for selection are the
+ * blocks 1 <= b with (b+1)·C <= t - window + 1 (wholly before the window) and, when memory_blocks M
+ * > 0, b >= b(t) - M. The topk best by score = (Σ of the group's queries)·(mean key of the block)
+ * are taken, ties to the lower index; one choice per token and KV head.
  *
  * The cache of one sequence covers positions < pos: k, v [n_slot, C, n_kv, hd] and ksum
  * [n_slot, n_kv, hd], the running sum of each block's keys. Block b lies in slot hy__kv_slot. Keys
@@ -186,7 +186,7 @@ typedef struct hy__attn_args {
     const int64_t *slot_in, *slot_out;          /* n_slot of each sequence's cache */
     hy__tensor dout, dq, dk, dv;                /* (b) dq, dk, dv have ldq, ldk, ldv */
     hy__tensor delta;                           /* (b) scratch [N,H] */
-    const hy__tensor *dk_in, *dv_in;   /* (b) gradient of the cache before the piece */
+    const hy__tensor *dk_in, *dv_in;            /* (b) gradient of the cache before the piece */
     const hy__tensor *dk_out, *dv_out; /* (b) of the cache after it; kv_append_backward reads it */
     int64_t n_head, n_kv, head_dim, chunk, window, topk, memory_blocks;
     int64_t ldq, ldk, ldv;
@@ -203,17 +203,17 @@ static inline int64_t hy__kv_slot(int64_t b, int64_t n_slot) {
 }
 
 /* ---- E: chunk-routed experts ------------------------------------------------------------------
- * unit_mean: m[u] = mean of the normed input over the unit before u (u's sequence's very first unit:
- * `first`), for every unit that the piece touches [hy__rows_units(rows, unit), d]. unit_of[N] = the
- * row of m that serves the token. State: sum[d] of the open unit so far, prev[d] the router input
- * of the open unit (valid when pos % unit != 0, or as the mean-to-be when pos % unit == 0: then
- * prev is ignored and sum/unit serves). After a piece that ends a unit, sum holds that full unit.
- * Backward: dx =, dfirst +=, dsum_in/dprev_in = from dm and dsum_out/dprev_out. */
+ * unit_mean: m[u] = mean of the normed input over the unit before u (u's sequence's very first
+ * unit: `first`), for every unit that the piece touches [hy__rows_units(rows, unit), d]. unit_of[N]
+ * = the row of m that serves the token. State: sum[d] of the open unit so far, prev[d] the router
+ * input of the open unit (valid when pos % unit != 0, or as the mean-to-be when pos % unit == 0:
+ * then prev is ignored and sum/unit serves). After a piece that ends a unit, sum holds that full
+ * unit. Backward: dx =, dfirst +=, dsum_in/dprev_in = from dm and dsum_out/dprev_out. */
 typedef struct hy__unit_mean_args {
     hy__tensor m, unit_of, x, first; /* [U,d], I32 [N], [N,d], [d] */
     const hy__rows *rows;
-    const hy__tensor *sum_in, *prev_in, *sum_out, *prev_out; /* [d] */
-    hy__tensor dm, dx, dfirst;                               /* (b) */
+    const hy__tensor *sum_in, *prev_in, *sum_out, *prev_out;     /* [d] */
+    hy__tensor dm, dx, dfirst;                                   /* (b) */
     const hy__tensor *dsum_in, *dprev_in, *dsum_out, *dprev_out; /* (b) */
     int64_t dim, unit;
 } hy__unit_mean_args;
@@ -240,7 +240,7 @@ typedef struct hy__route_args {
     double temperature; /* 0 = 1 */
     const bool *ban;    /* host [E] or NULL */
     const int32_t *force;
-    int64_t n_force; /* force[n_force] host; 0 = off; then k = n_force */
+    int64_t n_force;           /* force[n_force] host; 0 = off; then k = n_force */
     double z_scale, aux_scale; /* (b) */
 } hy__route_args;
 
@@ -255,14 +255,15 @@ typedef struct hy__route_sort_args {
 
 /* xg[i] = x[perm[i]] for i < n_out. Backward: dx[t] (= , or += when dx_add) Σ_j dxg[place[t,j]]. */
 typedef struct hy__gather_rows_args {
-    hy__tensor xg, x, perm; /* [n_out,dim], [N,dim], I32 [n_out] */
+    hy__tensor xg, x, perm;    /* [n_out,dim], [N,dim], I32 [n_out] */
     hy__tensor dxg, dx, place; /* (b) */
     int64_t n_out, n_row, k, dim;
     bool dx_add;
 } hy__gather_rows_args;
 
 /* y[t] (= , or += when y_add) Σ_j weight[u(t),j]·o[place[t,j]], u(t) = unit_of[t] (absent: t).
- * Backward: do[place[t,j]] = weight·dy[t]; dweight[u,j] = Σ_t dy[t]·o[place[t,j]] (= over [R,k]). */
+ * Backward: do[place[t,j]] = weight·dy[t]; dweight[u,j] = Σ_t dy[t]·o[place[t,j]] (= over [R,k]).
+ */
 typedef struct hy__combine_args {
     hy__tensor y, o, place, weight, unit_of;
     hy__tensor dy, d_o, dweight; /* (b) */
@@ -270,7 +271,8 @@ typedef struct hy__combine_args {
     bool y_add;
 } hy__combine_args;
 
-/* bias_e += rate·sign(mean(load) - load_e), then load = 0 (loss-free balancing, arXiv 2408.15664). */
+/* bias_e += rate·sign(mean(load) - load_e), then load = 0 (loss-free balancing, arXiv 2408.15664).
+ */
 typedef struct hy__balance_args {
     hy__tensor bias, load; /* [E] */
     int64_t n_expert;
@@ -288,12 +290,12 @@ typedef struct hy__balance_args {
  * Kept for the backward (absent when not training): r[N,H,n,dv] and whatever the fast form wants in
  * u[N,H,dv] and chunk_state[hy__rows_units(rows, chunk),H,dk,dv] (M at the start of each chunk). */
 typedef struct hy__delta_args {
-    hy__tensor y; /* [N,H,dv] */
+    hy__tensor y;                   /* [N,H,dv] */
     hy__tensor q, k, v, ga, gb, gm; /* [N,H,dk], [N,H,dk], [N,H,dv], [N,H], [N,H], [N,H,n] */
     hy__tensor wr, gm_bias;         /* [H,dk,dv], [H,n] */
     hy__tensor r, u, chunk_state;
     const hy__rows *rows;
-    const hy__tensor *state_in, *state_out; /* [H,dk,dv] */
+    const hy__tensor *state_in, *state_out;                  /* [H,dk,dv] */
     hy__tensor dy, dq, dk, dv, dga, dgb, dgm, dwr, dgm_bias; /* (b) same row distances */
     const hy__tensor *dstate_in, *dstate_out;                /* (b) */
     int64_t n_head, d_k, d_v, reads, chunk;
@@ -303,8 +305,8 @@ typedef struct hy__delta_args {
 
 /* ---- P: product-key memory ---------------------------------------------------------------------
  * pkm_select: per row and head, scores of both halves against n sub-keys, top-k of each, the k best
- * of the k² sums (ties to the lower row number): idx = i1·n + i2, score = s1 + s2, sorted by falling
- * score. key[H,2,n,dh], q[N,H,2,dh]. Backward: dq =, dkey += from dscore. */
+ * of the k² sums (ties to the lower row number): idx = i1·n + i2, score = s1 + s2, sorted by
+ * falling score. key[H,2,n,dh], q[N,H,2,dh]. Backward: dq =, dkey += from dscore. */
 typedef struct hy__pkm_select_args {
     hy__tensor idx, score, q, key; /* I32 [N,H,k], [N,H,k], … */
     hy__tensor dscore, dq, dkey;   /* (b) */
@@ -322,7 +324,8 @@ typedef struct hy__pkm_read_args {
     int64_t n_row, n_head, k, d_value, n_value;
 } hy__pkm_read_args;
 
-/* ---- loss and optimizer ------------------------------------------------------------------------ */
+/* ---- loss and optimizer ------------------------------------------------------------------------
+ */
 
 /* nll[r] = logsumexp(logits[r]) - logits[r, target]; 0 where target < 0 (padding). With grad, the
  * logits are replaced in place by scale·(softmax - onehot) (zero rows for padding). */
@@ -356,7 +359,8 @@ typedef struct hy__copy_args {
     bool add;
 } hy__copy_args;
 
-/* ---- the table --------------------------------------------------------------------------------- */
+/* ---- the table ---------------------------------------------------------------------------------
+ */
 
 /* X(kernel, argument struct): the whole list, in the order above. */
 #define HY__KERNELS(X)                                                                             \
@@ -413,34 +417,36 @@ typedef struct hy__kernels {
 
 /* What the sparse kernels really touched since the counters were cleared. */
 typedef struct hy__counters {
-    int64_t expert_rows;   /* rows multiplied by some expert's weights (group_gemm, all kinds) */
-    int64_t experts_read;  /* groups with at least one row, summed over group_gemm calls */
-    int64_t kv_positions;  /* (token, KV head, position) triples that attn read */
-    int64_t table_rows;    /* rows of value tables that pkm_read read */
+    int64_t expert_rows;  /* rows multiplied by some expert's weights (group_gemm, all kinds) */
+    int64_t experts_read; /* groups with at least one row, summed over group_gemm calls */
+    int64_t kv_positions; /* (token, KV head, position) triples that attn read */
+    int64_t table_rows;   /* rows of value tables that pkm_read read */
 } hy__counters;
 
 struct hy__backend {
-    const char *name;    /* "cpu", "ref", "ref64", … */
-    const char *isa;     /* "avx512", "avx2", "generic"; "" where it has no meaning */
-    hy__dtype real;      /* dtype of activations and states */
-    bool has_bf16;       /* bf16 products run in hardware */
+    const char *name; /* "cpu", "ref", "ref64", … */
+    const char *isa;  /* "avx512", "avx2", "generic"; "" where it has no meaning */
+    hy__dtype real;   /* dtype of activations and states */
+    bool has_bf16;    /* bf16 products run in hardware */
     int n_thread;
     hy__kernels kernels; /* a copy, so that a call is one load away */
     hy__counters counters;
-    hy_error error;      /* the first failure of a library since the last check */
+    hy_error error; /* the first failure of a library since the last check */
 
     hy_status (*buffer_new)(hy__backend *be, size_t size, hy__buffer *out, hy_error *err);
     void (*buffer_free)(hy__backend *be, hy__buffer *buf);
-    void (*write)(hy__backend *be, hy__tensor dst, const void *src, size_t size); /* host to device */
-    void (*read)(hy__backend *be, void *dst, hy__tensor src, size_t size);        /* device to host */
+    void (*write)(hy__backend *be, hy__tensor dst, const void *src,
+                  size_t size);                                            /* host to device */
+    void (*read)(hy__backend *be, void *dst, hy__tensor src, size_t size); /* device to host */
     void (*zero)(hy__backend *be, hy__tensor dst, size_t size);
     void (*free)(hy__backend *be);
     void *self; /* the backend's own data */
 };
 
 /* Opens a backend: "cpu" (fastest instruction set of this machine), "cpu:generic", "cpu:avx2",
- * "cpu:avx512", "ref", "ref64". n_thread 0 = all cores that this process may use. HY_E_INVALID for an unknown
- * name (the sentence lists the known ones), HY_E_UNSUPPORTED when the machine lacks it. */
+ * "cpu:avx512", "ref", "ref64". n_thread 0 = all cores that this process may use. HY_E_INVALID for
+ * an unknown name (the sentence lists the known ones), HY_E_UNSUPPORTED when the machine lacks it.
+ */
 hy_status hy__backend_open(hy__backend **out, const char *name, int n_thread, hy_error *err);
 void hy__backend_free(hy__backend *be); /* NULL is fine */
 

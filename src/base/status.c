@@ -6,7 +6,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-const char *hy_version(void) { return HY_VERSION; }
+const char *hy_version(void) {
+    return HY_VERSION;
+}
 
 hy_status hy__fail(hy_error *err, hy_status status, const char *fmt, ...) {
     if (err) {

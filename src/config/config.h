@@ -40,11 +40,11 @@ typedef struct hy__config {
         double dt_min, dt_max, dt_floor;
     } ssm;
     struct {
-        int64_t n_head;   /* derived: d_model / 64, at least 1 */
-        int64_t n_kv;     /* derived: n_head; divides n_head */
-        int64_t head_dim; /* derived: d_model / n_head */
-        int64_t window;   /* tokens, the current one included */
-        int64_t topk;     /* blocks */
+        int64_t n_head;        /* derived: d_model / 64, at least 1 */
+        int64_t n_kv;          /* derived: n_head; divides n_head */
+        int64_t head_dim;      /* derived: d_model / n_head */
+        int64_t window;        /* tokens, the current one included */
+        int64_t topk;          /* blocks */
         int64_t memory_blocks; /* 0 = unbounded */
         double rope_theta;     /* 0 = no position encoding */
         bool qk_norm;
@@ -70,16 +70,16 @@ typedef struct hy__config {
     } workspace;
     struct {
         int64_t n_head;
-        int64_t n_key;  /* sub-keys per half: the table has n_key² rows */
-        int64_t d_key;  /* query width per head, even */
+        int64_t n_key; /* sub-keys per half: the table has n_key² rows */
+        int64_t d_key; /* query width per head, even */
         int64_t topk;
         int64_t d_value; /* derived: d_model */
     } pkm;
 
     /* from the pattern, by hy__config_finish */
     int64_t n_layer;
-    char letter[HY__LAYER_MAX + 1];       /* one letter per layer */
-    int16_t block[HY__LAYER_MAX];         /* which block (word of the pattern) each layer is in */
+    char letter[HY__LAYER_MAX + 1]; /* one letter per layer */
+    int16_t block[HY__LAYER_MAX];   /* which block (word of the pattern) each layer is in */
     int64_t n_block;
 
     /* what finish put in place of a 0, so that a later change and a second finish derive afresh */
@@ -91,21 +91,21 @@ typedef enum hy__train_dtype { HY__TRAIN_FP32 = 0, HY__TRAIN_BF16 = 1 } hy__trai
 
 typedef struct hy__train_config {
     int64_t steps;
-    int64_t batch;      /* sequences in one micro-batch */
-    int64_t accumulate; /* micro-batches in one step */
-    int64_t seq_len;    /* tokens of one segment; a multiple of chunk is best */
-    bool carry;         /* carry the state from segment to segment (truncated BPTT) */
-    bool recompute;     /* recompute activations per block in the backward */
+    int64_t batch;         /* sequences in one micro-batch */
+    int64_t accumulate;    /* micro-batches in one step */
+    int64_t seq_len;       /* tokens of one segment; a multiple of chunk is best */
+    bool carry;            /* carry the state from segment to segment (truncated BPTT) */
+    bool recompute;        /* recompute activations per block in the backward */
     hy__train_dtype dtype; /* operands of dense products */
     double lr, min_lr;     /* peak; floor as a fraction of the peak */
     hy__schedule schedule;
-    int64_t warmup;     /* steps */
-    double decay;       /* wsd: last fraction of the steps that falls */
+    int64_t warmup; /* steps */
+    double decay;   /* wsd: last fraction of the steps that falls */
     double beta1, beta2, eps, weight_decay;
-    double clip;        /* global gradient norm; 0 = off */
-    double pkm_lr;      /* the value table's rate at the start, times lr; falls to 1 */
-    double val_fraction; /* last part of the data that is held out */
-    int64_t val_tokens;  /* at most so many tokens per evaluation; 0 = all */
+    double clip;                    /* global gradient norm; 0 = off */
+    double pkm_lr;                  /* the value table's rate at the start, times lr; falls to 1 */
+    double val_fraction;            /* last part of the data that is held out */
+    int64_t val_tokens;             /* at most so many tokens per evaluation; 0 = all */
     int64_t eval_every, save_every; /* steps; 0 = only at the end */
     int64_t seed;
 } hy__train_config;
@@ -113,21 +113,22 @@ typedef struct hy__train_config {
 /* Both with every default in place, pattern unset ("S"). */
 void hy__config_default(hy__config *c, hy__train_config *t);
 
-/* Reads a YAML file of sections model, ssm, attention, experts, ffn, workspace, pkm, train. What the
- * file leaves out has its default. Unknown keys, wrong types and values out of bounds are errors
- * that name file, line where known, key, got and wanted; *c and *t are then left as they were. Ends
- * with hy__config_finish. t may be NULL (section train is checked and dropped). */
+/* Reads a YAML file of sections model, ssm, attention, experts, ffn, workspace, pkm, train. What
+ * the file leaves out has its default. Unknown keys, wrong types and values out of bounds are
+ * errors that name file, line where known, key, got and wanted; *c and *t are then left as they
+ * were. Ends with hy__config_finish. t may be NULL (section train is checked and dropped). */
 hy_status hy__config_read_yaml(const char *path, hy__config *c, hy__train_config *t, hy_error *err);
 
 /* The same from memory; `name` stands for the path in messages. */
 hy_status hy__config_parse_yaml(const char *text, size_t size, const char *name, hy__config *c,
                                 hy__train_config *t, hy_error *err);
 
-/* The model's sections as a JSON object (the caller's reference), to be put in config.json under their
- * section names, and back. `json` is a jansson object (json_t *): void here so that only config_json.c
- * and ckpt know jansson. to_json writes the sections that the pattern uses (train when t is given) and
- * returns NULL when memory is short. from_json takes sections that are present and defaults for the
- * rest, passes over keys of the object that are no sections, and ends with hy__config_finish. */
+/* The model's sections as a JSON object (the caller's reference), to be put in config.json under
+ * their section names, and back. `json` is a jansson object (json_t *): void here so that only
+ * config_json.c and ckpt know jansson. to_json writes the sections that the pattern uses (train
+ * when t is given) and returns NULL when memory is short. from_json takes sections that are present
+ * and defaults for the rest, passes over keys of the object that are no sections, and ends with
+ * hy__config_finish. */
 void *hy__config_to_json(const hy__config *c, const hy__train_config *t);
 hy_status hy__config_from_json(const void *json, const char *name, hy__config *c,
                                hy__train_config *t, hy_error *err);
@@ -137,7 +138,8 @@ hy_status hy__config_from_json(const void *json, const char *name, hy__config *c
  * the pattern are checked for their sections. Idempotent. */
 hy_status hy__config_finish(hy__config *c, hy_error *err);
 
-/* Expands e.g. "2x(SE 2x(S) A)" to letters and block numbers. Errors show the place with a caret. */
+/* Expands e.g. "2x(SE 2x(S) A)" to letters and block numbers. Errors show the place with a caret.
+ */
 hy_status hy__pattern_expand(hy__config *c, hy_error *err);
 
 /* Sets one field by its dotted name from text, e.g. "train.lr", "3e-4" (for flags and tests). After

@@ -14,7 +14,7 @@
 
 typedef enum hy__dtype {
     HY__DTYPE_F32 = 0,
-    HY__DTYPE_F64 = 1, /* the reference's real numbers */
+    HY__DTYPE_F64 = 1,  /* the reference's real numbers */
     HY__DTYPE_BF16 = 2, /* weights only */
     HY__DTYPE_I32 = 3,
 } hy__dtype;
@@ -38,25 +38,34 @@ enum { HY__ALIGN = 64 }; /* bytes; one cache line, one AVX-512 vector */
 
 static inline size_t hy__dtype_size(hy__dtype dtype) {
     switch (dtype) {
-    case HY__DTYPE_F64: return 8;
-    case HY__DTYPE_BF16: return 2;
+    case HY__DTYPE_F64:
+        return 8;
+    case HY__DTYPE_BF16:
+        return 2;
     case HY__DTYPE_F32:
-    case HY__DTYPE_I32: break;
+    case HY__DTYPE_I32:
+        break;
     }
     return 4;
 }
 
 static inline const char *hy__dtype_name(hy__dtype dtype) {
     switch (dtype) {
-    case HY__DTYPE_F32: return "fp32";
-    case HY__DTYPE_F64: return "fp64";
-    case HY__DTYPE_BF16: return "bf16";
-    case HY__DTYPE_I32: break;
+    case HY__DTYPE_F32:
+        return "fp32";
+    case HY__DTYPE_F64:
+        return "fp64";
+    case HY__DTYPE_BF16:
+        return "bf16";
+    case HY__DTYPE_I32:
+        break;
     }
     return "int32";
 }
 
-static inline bool hy__present(hy__tensor t) { return t.buf != NULL; }
+static inline bool hy__present(hy__tensor t) {
+    return t.buf != NULL;
+}
 
 /* The same memory from element `n` on. */
 static inline hy__tensor hy__at(hy__tensor t, int64_t n) {

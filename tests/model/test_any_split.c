@@ -1,6 +1,6 @@
-/* test_any_split.c: the law "any split" (docs/numerics.md): a sequence fed whole, or cut anywhere into any
- * pieces, gives the same logits and the same final state, for every letter alone and for random
- * patterns. */
+/* test_any_split.c: the law "any split" (docs/numerics.md): a sequence fed whole, or cut anywhere
+ * into any pieces, gives the same logits and the same final state, for every letter alone and for
+ * random patterns. */
 #include "support/law.h"
 #include "support/op.h"
 
@@ -13,8 +13,8 @@
 
 enum { N_RANDOM = 60, MAX_CUT = 64 };
 
-/* fp32 rounding through a few layers, in the units of the largest logit: docs/numerics.md says 1e-4. In double
- * only the order of sums differs. */
+/* fp32 rounding through a few layers, in the units of the largest logit: docs/numerics.md says
+ * 1e-4. In double only the order of sums differs. */
 static double tolerance(const hy__backend *be) {
     return be->real == HY__DTYPE_F64 ? 1e-11 : 1e-4;
 }

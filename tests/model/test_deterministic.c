@@ -1,5 +1,6 @@
-/* test_deterministic.c: the law "deterministic" (docs/numerics.md): same seed, same threads, same build give
- * bit-identical losses and gradients; an initial model is a function of its seed alone. */
+/* test_deterministic.c: the law "deterministic" (docs/numerics.md): same seed, same threads, same
+ * build give bit-identical losses and gradients; an initial model is a function of its seed alone.
+ */
 #include "support/law.h"
 #include "support/op.h"
 

@@ -1,6 +1,6 @@
-/* test_linear_long.c: the law "linear" (docs/numerics.md): no allocation grows faster than T. A child process
- * per length trains one step, and its peak memory is read from the system; a decode of 100,000
- * tokens with topk 0 stays where it was after 1,000. */
+/* test_linear_long.c: the law "linear" (docs/numerics.md): no allocation grows faster than T. A
+ * child process per length trains one step, and its peak memory is read from the system; a decode
+ * of 100,000 tokens with topk 0 stays where it was after 1,000. */
 #include "base/memory.h"
 #include "support/law.h"
 

@@ -1,4 +1,5 @@
-/* law.h: small models for the tests of the laws (docs/numerics.md): any pattern, any backend, equal weights. */
+/* law.h: small models for the tests of the laws (docs/numerics.md): any pattern, any backend, equal
+ * weights. */
 #ifndef TESTS_SUPPORT_LAW_H
 #define TESTS_SUPPORT_LAW_H
 

@@ -14,7 +14,9 @@
 #define HY__CAT(a, b)  HY__CAT_(a, b)
 
 /* The address of a tensor's first element; NULL when absent. */
-static inline void *hy__ptr(hy__tensor t) { return t.buf ? (char *)t.buf->data + t.off : NULL; }
+static inline void *hy__ptr(hy__tensor t) {
+    return t.buf ? (char *)t.buf->data + t.off : NULL;
+}
 static inline void *hy__ptr_of(const hy__tensor *array, int64_t i) {
     return array ? hy__ptr(array[i]) : NULL;
 }

@@ -16,8 +16,12 @@ typedef float real;
 
 /* The transcendental functions are taken in double and rounded, so that the reference in float has
  * no error of its own there. */
-static inline real ref_sigmoid(real x) { return (real)(1.0 / (1.0 + exp(-(double)x))); }
-static inline real ref_silu(real x) { return (real)((double)x / (1.0 + exp(-(double)x))); }
+static inline real ref_sigmoid(real x) {
+    return (real)(1.0 / (1.0 + exp(-(double)x)));
+}
+static inline real ref_silu(real x) {
+    return (real)((double)x / (1.0 + exp(-(double)x)));
+}
 /* d SiLU(x) / dx */
 static inline real ref_dsilu(real x) {
     const double s = 1.0 / (1.0 + exp(-(double)x));
