@@ -197,19 +197,19 @@ static hy_status load_all(hy__model *m, const hy__st *st, const char *dir, hy_er
     return HY_OK;
 }
 
-/* The weights' dtype in memory for the option `dtype`; the embedding stands for the whole file. */
-static hy_status choose_dtype(hy__dtype *out, const char *dtype, const hy__backend *be,
-                              const hy__st *st, hy_error *err) {
+hy_status hy__checkpoint_parse_dtype(hy__dtype *out, const hy__backend *be, const char *name,
+                                     hy_error *err) {
     *out = be->real;
-    if (!dtype) {
-        const hy__st_tensor *t = hy__st_find(st, "backbone.embeddings.weight");
-        if (t && t->dtype == HY__ST_BF16) *out = HY__DTYPE_BF16;
-    } else if (strcmp(dtype, "bf16") == 0) {
-        *out = HY__DTYPE_BF16;
-    } else if (strcmp(dtype, "fp32") != 0) {
-        return hy__fail(err, HY_E_INVALID, "dtype is '%.64s', but must be fp32 or bf16", dtype);
-    }
-    return HY_OK;
+    if (strcmp(name, "fp32") == 0) return HY_OK;
+    *out = HY__DTYPE_BF16;
+    if (strcmp(name, "bf16") == 0) return HY_OK;
+    return hy__fail(err, HY_E_INVALID, "the dtype is \"%.64s\", wanted fp32 or bf16", name);
+}
+
+/* That of the file: its embedding stands for all of it. */
+static hy__dtype dtype_of_file(const hy__backend *be, const hy__st *st) {
+    const hy__st_tensor *t = hy__st_find(st, "backbone.embeddings.weight");
+    return t && t->dtype == HY__ST_BF16 ? HY__DTYPE_BF16 : be->real;
 }
 
 hy_status hy__checkpoint_open(hy__model **out, hy__backend *be, const char *dir, const char *dtype,
@@ -221,7 +221,11 @@ hy_status hy__checkpoint_open(hy__model **out, hy__backend *be, const char *dir,
     hy__dtype weights;
     HY_TRY(hy__checkpoint_config(dir, &c, NULL, err));
     HY_TRY(hy__st_open_dir(&st, dir, err));
-    hy_status status = choose_dtype(&weights, dtype, be, st, err);
+    hy_status status = HY_OK;
+    if (dtype)
+        status = hy__checkpoint_parse_dtype(&weights, be, dtype, err);
+    else
+        weights = dtype_of_file(be, st);
     if (status == HY_OK) status = hy__model_new(&m, be, &c, weights, err);
     if (status == HY_OK) status = load_all(m, st, dir, err);
     hy__st_close(st);

@@ -42,6 +42,10 @@ hy_status hy__checkpoint_open(hy__model **out, hy__backend *be, const char *dir,
 hy_status hy__checkpoint_load(hy__backend *be, const hy__param *p, const hy__st_tensor *t,
                               const char *file, hy_error *err);
 
+/* The dtype of weights in memory by its name: "fp32" (the backend's real numbers) or "bf16". */
+hy_status hy__checkpoint_parse_dtype(hy__dtype *out, const hy__backend *be, const char *name,
+                                     hy_error *err);
+
 /* The dtype in files of a tensor in memory, and that of a model's weights as torch calls it. */
 hy__st_dtype hy__checkpoint_dtype(hy__dtype dtype);
 const char *hy__checkpoint_torch_dtype(hy__dtype dtype);

@@ -28,20 +28,11 @@ static hy_status model_begin(hy_model **out, const hy_model_options *opt, hy_err
     return HY_OK;
 }
 
-static hy_status parse_dtype(const hy__backend *be, const char *name, hy__dtype *dtype,
-                             hy_error *err) {
-    *dtype = be->real;
-    if (!name || strcmp(name, "fp32") == 0) return HY_OK;
-    *dtype = HY__DTYPE_BF16;
-    if (strcmp(name, "bf16") == 0) return HY_OK;
-    return hy__fail(err, HY_E_INVALID, "the dtype is \"%s\", wanted fp32 or bf16", name);
-}
-
 static hy_status build(hy_model *m, const char *config_path, uint64_t seed, const char *dtype_name,
                        hy_error *err) {
     hy__config cfg;
     hy__dtype dtype;
-    HY_TRY(parse_dtype(m->be, dtype_name, &dtype, err));
+    HY_TRY(hy__checkpoint_parse_dtype(&dtype, m->be, dtype_name ? dtype_name : "fp32", err));
     HY_TRY(hy__config_read_yaml(config_path, &cfg, &m->train, err));
     HY_TRY(hy__tokenizer_open(&m->tok, NULL, err));
     if (cfg.model.vocab < hy__tokenizer_vocab(m->tok)) {

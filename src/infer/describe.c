@@ -2,10 +2,6 @@
  * built it. */
 #include "infer/engine.h"
 
-static int64_t active_of(const hy__param *p) {
-    return (int64_t)((double)p->n * p->decl.active + 0.5);
-}
-
 /* The kind of a letter in info, made when it is new. */
 static hy_layer_info *kind_of(hy_model_info *info, const hy__component *c) {
     for (int64_t i = 0; i < info->n_kind; i++)
@@ -52,6 +48,6 @@ void hy_model_describe(const hy_model *model, hy_model_info *info) {
         if (p->layer < 0 || p->decl.group == HY__GROUP_BUFFER) continue;
         hy_layer_info *k = kind_of(info, m->layer[p->layer].component);
         k->parameters += p->n;
-        k->active += active_of(p);
+        k->active += hy__param_active(p);
     }
 }

@@ -29,7 +29,6 @@ static hy_status score(scan *s, hy_error *err) {
                              .state_out = &state};
     double sum;
     int64_t counted;
-    HY_TRY(hy__state_reserve(state, state->pos + n, err));
     HY_TRY(hy__forward(s->session->work, &batch, err));
     HY_TRY(hy__loss(s->session->work, s->token + 1, 0.0, NULL, &sum, &counted, err));
     for (int64_t i = 1; i <= n; i++)

@@ -42,6 +42,12 @@ size_t hy_session_bytes(const hy_session *s) {
 hy_status hy_session_feed(hy_session *s, const int32_t *tokens, int64_t n, float *logits,
                           hy_error *err) {
     const int64_t vocab = s->model->net->cfg.model.vocab;
+    for (int64_t i = 0; i < n; i++) {
+        if (tokens[i] < 0 || tokens[i] >= vocab) {
+            return hy__fail(err, HY_E_INVALID, "token %lld of those fed is %d, wanted 0 to %lld",
+                            (long long)i, (int)tokens[i], (long long)vocab - 1);
+        }
+    }
     HY_TRY(hy__state_reserve(s->state, s->state->pos + n, err));
     for (int64_t done = 0; done < n;) {
         const int64_t room = HY__FEED - s->state->pos % HY__FEED;

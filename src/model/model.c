@@ -257,14 +257,17 @@ hy__param *hy__model_find(hy__model *m, const char *name) {
     return NULL;
 }
 
+int64_t hy__param_active(const hy__param *p) {
+    return (int64_t)round((double)p->n * p->decl.active);
+}
+
 int64_t hy__model_count(const hy__model *m, bool active) {
-    double n = 0; /* exact below 2^53 */
+    int64_t n = 0;
     for (int64_t i = 0; i < m->n_param; i++) {
         const hy__param *p = &m->param[i];
-        if (!is_trained(p->decl.group)) continue;
-        n += active ? round((double)p->n * p->decl.active) : (double)p->n;
+        if (is_trained(p->decl.group)) n += active ? hy__param_active(p) : p->n;
     }
-    return (int64_t)n;
+    return n;
 }
 
 /* ---- after a step ---- */

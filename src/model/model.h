@@ -84,7 +84,9 @@ void hy__model_settle(hy__model *m);
 /* The parameter of that full name, or NULL. */
 hy__param *hy__model_find(hy__model *m, const char *name);
 
-/* Parameters in elements: all, and those that one token uses. */
+/* Parameters in elements: all, and those that one token uses; of one, and of the model's trained
+ * ones. */
+int64_t hy__param_active(const hy__param *p);
 int64_t hy__model_count(const hy__model *m, bool active);
 
 /* ---- states ---- */
@@ -104,10 +106,6 @@ void hy__state_free(hy__state *s);
 void hy__state_reset(hy__state *s); /* pos 0; contents are then never read */
 /* Grows A's cache to `capacity` tokens, keeping its contents. Never shrinks; doubles. */
 hy_status hy__state_reserve(hy__state *s, int64_t capacity, hy_error *err);
-/* dst = src, slots grown as needed. */
-hy_status hy__state_copy(hy__state *dst, const hy__state *src, hy_error *err);
-/* Bytes of a state of that capacity. */
-size_t hy__state_bytes(const hy__model *m, int64_t capacity);
 
 /* ---- one step ---- */
 

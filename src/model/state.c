@@ -9,16 +9,13 @@ static int64_t elements(const hy__state_decl *d, int64_t n_slot) {
     return d->fixed + d->per_slot * n_slot;
 }
 
-/* Lays the tensors out; returns the bytes. t may be NULL to only count. */
+/* Lays the tensors out; returns the bytes. */
 static size_t lay_out(const hy__model *m, int64_t n_slot, const hy__buffer *buf, hy__tensor *t) {
     size_t size = 0;
     for (int64_t i = 0; i < m->cfg.n_layer; i++) {
         const hy__decl *d = &m->layer[i].decl;
         for (int id = 0; id < d->n_state; id++) {
-            if (t) {
-                t[i * HY__STATE_MAX + id] =
-                    (hy__tensor){.buf = buf, .off = size, .dtype = m->be->real};
-            }
+            t[i * HY__STATE_MAX + id] = (hy__tensor){.buf = buf, .off = size, .dtype = m->be->real};
             size += hy__tensor_bytes(m->be->real, elements(&d->state[id], n_slot));
         }
     }
@@ -40,10 +37,6 @@ static hy_status check_size(const hy__model *m, int64_t n_slot, hy_error *err) {
                     "the state of a sequence would take %.3g bytes: attention.window or "
                     "attention.memory_blocks is too large",
                     size);
-}
-
-size_t hy__state_bytes(const hy__model *m, int64_t capacity) {
-    return lay_out(m, hy__kv_slots(&m->cfg, capacity), NULL, NULL);
 }
 
 hy_status hy__state_new(hy__state **out, hy__model *m, int64_t capacity, hy_error *err) {
@@ -108,12 +101,5 @@ hy_status hy__state_reserve(hy__state *s, int64_t capacity, hy_error *err) {
     s->bytes = lay_out(s->model, s->n_slot, &s->buf, s->t);
     grown->buf = old;
     hy__state_free(grown);
-    return HY_OK;
-}
-
-hy_status hy__state_copy(hy__state *dst, const hy__state *src, hy_error *err) {
-    HY_TRY(hy__state_reserve(dst, src->n_slot * src->model->cfg.model.chunk, err));
-    copy_tensors(dst, src);
-    dst->pos = src->pos;
     return HY_OK;
 }
