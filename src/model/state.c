@@ -22,9 +22,9 @@ static size_t lay_out(const hy__model *m, int64_t n_slot, const hy__buffer *buf,
     return size;
 }
 
-/* Whether the bytes of all tensors fit a size_t with room to spare: a window, and so a ring, may be
- * of any length. */
-static hy_status check_size(const hy__model *m, int64_t n_slot, hy_error *err) {
+/* Refuses what size_t could not count: a window may have any length, and so a text. */
+static hy_status check_size(const hy__model *m, int64_t capacity, hy_error *err) {
+    const int64_t n_slot = hy__kv_slots(&m->cfg, capacity);
     double size = 0;
     for (int64_t i = 0; i < m->cfg.n_layer; i++) {
         const hy__decl *d = &m->layer[i].decl;
@@ -34,13 +34,12 @@ static hy_status check_size(const hy__model *m, int64_t n_slot, hy_error *err) {
     size *= (double)hy__dtype_size(m->be->real);
     if (size < 0x1p60) return HY_OK;
     return hy__fail(err, HY_E_MEMORY,
-                    "the state of a sequence would take %.3g bytes: attention.window or "
-                    "attention.memory_blocks is too large",
-                    size);
+                    "the state of a sequence of %lld tokens would take %.3g bytes",
+                    (long long)capacity, size);
 }
 
 hy_status hy__state_new(hy__state **out, hy__model *m, int64_t capacity, hy_error *err) {
-    HY_TRY(check_size(m, hy__kv_slots(&m->cfg, capacity), err));
+    HY_TRY(check_size(m, capacity, err));
     hy__state *s = calloc(1, sizeof *s);
     if (s) {
         s->model = m;

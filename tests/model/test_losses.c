@@ -155,6 +155,12 @@ static void test_refusals(void **state) {
     seq.pos = 0;
     b.rows.n_row = N + 1;
     assert_int_equal(hy__forward(r.work, &b, &err), HY_E_INVALID);
+    b.rows.n_row = seq.len = INT64_C(1) << 31; /* choices are numbered in 32 bits */
+    assert_int_equal(hy__forward(r.work, &b, &err), HY_E_INVALID);
+    assert_non_null(strstr(err.text, "wanted at most"));
+    hy__state *s;
+    assert_int_equal(hy__state_new(&s, r.lm.m, INT64_C(1) << 60, &err), HY_E_MEMORY);
+    assert_non_null(strstr(err.text, "would take"));
     rig_close(&r);
 }
 

@@ -114,10 +114,16 @@ static void test_refusals(void **state) {
     (void)state;
     hy_error err = {0};
     hy_session *s = open_session();
-    const int32_t bad = 256;
+    const int32_t bad = 256, padding[] = {7, -1}, twice[] = {1, 1}, all[] = {0, 1, 2, 3};
     assert_int_equal(hy_session_generate(s, "", 0, NULL, NULL, NULL, NULL, &err), HY_E_INVALID);
     assert_int_equal(hy_session_feed(s, &bad, 1, NULL, &err), HY_E_INVALID);
+    assert_int_equal(hy_session_feed(s, padding, 2, NULL, &err), HY_E_INVALID);
     assert_int_equal(hy_session_pos(s), 0);
+    const hy_expert_options forced = {.force = twice, .n_force = 2};
+    assert_int_equal(hy_model_experts(model, &forced, &err), HY_E_INVALID);
+    assert_non_null(strstr(err.text, "forced twice"));
+    const hy_expert_options banned = {.ban = all, .n_ban = 3}; /* k is 2, one is left */
+    assert_int_equal(hy_model_experts(model, &banned, &err), HY_E_INVALID);
     hy_session_free(s);
 }
 
