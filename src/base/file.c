@@ -115,25 +115,23 @@ static void writer_release(hy__writer *w) {
 }
 
 hy_status hy__writer_open(hy__writer *w, const char *path, hy_error *err) {
-    const size_t size = strlen(path);
-    *w = (hy__writer){.fd = -1, .path = malloc(size + 1), .temporary = malloc(size + 12)};
+    const size_t size = strlen(path), room = size + 48;
+    *w = (hy__writer){.fd = -1, .path = malloc(size + 1), .temporary = malloc(room)};
     if (!w->path || !w->temporary) {
         writer_release(w);
         return fail_memory(err, path);
     }
     memcpy(w->path, path, size + 1);
-    snprintf(w->temporary, size + 12, "%s.tmp-XXXXXX", path);
-    w->fd = mkstemp(w->temporary);
-    if (w->fd < 0) {
-        const hy_status status = fail_io(err, "create a temporary file for", path);
-        writer_release(w);
-        return status;
+    /* not mkstemp: its mode would have to be mended by the process's umask, which threads share */
+    for (int i = 0; w->fd < 0 && i < 1000; i++) {
+        snprintf(w->temporary, room, "%s.tmp-%ld-%d", path, (long)getpid(), i);
+        w->fd = open(w->temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+        if (w->fd < 0 && errno != EEXIST) break;
     }
-    /* mkstemp gives 0600; a finished file has the mode that open would have given it. */
-    const mode_t mask = umask(0);
-    umask(mask);
-    (void)fchmod(w->fd, 0666 & ~mask);
-    return HY_OK;
+    if (w->fd >= 0) return HY_OK;
+    const hy_status status = fail_io(err, "create a temporary file for", path);
+    writer_release(w);
+    return status;
 }
 
 hy_status hy__writer_write(hy__writer *w, const void *data, size_t size, hy_error *err) {
@@ -148,17 +146,21 @@ hy_status hy__writer_write(hy__writer *w, const void *data, size_t size, hy_erro
     return HY_OK;
 }
 
-/* Makes the rename itself durable: a directory entry is data of the folder. */
-static hy_status sync_folder_of(const char *path, hy_error *err) {
-    const char *slash = strrchr(path, '/');
-    char *dir = slash ? strndup(path, slash == path ? 1 : (size_t)(slash - path)) : strdup(".");
-    if (!dir) return fail_memory(err, path);
+hy_status hy__dir_sync(const char *dir, hy_error *err) {
     const int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     hy_status status = HY_OK;
     /* Some file systems cannot sync a folder (EINVAL); the rename is then as durable as it gets. */
     if (fd < 0 || (fsync(fd) != 0 && errno != EINVAL))
         status = fail_io(err, "sync the folder", dir);
     if (fd >= 0) close(fd);
+    return status;
+}
+
+static hy_status sync_folder_of(const char *path, hy_error *err) {
+    const char *slash = strrchr(path, '/');
+    char *dir = slash ? strndup(path, slash == path ? 1 : (size_t)(slash - path)) : strdup(".");
+    if (!dir) return fail_memory(err, path);
+    const hy_status status = hy__dir_sync(dir, err);
     free(dir);
     return status;
 }

@@ -35,6 +35,9 @@ void hy__writer_abort(hy__writer *w);
 /* All of it in one call. */
 hy_status hy__file_write(const char *path, const void *data, size_t size, hy_error *err);
 
+/* Makes renames and removals in the folder last: its entries are data of its own. */
+hy_status hy__dir_sync(const char *dir, hy_error *err);
+
 /* Makes the folder and those above it; one that exists is fine. */
 hy_status hy__dir_make(const char *path, hy_error *err);
 

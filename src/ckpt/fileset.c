@@ -36,15 +36,6 @@ static hy_status io_failed(hy_error *err, const char *verb, const char *path) {
     return hy__fail(err, HY_E_IO, "cannot %s %.400s: %s", verb, path, strerror(errno));
 }
 
-/* Makes renames and removals in a directory last. Some file systems refuse to sync a directory:
- * that is not an error. */
-static void sync_dir(const char *dir) {
-    const int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (fd < 0) return;
-    fsync(fd);
-    close(fd);
-}
-
 /* ---- the journal ------------------------------------------------------------------------------
  */
 
@@ -150,14 +141,13 @@ static hy_status journal_apply(const entries *e, const char *dir, hy_error *err)
         free(to);
         HY_TRY(status);
     }
-    sync_dir(dir);
+    HY_TRY(hy__dir_sync(dir, err)); /* before the journal goes */
     char *path = hy__path_join(dir, JOURNAL);
     if (!path) return no_memory(err, dir);
     const bool failed = unlink(path) != 0 && errno != ENOENT;
     const hy_status status = failed ? io_failed(err, "remove", path) : HY_OK;
     free(path);
-    if (status == HY_OK) sync_dir(dir);
-    return status;
+    return status == HY_OK ? hy__dir_sync(dir, err) : status;
 }
 
 /* ---- several files ----------------------------------------------------------------------------
