@@ -201,7 +201,7 @@ typedef struct hy_train_options {
     const char *out; /* model directory */
     int64_t steps;   /* 0 = from the config */
     double minutes;  /* 0 = no limit; the schedule then follows the clock */
-    uint64_t seed;   /* used when has_seed */
+    uint64_t seed;   /* used when has_seed; at most 1e15 */
     bool has_seed;
     int threads;
     const char *backend;    /* NULL = "cpu" */

@@ -9,13 +9,20 @@
 #include "base/memory.h"
 #include "ckpt/checkpoint.h"
 
-#include <math.h>
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
 enum { VAL_ROWS = 512 /* tokens per batch of an evaluation */ };
 
 /* ---- setting up ---- */
+
+/* A whole number of the options into its field, within the field's bounds: it will be read back. */
+static hy_status set_whole(hy__trainer *tr, const char *key, uint64_t value, hy_error *err) {
+    char text[24];
+    snprintf(text, sizeof text, "%" PRIu64, value);
+    return hy__config_set(&tr->cfg, &tr->t, key, text, err);
+}
 
 static hy_status read_config(hy__trainer *tr, hy_error *err) {
     const hy_train_options *o = tr->opt;
@@ -31,9 +38,9 @@ static hy_status read_config(hy__trainer *tr, hy_error *err) {
         key[equals - o->set[i]] = 0;
         HY_TRY(hy__config_set(&tr->cfg, &tr->t, key, equals + 1, err));
     }
+    if (o->has_seed) HY_TRY(set_whole(tr, "train.seed", o->seed, err));
+    if (o->steps > 0) HY_TRY(set_whole(tr, "train.steps", (uint64_t)o->steps, err));
     HY_TRY(hy__config_finish(&tr->cfg, err));
-    if (o->has_seed) tr->t.seed = (int64_t)o->seed;
-    if (o->steps > 0) tr->t.steps = o->steps;
     tr->at.limit = o->minutes * 60.0;
     tr->at.steps = o->minutes > 0.0 && o->steps == 0 ? 0 : tr->t.steps;
     return HY_OK;

@@ -97,6 +97,10 @@ fails 1 "without the state of a training" train --config tiny.yaml --data text -
 train --out new --resume --steps 1 # nothing to resume yet: it begins
 is "$(field steps)" 1 "--resume of nothing"
 
+fails 1 "train.seed is '9000000000000000000'" train --config tiny.yaml --data text --out seed \
+    --seed 9000000000000000000
+absent seed "a training with a seed that cannot be read back"
+
 # Other ways to train.
 train --out t --force --set train.carry=false --set train.accumulate=2 --set train.recompute=true
 is "$(field steps)" 12 "steps with accumulation"
