@@ -82,8 +82,8 @@ static void print_tables(const hy_model_info *info) {
     printf("%-22s %6lld %14lld %14lld %13lld %12lld\n\n", "   model", (long long)info->n_layer,
            (long long)info->parameters, (long long)info->active, (long long)state_bytes(info),
            (long long)block_bytes(info));
-    printf("weights %.1f MB; state %s as a text grows\n\n", (double)info->weight_bytes / 1e6,
-           block_bytes(info) > 0 ? "grows by the bytes per chunk" : "stays the same");
+    printf("weights %.1f MB; state %s\n\n", (double)info->weight_bytes / 1e6,
+           block_bytes(info) > 0 ? "grows by the bytes per chunk of a text" : "never exceeds this");
 }
 
 static hy_status print_text(const hy_model *model, const hy_model_info *info, hy_error *err) {
