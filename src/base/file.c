@@ -24,9 +24,9 @@ static hy_status fail_memory(hy_error *err, const char *path) {
 
 /* ---- reading ---- */
 
-/* Opens for reading; refuses a folder. */
-static hy_status open_read(int *fd, struct stat *st, const char *path, hy_error *err) {
-    *fd = open(path, O_RDONLY | O_CLOEXEC);
+/* Opens for reading; refuses a folder. `flags`: O_NONBLOCK does not wait for a pipe's writer. */
+static hy_status open_read(int *fd, struct stat *st, const char *path, int flags, hy_error *err) {
+    *fd = open(path, O_RDONLY | O_CLOEXEC | flags);
     if (*fd < 0) return fail_io(err, "open", path);
     if (fstat(*fd, st) == 0 && !S_ISDIR(st->st_mode)) return HY_OK;
     const hy_status status =
@@ -75,7 +75,7 @@ static hy_status read_all(int fd, const char *path, size_t limit, size_t guess, 
 hy_status hy__file_read(const char *path, size_t limit, char **data, size_t *size, hy_error *err) {
     int fd;
     struct stat st;
-    HY_TRY(open_read(&fd, &st, path, err));
+    HY_TRY(open_read(&fd, &st, path, 0, err));
     const size_t guess = S_ISREG(st.st_mode) && st.st_size > 0 ? (size_t)st.st_size : 0;
     const hy_status status = read_all(fd, path, limit, guess, data, size, err);
     close(fd);
@@ -86,7 +86,7 @@ hy_status hy__file_map(hy__map *map, const char *path, hy_error *err) {
     *map = (hy__map){0};
     int fd;
     struct stat st;
-    HY_TRY(open_read(&fd, &st, path, err));
+    HY_TRY(open_read(&fd, &st, path, O_NONBLOCK, err));
     hy_status status = HY_OK;
     if (!S_ISREG(st.st_mode)) {
         status = hy__fail(err, HY_E_INVALID, "%.400s is not a regular file", path);
@@ -114,23 +114,41 @@ static void writer_release(hy__writer *w) {
     *w = (hy__writer){.fd = -1};
 }
 
-hy_status hy__writer_open(hy__writer *w, const char *path, hy_error *err) {
-    const size_t size = strlen(path), room = size + 48;
-    *w = (hy__writer){.fd = -1, .path = malloc(size + 1), .temporary = malloc(room)};
-    if (!w->path || !w->temporary) {
-        writer_release(w);
-        return fail_memory(err, path);
-    }
-    memcpy(w->path, path, size + 1);
+/* The path of the file that `path` leads to, for links; NULL without memory. */
+static char *follow_link(const char *path) {
+    struct stat st;
+    char *target = NULL;
+    if (lstat(path, &st) == 0 && S_ISLNK(st.st_mode)) target = realpath(path, NULL);
+    return target ? target : strdup(path); /* a link to nothing is replaced itself */
+}
+
+static hy_status create_temporary(hy__writer *w, hy_error *err) {
+    const size_t room = strlen(w->path) + 48;
+    w->temporary = malloc(room);
+    if (!w->temporary) return fail_memory(err, w->path);
     /* not mkstemp: its mode would have to be mended by the process's umask, which threads share */
     for (int i = 0; w->fd < 0 && i < 1000; i++) {
-        snprintf(w->temporary, room, "%s.tmp-%ld-%d", path, (long)getpid(), i);
+        snprintf(w->temporary, room, "%s.tmp-%ld-%d", w->path, (long)getpid(), i);
         w->fd = open(w->temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
         if (w->fd < 0 && errno != EEXIST) break;
     }
-    if (w->fd >= 0) return HY_OK;
-    const hy_status status = fail_io(err, "create a temporary file for", path);
-    writer_release(w);
+    return w->fd >= 0 ? HY_OK : fail_io(err, "create a temporary file for", w->path);
+}
+
+hy_status hy__writer_open(hy__writer *w, const char *path, hy_error *err) {
+    struct stat st;
+    hy_status status;
+    *w = (hy__writer){.fd = -1, .path = follow_link(path)};
+    if (!w->path) return fail_memory(err, path);
+    if (stat(w->path, &st) != 0 || S_ISREG(st.st_mode)) {
+        status = create_temporary(w, err);
+    } else if (S_ISDIR(st.st_mode)) {
+        status = hy__fail(err, HY_E_INVALID, "%.400s is a folder, but must be a file", path);
+    } else {
+        w->fd = open(w->path, O_WRONLY | O_CLOEXEC);
+        status = w->fd < 0 ? fail_io(err, "open", path) : HY_OK;
+    }
+    if (status != HY_OK) writer_release(w);
     return status;
 }
 
@@ -167,15 +185,17 @@ static hy_status sync_folder_of(const char *path, hy_error *err) {
 
 hy_status hy__writer_commit(hy__writer *w, hy_error *err) {
     hy_status status = HY_OK;
-    if (fsync(w->fd) != 0) status = fail_io(err, "write", w->path);
+    if (w->temporary && fsync(w->fd) != 0) status = fail_io(err, "write", w->path);
     if (close(w->fd) != 0 && status == HY_OK) status = fail_io(err, "write", w->path);
     w->fd = -1;
-    if (status == HY_OK && rename(w->temporary, w->path) != 0)
-        status = fail_io(err, "replace", w->path);
-    if (status == HY_OK)
-        status = sync_folder_of(w->path, err);
-    else
-        unlink(w->temporary);
+    if (w->temporary) {
+        if (status == HY_OK && rename(w->temporary, w->path) != 0)
+            status = fail_io(err, "replace", w->path);
+        if (status == HY_OK)
+            status = sync_folder_of(w->path, err);
+        else
+            unlink(w->temporary);
+    }
     writer_release(w);
     return status;
 }
@@ -183,7 +203,7 @@ hy_status hy__writer_commit(hy__writer *w, hy_error *err) {
 void hy__writer_abort(hy__writer *w) {
     if (w->fd >= 0) {
         close(w->fd);
-        unlink(w->temporary);
+        if (w->temporary) unlink(w->temporary);
     }
     writer_release(w);
 }

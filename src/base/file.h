@@ -20,9 +20,12 @@ hy_status hy__file_map(hy__map *map, const char *path, hy_error *err);
 void hy__file_unmap(hy__map *map); /* a zeroed map is fine */
 
 /* Replaces a file at once or not at all: writes to a temporary beside it; commit flushes it to the
- * disk and renames it over `path`. Exactly one of commit and abort ends an open writer. */
+ * disk and renames it over `path`. A link stands for the file that it leads to. What is neither a
+ * file nor a folder (a device, a pipe) is written to as it stands. Exactly one of commit and abort
+ * ends an open writer. */
 typedef struct hy__writer {
-    char *path, *temporary;
+    char *path;
+    char *temporary; /* NULL for a device or a pipe */
     int fd;
 } hy__writer;
 

@@ -97,8 +97,9 @@ static hy_status journal_read(entries *e, const char *dir, hy_error *err) {
     for (char *save = NULL, *line = strtok_r(text, "\n", &save); line && !ended;
          line = strtok_r(NULL, "\n", &save)) {
         const bool put = strncmp(line, "put ", 4) == 0;
-        if (put || strncmp(line, "remove ", 7) == 0)
-            HY_TRY_GOTO(entries_set(e, line + (put ? 4 : 7), put, err));
+        const char *name = put ? line + 4 : strncmp(line, "remove ", 7) == 0 ? line + 7 : NULL;
+        if (name && hy__name_is_plain(name))
+            HY_TRY_GOTO(entries_set(e, name, put, err));
         else if (!(ended = strcmp(line, "end") == 0))
             break;
     }

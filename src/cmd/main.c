@@ -1,6 +1,7 @@
 /* main.c: hydralm COMMAND …: finds the subcommand. */
 #include "cmd/cmd.h"
 
+#include <errno.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -22,19 +23,20 @@ static const struct {
 };
 enum { N_COMMAND = sizeof COMMANDS / sizeof *COMMANDS };
 
-static int print_help(FILE *to) {
+/* stdout is only known to be written when it has been flushed. */
+static int close_stdout(void) {
+    if (fflush(stdout) == 0 && !ferror(stdout)) return 0;
+    fprintf(stderr, "hydralm: stdout could not be written: %s\n", strerror(errno));
+    return 1;
+}
+
+static void print_help(FILE *to) {
     fprintf(to, "Usage: hydralm COMMAND [options]\n\nCommands:\n");
     for (int i = 0; i < N_COMMAND; i++)
         fprintf(to, "  %-10s %s\n", COMMANDS[i].name, COMMANDS[i].brief);
     fprintf(to, "  %-10s %s\n  %-10s %s\n", "help", "this text, or that of a command", "version",
             "the version of the program");
     fprintf(to, "\nhydralm COMMAND --help tells the options of a command.\n");
-    return fflush(to) == 0 && !ferror(to) ? 0 : 1;
-}
-
-static int print_version(void) {
-    printf("hydralm %s\n", hy_version());
-    return fflush(stdout) == 0 && !ferror(stdout) ? 0 : 1;
 }
 
 static int unknown_command(const char *written) {
@@ -71,9 +73,14 @@ int main(int argc, char **argv) {
     }
     const char *name = argv[1];
     const bool help = strcmp(name, "help") == 0;
-    if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0 || (help && argc == 2))
-        return print_help(stdout);
-    if (strcmp(name, "version") == 0 || strcmp(name, "--version") == 0) return print_version();
+    if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0 || (help && argc == 2)) {
+        print_help(stdout);
+        return close_stdout();
+    }
+    if (strcmp(name, "version") == 0 || strcmp(name, "--version") == 0) {
+        printf("hydralm %s\n", hy_version());
+        return close_stdout();
+    }
     char *help_argv[] = {help_flag, NULL};
     for (int i = 0; i < N_COMMAND; i++) {
         if (help && strcmp(argv[2], COMMANDS[i].name) == 0) return COMMANDS[i].run(1, help_argv);

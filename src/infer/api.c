@@ -71,7 +71,8 @@ static hy_status read_eos(hy_model *m, const char *dir, hy_error *err) {
     const size_t n = json_is_array(eos) ? json_array_size(eos) : 1;
     for (size_t i = 0; i < n && m->n_eos < HY__EOS_MAX; i++) {
         const json_t *id = json_is_array(eos) ? json_array_get(eos, i) : eos;
-        if (json_is_integer(id)) m->eos[m->n_eos++] = (int32_t)json_integer_value(id);
+        const json_int_t token = json_is_integer(id) ? json_integer_value(id) : -1;
+        if (token >= 0 && token < m->net->cfg.model.vocab) m->eos[m->n_eos++] = (int32_t)token;
     }
     json_decref(json);
     return HY_OK;
@@ -140,6 +141,9 @@ static hy_status check_experts(const int32_t *list, int64_t n, int64_t n_expert,
     return HY_OK;
 }
 
+/* Router logits are far below 1e30, so that their quotients are finite in fp32. */
+#define LEAST_TEMPERATURE 1e-6
+
 static hy_status make_control(const hy_model *m, const hy_expert_options *o, hy__expert_control *c,
                               hy_error *err) {
     const int64_t n_expert = m->net->cfg.experts.n_expert;
@@ -162,14 +166,22 @@ static hy_status make_control(const hy_model *m, const hy_expert_options *o, hy_
                                 (int)o->force[i]);
             }
         }
+        if (c->ban[o->force[i]]) {
+            return hy__fail(err, HY_E_INVALID, "expert %d is to be both banned and forced",
+                            (int)o->force[i]);
+        }
         c->force[i] = o->force[i];
     }
-    const int64_t k = o->k > 0 ? o->k : m->net->cfg.experts.k;
-    if (!(o->temperature >= 0.0) || o->k < 0 || (o->n_force == 0 && k > n_left)) {
+    const int64_t k = o->k != 0 ? o->k : m->net->cfg.experts.k;
+    if (k < 1 || (o->n_force == 0 && k > n_left)) {
         return hy__fail(err, HY_E_INVALID,
-                        "%lld experts of %lld that are not banned are to work at temperature %g; "
-                        "wanted no more than there are, and a temperature from 0 on",
-                        (long long)k, (long long)n_left, o->temperature);
+                        "%lld experts are to work on a token, wanted 1 to %lld, those that are not "
+                        "banned",
+                        (long long)k, (long long)n_left);
+    }
+    if (o->temperature != 0.0 && !(o->temperature >= LEAST_TEMPERATURE)) {
+        return hy__fail(err, HY_E_INVALID, "the experts' temperature is %g, wanted %g or more",
+                        o->temperature, LEAST_TEMPERATURE);
     }
     return HY_OK;
 }

@@ -81,6 +81,11 @@ printf '\xff\xff\xff\xff\xff\xff\xff\x7f' | dd of=b/model.safetensors conv=notru
 broken "model.safetensors"
 sed -i 's/backbone.norm_f.weight/backbone.norm_x.weight/' b/model.safetensors
 broken "norm_"
+rm b/model.safetensors
+mkfifo b/model.safetensors # nobody writes to it: opening it must not wait
+broken "model.safetensors is not a regular file"
+printf 'put ../x\nend\n' >b/.hydra-commit
+broken ".hydra-commit is not a journal"
 rm b/config.json
 broken "config.json"
 echo '{"model_type": "hydra"' >b/config.json

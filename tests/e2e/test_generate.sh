@@ -45,6 +45,10 @@ code=$(printf '%d' "'$letter")
 echo "{\"eos_token_id\": [$code]}" >m/generation_config.json
 gen --seed 1 --max-tokens 40 --json
 is "$(field finish)" '"eos"' "finish at the end of text"
+# A number beyond the vocabulary, with that byte in its low bits, ends nothing.
+echo "{\"eos_token_id\": $((code + (1 << 32)))}" >m/generation_config.json
+gen --seed 1 --max-tokens 40 --json
+is "$(field finish)" '"length"' "an end of text that is no token"
 rm m/generation_config.json
 
 gen --seed 1 --max-tokens 40 --experts-k 1
@@ -59,7 +63,9 @@ cp stdout forced
 gen --seed 1 --max-tokens 40 --experts-ban 0,1
 same stdout forced "forced and banned experts"
 fails 1 "banned" generate --model m --prompt x --experts-ban 4
-fails 1 "not banned" generate --model m --prompt x --experts-ban 0,1,2
+fails 1 "1 to 1" generate --model m --prompt x --experts-ban 0,1,2
+fails 1 "both banned and forced" generate --model m --prompt x --experts-ban 1 --experts-force 0,1
+fails 1 "temperature" generate --model m --prompt x --experts-temperature 1e-300
 fails 1 "prompt is empty" generate --model m --prompt ""
 fails 1 "is empty" generate --model m --prompt x --stop ""
 "$hydralm" generate --model m --prompt x >/dev/full 2>stderr

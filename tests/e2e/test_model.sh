@@ -83,5 +83,25 @@ fails 1 "rising positions" logits --model m --tokens tokens.npy --out x.npy --cu
 fails 1 "" logits --model m --tokens text.txt --out x.npy
 printf '\x00\x01\x00\x00' | npy '<i4' 1 large.npy # token 256
 fails 1 "256" logits --model m --tokens large.npy --out x.npy
+printf '\xff\xff\xff\xff' | npy '<i4' 1 negative.npy
+fails 1 "token 0 is -1" logits --model m --tokens negative.npy --out x.npy
 absent x.npy "refused tokens"
+
+# Where the logits go: a link stays one, a pipe is written to, a folder is refused before the work.
+: >linked.npy
+ln -s linked.npy link.npy
+ok logits --model m --tokens tokens.npy --out link.npy
+[ -L link.npy ] || die "a link was replaced by the file"
+same linked.npy fast.npy "logits through a link"
+mkfifo pipe.npy
+cat pipe.npy >piped.npy &
+ok logits --model m --tokens tokens.npy --out pipe.npy
+wait
+same piped.npy fast.npy "logits through a pipe"
+fails 1 "is a folder" logits --model m --tokens tokens.npy --out m
+if [ -c /dev/full ]; then # through a link: whatever goes wrong here, the device stays
+    ln -s /dev/full full.npy
+    fails 1 "No space left" logits --model m --tokens tokens.npy --out full.npy
+    [ -c /dev/full ] || die "the device is gone"
+fi
 exit 0

@@ -36,6 +36,7 @@ fails 1 "no backend" inspect . --backend gpu
 
 "$hydralm" --help >/dev/full 2>stderr
 is $? 1 "help on a full device"
+grep -q "stdout could not be written" stderr || die "a full stdout is not explained by --help"
 "$hydralm" train --help >/dev/full 2>stderr
 is $? 1 "train --help on a full device"
 grep -q "stdout could not be written" stderr || die "a full stdout is not explained"

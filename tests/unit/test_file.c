@@ -5,6 +5,7 @@
 #include "base/memory.h"
 #include "base/progress.h"
 
+#include <fcntl.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -178,6 +179,38 @@ static void a_full_disk_is_named(void **state) {
     free(w.temporary);
 }
 
+/* A pipe takes the bytes and stays; a link leads to the file; opening a pipe to map it ends. */
+static void links_and_pipes_stay(void **state) {
+    (void)state;
+    char *pipe = path_of("pipe"), *link = path_of("link"), *path = path_of("f"), got[8];
+    hy_error err = {0};
+    hy__map map;
+    struct stat st;
+    assert_int_equal(mkfifo(pipe, 0600), 0);
+    assert_int_equal(hy__file_map(&map, pipe, &err), HY_E_INVALID);
+    assert_non_null(strstr(err.text, "is not a regular file"));
+    const int fd = open(pipe, O_RDWR); /* holds the pipe open, so that nothing waits */
+    assert_true(fd >= 0);
+    must(hy__file_write(pipe, "through", 7, &err), &err);
+    assert_int_equal(read(fd, got, sizeof got), 7);
+    assert_memory_equal(got, "through", 7);
+    assert_true(lstat(pipe, &st) == 0 && S_ISFIFO(st.st_mode));
+    close(fd);
+    assert_int_equal(symlink("f", link), 0);
+    must(hy__file_write(path, "old", 3, &err), &err);
+    must(hy__file_write(link, "new", 3, &err), &err);
+    assert_content(path, "new");
+    assert_true(lstat(link, &st) == 0 && S_ISLNK(st.st_mode));
+    assert_int_equal(hy__file_write(dir, "x", 1, &err), HY_E_INVALID);
+    assert_non_null(strstr(err.text, "is a folder, but must be a file"));
+    unlink(pipe);
+    unlink(link);
+    unlink(path);
+    free(pipe);
+    free(link);
+    free(path);
+}
+
 static void an_abandoned_writer_leaves_nothing(void **state) {
     (void)state;
     char *path = path_of("f");
@@ -286,6 +319,7 @@ int main(void) {
         cmocka_unit_test(failures_are_sentences),
         cmocka_unit_test(a_failed_write_leaves_the_old_file),
         cmocka_unit_test(a_full_disk_is_named),
+        cmocka_unit_test(links_and_pipes_stay),
         cmocka_unit_test(an_abandoned_writer_leaves_nothing),
         cmocka_unit_test(folders_are_listed_in_order),
         cmocka_unit_test(memory_is_measured),
