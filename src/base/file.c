@@ -82,6 +82,12 @@ hy_status hy__file_read(const char *path, size_t limit, char **data, size_t *siz
     return status;
 }
 
+hy_status hy__file_check_ends(const char *path, hy_error *err) {
+    struct stat st;
+    if (stat(path, &st) != 0 || !(S_ISCHR(st.st_mode) || S_ISBLK(st.st_mode))) return HY_OK;
+    return hy__fail(err, HY_E_INVALID, "%.400s is a device, but must be a file that ends", path);
+}
+
 hy_status hy__file_map(hy__map *map, const char *path, hy_error *err) {
     *map = (hy__map){0};
     int fd;

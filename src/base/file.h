@@ -10,6 +10,9 @@
  * pipes too. HY_E_INVALID beyond `limit` bytes or for a folder. */
 hy_status hy__file_read(const char *path, size_t limit, char **data, size_t *size, hy_error *err);
 
+/* HY_E_INVALID when the path is a device: reading it may never end. */
+hy_status hy__file_check_ends(const char *path, hy_error *err);
+
 /* A file mapped for reading. An empty file has size 0 and data NULL. */
 typedef struct hy__map {
     const unsigned char *data;

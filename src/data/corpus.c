@@ -9,6 +9,7 @@
 
 /* A file may hold stray bytes (old encodings, truncated emoji) and still be text. */
 enum { INVALID_PER_BYTES = 100 };
+enum { PIECE = 1 << 16 /* bytes that are tokenized at a time */ };
 
 typedef struct reader {
     hy__corpus *c;
@@ -31,14 +32,19 @@ static hy_status out_of_memory(hy_error *err) {
     return hy__fail(err, HY_E_MEMORY, "out of memory for the tokens of the data");
 }
 
+/* Room for n more tokens. */
+static hy_status reserve(hy__corpus *c, int64_t n, hy_error *err) {
+    if (c->n_token + n <= c->cap) return HY_OK;
+    const int64_t cap = 2 * c->cap > c->n_token + n ? 2 * c->cap : c->n_token + n;
+    void *grown = realloc(c->store, (size_t)cap * (size_t)c->width);
+    if (!grown) return out_of_memory(err);
+    c->store = grown;
+    c->cap = cap;
+    return HY_OK;
+}
+
 static hy_status append_tokens(hy__corpus *c, const int32_t *token, int64_t n, hy_error *err) {
-    if (c->n_token + n > c->cap) {
-        const int64_t cap = 2 * c->cap > c->n_token + n ? 2 * c->cap : c->n_token + n;
-        void *grown = realloc(c->store, (size_t)cap * (size_t)c->width);
-        if (!grown) return out_of_memory(err);
-        c->store = grown;
-        c->cap = cap;
-    }
+    HY_TRY(reserve(c, n, err));
     for (int64_t i = 0; i < n; i++) {
         const int64_t at = c->n_token + i;
         if (c->width == 1)
@@ -52,15 +58,32 @@ static hy_status append_tokens(hy__corpus *c, const int32_t *token, int64_t n, h
     return HY_OK;
 }
 
-static hy_status append_document(reader *r, const int32_t *token, int64_t n) {
+/* The tokens of a text, made piece by piece: ids are wider than the store's. Bytes are tokens, so
+ * that text may be cut anywhere. */
+static hy_status append_text(reader *r, const char *text, size_t size) {
+    HY_TRY(reserve(r->c, (int64_t)size, r->err));
+    for (size_t at = 0; at < size; at += PIECE) {
+        const size_t len = size - at < PIECE ? size - at : PIECE;
+        int32_t *token;
+        int64_t n;
+        HY_TRY(hy__tokenizer_encode(r->tokenizer, text + at, len, &token, &n, r->err));
+        const hy_status status = append_tokens(r->c, token, n, r->err);
+        free(token);
+        HY_TRY(status);
+    }
+    return HY_OK;
+}
+
+/* The tokens from `start` on are a document. */
+static hy_status add_document(reader *r, int64_t start) {
     if ((r->n_document & (r->n_document - 1)) == 0) { /* full at every power of two */
         const size_t cap = r->n_document ? 2 * (size_t)r->n_document : 1;
         hy__document *grown = realloc(r->document, cap * sizeof *grown);
         if (!grown) return out_of_memory(r->err);
         r->document = grown;
     }
-    r->document[r->n_document++] = (hy__document){.start = r->c->n_token, .len = n};
-    return append_tokens(r->c, token, n, r->err);
+    r->document[r->n_document++] = (hy__document){.start = start, .len = r->c->n_token - start};
+    return HY_OK;
 }
 
 static hy_status read_file(reader *r, const char *path, bool named) {
@@ -68,29 +91,29 @@ static hy_status read_file(reader *r, const char *path, bool named) {
     size_t size;
     HY_TRY(hy__file_read(path, SIZE_MAX / 8, &text, &size, r->err));
     const char *why = unusable(text, size);
-    int32_t *token = NULL;
-    int64_t n = 0;
+    const int64_t start = r->c->n_token;
     hy_status status = HY_OK;
     if (!why) {
-        status = hy__tokenizer_encode(r->tokenizer, text, size, &token, &n, r->err);
-        if (status == HY_OK && n < 2) why = "has fewer than two tokens";
+        status = append_text(r, text, size);
+        if (r->c->n_token - start < 2) why = "has fewer than two tokens";
     }
     if (status == HY_OK && why) {
+        r->c->n_token = start;
         r->c->n_skipped++;
         if (named)
             status = hy__fail(r->err, HY_E_INVALID, "%.400s %s, so it cannot be data", path, why);
     } else if (status == HY_OK) {
         r->c->n_file++;
         r->c->n_byte += size;
-        status = append_document(r, token, n);
+        status = add_document(r, start);
     }
-    free(token);
     free(text);
     return status;
 }
 
 static hy_status read_path(reader *r, const char *path) {
     struct stat st;
+    HY_TRY(hy__file_check_ends(path, r->err));
     if (stat(path, &st) != 0 || !S_ISDIR(st.st_mode)) return read_file(r, path, true);
     hy__file_list list;
     HY_TRY(hy__dir_list(&list, path, r->err));

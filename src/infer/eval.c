@@ -1,12 +1,15 @@
 /* eval.c: a model's loss over a whole file: hy_eval of hydralm.h.
  *
- * The file is mapped and tokenized piece by piece, and the state is carried from its first to its
+ * The file is read and tokenized piece by piece, and the state is carried from its first to its
  * last token, so that memory does not depend on its length. */
 #include "base/clock.h"
 #include "base/file.h"
 #include "infer/engine.h"
 
+#include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 /* What has been read: tokens wait until their successor, their target, is known. */
 typedef struct scan {
@@ -49,34 +52,38 @@ static hy_status take(scan *s, const int32_t *token, int64_t n, hy_error *err) {
 }
 
 /* Bytes are tokens, so that text may be cut anywhere. */
-static hy_status scan_text(scan *s, const hy__map *text, hy_error *err) {
-    enum { PIECE = 4096 };
-    for (size_t at = 0; at < text->size; at += PIECE) {
-        const size_t size = text->size - at < PIECE ? text->size - at : PIECE;
+static hy_status scan_text(scan *s, FILE *text, const char *path, hy_error *err) {
+    char piece[4096];
+    for (size_t size; (size = fread(piece, 1, sizeof piece, text)) > 0;) {
         int32_t *token;
         int64_t n;
-        HY_TRY(hy_encode(s->session->model, (const char *)text->data + at, size, &token, &n, err));
+        HY_TRY(hy_encode(s->session->model, piece, size, &token, &n, err));
         const hy_status status = take(s, token, n, err);
         free(token);
         HY_TRY(status);
     }
+    if (ferror(text))
+        return hy__fail(err, HY_E_IO, "cannot read %.400s: %s", path, strerror(errno));
     return s->n > 1 ? score(s, err) : HY_OK;
 }
 
 hy_status hy_eval(hy_model *model, const char *path, hy_eval_result *result, hy_error *err) {
     const double start = hy__now(), nats_per_bit = 0.69314718055994530942;
-    hy__map text = {0};
     scan *s = calloc(1, sizeof *s);
+    FILE *text = NULL;
     hy_status status;
     if (!s) return hy__fail(err, HY_E_MEMORY, "there is not enough memory to evaluate");
-    HY_TRY_GOTO(hy__file_map(&text, path, err));
+    HY_TRY_GOTO(hy__file_check_ends(path, err));
+    if (!(text = fopen(path, "rb"))) {
+        status = hy__fail(err, HY_E_IO, "cannot open %.400s: %s", path, strerror(errno));
+        goto done;
+    }
     HY_TRY_GOTO(hy_session_new(&s->session, model, err));
-    HY_TRY_GOTO(scan_text(s, &text, err));
+    HY_TRY_GOTO(scan_text(s, text, path, err));
     if (s->n_token == 0) {
-        status =
-            hy__fail(err, HY_E_INVALID,
-                     "%s has %zu bytes, too few to predict anything; wanted two tokens or more",
-                     path, text.size);
+        status = hy__fail(err, HY_E_INVALID,
+                          "%.400s has %lld tokens, too few to predict anything; wanted two or more",
+                          path, (long long)s->n);
         goto done;
     }
     *result = (hy_eval_result){
@@ -88,7 +95,7 @@ hy_status hy_eval(hy_model *model, const char *path, hy_eval_result *result, hy_
     };
 done:
     hy_session_free(s->session);
-    hy__file_unmap(&text);
+    if (text) fclose(text);
     free(s);
     return status;
 }

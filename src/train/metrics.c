@@ -7,6 +7,7 @@
 #include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <unistd.h>
 
 static hy_status cannot_write(const hy__trainer *tr, hy_error *err) {
@@ -15,11 +16,17 @@ static hy_status cannot_write(const hy__trainer *tr, hy_error *err) {
 }
 
 hy_status hy__metrics_open(hy__trainer *tr, hy_error *err) {
+    HY_TRY(hy__dir_make(tr->opt->out, err));
     char *path = hy__path_join(tr->opt->out, "metrics.jsonl");
     if (!path) return hy__fail(err, HY_E_MEMORY, "there is not enough memory for a path");
     tr->metrics = fopen(path, "ab");
     free(path);
     if (!tr->metrics) return cannot_write(tr, err);
+    if (flock(fileno(tr->metrics), LOCK_EX | LOCK_NB) == 0 || errno != EWOULDBLOCK) return HY_OK;
+    return hy__fail(err, HY_E_IO, "another training is writing to %s", tr->opt->out);
+}
+
+hy_status hy__metrics_begin(hy__trainer *tr, hy_error *err) {
     const int fd = fileno(tr->metrics);
     const off_t size = lseek(fd, 0, SEEK_END);
     if (size < 0 || (size > tr->metrics_size && ftruncate(fd, (off_t)tr->metrics_size) != 0))

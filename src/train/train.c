@@ -158,8 +158,9 @@ static hy_status open_all(hy__trainer *tr, hy_error *err) {
     HY_TRY(read_text(tr, err));
     HY_TRY(open_model(tr, resume, err));
     HY_TRY(open_loaders(tr, err));
+    HY_TRY(hy__metrics_open(tr, err));
     if (resume) HY_TRY(hy__training_load(tr, err));
-    return HY_OK;
+    return hy__metrics_begin(tr, err);
 }
 
 static void release_all(hy__trainer *tr) {
@@ -253,8 +254,6 @@ hy_status hy_train(const hy_train_options *opt, hy_train_result *result, hy_erro
     tr->opt = opt;
     tr->val_loss = tr->val_bits = -1.0;
     HY_TRY_GOTO(open_all(tr, err));
-    HY_TRY_GOTO(hy__dir_make(opt->out, err));
-    HY_TRY_GOTO(hy__metrics_open(tr, err));
     const int64_t tokens = tr->tokens;
     const double seconds = tr->at.seconds;
     HY_TRY_GOTO(run(tr, &stopped, err));

@@ -84,9 +84,12 @@ hy_status hy__training_load(hy__trainer *tr, hy_error *err);
 
 /* ---- metrics.c ---- */
 
-/* Opens out/metrics.jsonl and drops what lies behind the first metrics_size bytes: steps that a
- * killed run made after its last checkpoint, or an earlier run. */
+/* Opens out/metrics.jsonl and keeps it locked, which makes this training the only one of out. */
 hy_status hy__metrics_open(hy__trainer *tr, hy_error *err);
+
+/* Drops what lies behind its first metrics_size bytes: steps that a killed run made after its last
+ * checkpoint, or an earlier run. */
+hy_status hy__metrics_begin(hy__trainer *tr, hy_error *err);
 
 /* One line per step, flushed. */
 hy_status hy__metrics_add(hy__trainer *tr, const hy_train_progress *p, hy_error *err);

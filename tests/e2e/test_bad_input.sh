@@ -49,6 +49,14 @@ fails 1 "empty.txt" eval --model m --data empty.txt
 fails 1 "missing.txt" eval --model m --data missing.txt
 printf x >one.txt
 fails 1 "one.txt" eval --model m --data one.txt
+mkfifo pipe
+cat one.txt >pipe &
+fails 1 "pipe" eval --model m --data pipe
+cat text.txt >pipe &
+ok eval --model m --data pipe
+fails 1 "directory" eval --model m --data hollow
+data "/dev/zero is a device" /dev/zero
+fails 1 "/dev/zero is a device" eval --model m --data /dev/zero
 printf 'ab\0c' >nul.txt
 data "nul.txt" nul.txt
 

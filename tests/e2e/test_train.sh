@@ -85,6 +85,20 @@ wait $pid
 is $? 130 "the status after a second SIGINT"
 absent forced/model.safetensors "a run that was forced to end"
 
+# Two trainings into one directory: the second is refused, whatever it may replace.
+"$hydralm" train --config long.yaml --data text --seed 7 --threads 1 --out shared -v 2>log >stdout &
+pid=$!
+until grep -q "step 3/" log; do kill -0 $pid || die "the first of two trainings ended: $(cat log)"; sleep .02; done
+for how in --force --resume; do
+    fails 1 "another training is writing to shared" train --config long.yaml --data text --seed 7 \
+        --out shared --quiet $how
+done
+kill -INT $pid
+wait $pid
+is $? 0 "the status of the first of two trainings"
+is "$(grep -o '^{"step":[0-9]*' shared/metrics.jsonl | cut -d: -f2)" \
+    "$(seq "$(wc -l <shared/metrics.jsonl)")" "the steps of the first of two trainings"
+
 # What does not fit is refused, and nothing changes.
 cp stopped/model.safetensors before
 fails 1 "another configuration" train --config long.yaml --data text --seed 8 --out stopped --resume
