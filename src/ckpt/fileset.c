@@ -36,6 +36,12 @@ static hy_status io_failed(hy_error *err, const char *verb, const char *path) {
     return hy__fail(err, HY_E_IO, "cannot %s %.400s: %s", verb, path, strerror(errno));
 }
 
+/* Whether there is such a file; not knowing (a folder that may not be searched) is a failure. */
+static hy_status look_for(bool *there, const char *path, hy_error *err) {
+    *there = access(path, F_OK) == 0;
+    return *there || errno == ENOENT || errno == ENOTDIR ? HY_OK : io_failed(err, "open", path);
+}
+
 /* ---- the journal ------------------------------------------------------------------------------
  */
 
@@ -86,9 +92,10 @@ static hy_status journal_read(entries *e, const char *dir, hy_error *err) {
     char *path = hy__path_join(dir, JOURNAL), *text = NULL;
     if (!path) return no_memory(err, dir);
     size_t size;
-    bool ended = false;
-    hy_status status = HY_OK;
-    if (access(path, F_OK) != 0) goto done;
+    bool ended = false, there;
+    hy_status status;
+    HY_TRY_GOTO(look_for(&there, path, err));
+    if (!there) goto done;
     status = hy__file_read(path, JOURNAL_MAX, &text, &size, err);
     if (status != HY_OK) {
         if (access(path, F_OK) != 0) status = HY_OK; /* its writer finished meanwhile */
@@ -273,26 +280,23 @@ void hy__fileset_discard(hy__fileset *s) {
     fileset_free(s);
 }
 
+/* *path if there is such a file, else NULL; takes ownership of `at`, which may be NULL. */
+static hy_status take_if_there(char **path, char *at, const char *dir, hy_error *err) {
+    bool there = false;
+    const hy_status status = at ? look_for(&there, at, err) : no_memory(err, dir);
+    *path = there ? at : NULL;
+    if (!there) free(at);
+    return status;
+}
+
 hy_status hy__fileset_find(char **path, const char *dir, const char *name, hy_error *err) {
     *path = NULL;
     entries e;
     HY_TRY(journal_read(&e, dir, err));
     const entry *found = entries_find(&e, name);
-    const bool removed = found && !found->put;
-    if (found && found->put) {
-        *path = staged_path(dir, name);
-        if (*path && access(*path, F_OK) != 0) {
-            free(*path);
-            *path = NULL;
-        }
-    }
+    const bool put = found && found->put, removed = found && !found->put;
     entries_free(&e);
-    if (*path || removed) return HY_OK;
-    *path = hy__path_join(dir, name);
-    if (!*path) return no_memory(err, dir);
-    if (access(*path, F_OK) != 0) {
-        free(*path);
-        *path = NULL;
-    }
-    return HY_OK;
+    if (removed) return HY_OK;
+    if (put) HY_TRY(take_if_there(path, staged_path(dir, name), dir, err));
+    return *path ? HY_OK : take_if_there(path, hy__path_join(dir, name), dir, err);
 }

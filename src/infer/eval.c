@@ -7,6 +7,7 @@
 #include "infer/engine.h"
 
 #include <errno.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -36,6 +37,11 @@ static hy_status score(scan *s, hy_error *err) {
     HY_TRY(hy__loss(s->session->work, s->token + 1, 0.0, NULL, &sum, &counted, err));
     for (int64_t i = 1; i <= n; i++)
         s->n_byte += (int64_t)hy__tokenizer_decode(s->session->model->tok, s->token[i], NULL, 0);
+    if (!isfinite(sum)) {
+        return hy__fail(err, HY_E_INVALID,
+                        "the loss of tokens %lld to %lld is %g; the model's weights are broken",
+                        (long long)s->n_token + 1, (long long)(s->n_token + n), sum);
+    }
     s->sum += sum;
     s->n_token += counted;
     s->token[0] = s->token[n];

@@ -31,6 +31,7 @@ hy_status hy__metrics_begin(hy__trainer *tr, hy_error *err) {
     const off_t size = lseek(fd, 0, SEEK_END);
     if (size < 0 || (size > tr->metrics_size && ftruncate(fd, (off_t)tr->metrics_size) != 0))
         return cannot_write(tr, err);
+    if (size < tr->metrics_size) tr->metrics_size = size; /* somebody took lines away */
     return HY_OK;
 }
 

@@ -104,12 +104,28 @@ sed -i 's/"model_type": "hydra"/"model_type": "llama"/' b/config.json
 broken "llama"
 echo 'not json' >b/tokenizer.json
 broken "tokenizer.json"
-# One weight is NaN: refused where a token is to be chosen.
+# One weight is NaN: refused where a token is to be chosen and where a loss is reported.
 size=$(wc -c <b/model.safetensors)
 printf '\x00\x00\xc0\x7f' | dd of=b/model.safetensors bs=1 seek=$((size - 8)) conv=notrunc status=none
 "$hydralm" generate --model b --prompt x --max-tokens 4 >stdout 2>stderr
 [ $? -le 1 ] || die "a NaN in the weights crashed: $(cat stderr)"
 rm -rf b
+cp -r m b
+head -c $((size - 40000)) m/model.safetensors >b/model.safetensors
+for ((i = 0; i < 10000; i++)); do printf '\x00\x00\xc0\x7f'; done >>b/model.safetensors
+for how in "" --json; do fails 1 "weights are broken" eval --model b --data text.txt $how; done
+fails 1 "weights or its input are broken" generate --model b --prompt x
+rm -rf b
+# A folder that may not be searched is not one without a model.
+if [ "$(id -u)" -eq 0 ] && chmod 755 . &&
+    setpriv --reuid=65534 --clear-groups "$hydralm" --version >stdout 2>&1; then
+    cp -r m b
+    chmod 700 b
+    setpriv --reuid=65534 --clear-groups "$hydralm" inspect b >stdout 2>stderr
+    is $? 1 "a folder without permission"
+    grep -q "b/.*Permission denied" stderr || die "a folder without permission: $(cat stderr)"
+    rm -rf b
+fi
 
 # ---- checkpoints
 train --out t

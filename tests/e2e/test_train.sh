@@ -99,6 +99,15 @@ is $? 0 "the status of the first of two trainings"
 is "$(grep -o '^{"step":[0-9]*' shared/metrics.jsonl | cut -d: -f2)" \
     "$(seq "$(wc -l <shared/metrics.jsonl)")" "the steps of the first of two trainings"
 
+# Lines that were taken away are not counted: what a killed run added later still goes.
+train --out t --steps 3 --force
+rm t/metrics.jsonl
+train --out t --steps 5 --resume
+echo 'of a killed run' >>t/metrics.jsonl
+train --out t --steps 6 --resume
+is "$(grep -o '^{"step":[0-9]*' t/metrics.jsonl | cut -d: -f2 | xargs)" "4 5 6" "metrics after a loss"
+is "$(wc -l <t/metrics.jsonl)" 3 "lines of metrics after a loss"
+
 # What does not fit is refused, and nothing changes.
 cp stopped/model.safetensors before
 fails 1 "another configuration" train --config long.yaml --data text --seed 8 --out stopped --resume
