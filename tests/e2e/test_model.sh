@@ -84,7 +84,7 @@ fails 1 "" logits --model m --tokens text.txt --out x.npy
 printf '\x00\x01\x00\x00' | npy '<i4' 1 large.npy # token 256
 fails 1 "256" logits --model m --tokens large.npy --out x.npy
 printf '\xff\xff\xff\xff' | npy '<i4' 1 negative.npy
-fails 1 "token 0 is -1" logits --model m --tokens negative.npy --out x.npy
+fails 1 "is -1, wanted 0 to 255" logits --model m --tokens negative.npy --out x.npy
 absent x.npy "refused tokens"
 
 # Where the logits go: a link stays one, a pipe is written to, a folder is refused before the work.
