@@ -79,10 +79,21 @@ static void test_random_patterns(void **state) {
     }
 }
 
+static void try_shipped(const hy__config *c, uint64_t seed) {
+    try_config("ref64", c, seed);
+    try_config("cpu", c, seed);
+}
+
+static void test_shipped_configurations(void **state) {
+    (void)state;
+    law_each_shipped(try_shipped);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_each_letter),
         cmocka_unit_test(test_random_patterns),
+        cmocka_unit_test(test_shipped_configurations),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -4,6 +4,7 @@
 #include "base/rng.h"
 #include "support/op.h"
 
+#include <glob.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -23,6 +24,49 @@ int64_t law_below(uint64_t seed, uint64_t counter, int64_t n) {
 void law_finish(hy__config *c) {
     hy_error err = {0};
     law_ok(hy__config_finish(c, &err), &err);
+}
+
+/* Sizes that a test can afford; what the layers do is left as it is. */
+static void make_small(hy__config *c) {
+    memset(c->derived, 0,
+           sizeof c->derived); /* what is set here stays, even if it equals a default */
+    c->model.d_model = 32;
+    c->model.vocab = 50;
+    if (c->model.chunk > 32) c->model.chunk = 32;
+    c->ssm.head_dim = 16;
+    c->ssm.d_state = 12;
+    c->attention.n_head = 4;
+    c->attention.n_kv = c->attention.n_kv < 4 ? c->attention.n_kv : 2;
+    c->attention.head_dim = 8;
+    if (c->attention.window < 1000) c->attention.window = 20; /* full attention stays full */
+    if (c->attention.topk > 2) c->attention.topk = 2;
+    if (c->attention.memory_blocks > 0) c->attention.memory_blocks = 3;
+    c->experts.d_ff = 24;
+    if (c->experts.expert_chunk > c->model.chunk / 2) c->experts.expert_chunk = c->model.chunk / 2;
+    c->ffn.d_ff = 40;
+    c->workspace.n_head = 2;
+    c->workspace.d_k = 8;
+    c->workspace.d_v = 12;
+    c->pkm.n_head = 2;
+    c->pkm.n_key = 8;
+    c->pkm.d_key = 8;
+    c->pkm.topk = 4;
+    c->pkm.d_value = 20;
+}
+
+void law_each_shipped(law_config_fn fn) {
+    glob_t found;
+    assert_int_equal(glob("configs/*.yaml", 0, NULL, &found), 0);
+    assert_true(found.gl_pathc >= 12);
+    for (size_t i = 0; i < found.gl_pathc; i++) {
+        hy__config c;
+        hy_error err = {0};
+        law_ok(hy__config_read_yaml(found.gl_pathv[i], &c, NULL, &err), &err);
+        make_small(&c);
+        law_finish(&c);
+        fn(&c, 2000 + i); /* 1000 stands on a tie, where rounding decides a choice */
+    }
+    globfree(&found);
 }
 
 static hy__config small_config(const char *pattern) {
