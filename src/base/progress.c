@@ -8,7 +8,7 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
-enum { BAR = 24 }; /* characters */
+enum { BAR_MIN = 4, BAR_MAX = 24 }; /* characters; a long text leaves less for the bar */
 
 static const double bar_interval = 0.1, log_interval = 10; /* seconds */
 
@@ -27,12 +27,16 @@ static size_t columns(FILE *out) {
 }
 
 static void draw(hy__progress_bar *p, double fraction, const char *text) {
-    const int filled = (int)(fraction * BAR + 0.5);
-    const size_t width = columns(p->out), used = BAR + 8; /* bar, percentage, blanks */
-    const int room = width > used ? (int)(width - used) : 0;
+    const int room = (int)columns(p->out) - 7; /* percentage, blanks, and the last column */
+    const int length = (int)strlen(text);
+    int bar = room - length;
+    if (bar > BAR_MAX) bar = BAR_MAX;
+    if (bar < BAR_MIN) bar = BAR_MIN;
+    const int filled = (int)(fraction * bar + 0.5);
     fprintf(p->out, "\r%s", p->color ? "\x1b[32m" : "");
-    for (int i = 0; i < BAR; i++) fputc(i < filled ? '#' : '-', p->out);
-    fprintf(p->out, "%s %3.0f%% %.*s\x1b[K", p->color ? "\x1b[0m" : "", 100 * fraction, room, text);
+    for (int i = 0; i < bar; i++) fputc(i < filled ? '#' : '-', p->out);
+    fprintf(p->out, "%s %3.0f%% %.*s\x1b[K", p->color ? "\x1b[0m" : "", 100 * fraction,
+            room > bar ? room - bar : 0, text);
     fflush(p->out);
     p->drawn = true;
 }

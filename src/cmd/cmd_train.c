@@ -41,24 +41,30 @@ static double fraction(const hy_train_progress *p) {
     return all > 0.0 ? p->seconds / all : 0.0;
 }
 
-static void describe(const hy_train_progress *p, char *text, size_t size) {
+/* One line; without the details it fits beside a bar on 80 columns. */
+static void describe(const hy_train_progress *p, bool details, char *text, size_t size) {
     const long left = (long)p->seconds_left;
-    char steps[24] = "", val[32] = "";
+    char steps[24] = "", more[96] = "", val[32] = "", hours[24] = "";
     if (p->steps > 0) snprintf(steps, sizeof steps, "/%lld", (long long)p->steps);
+    if (left >= 3600) snprintf(hours, sizeof hours, "%ld:", left / 3600);
     if (p->val_loss >= 0.0) snprintf(val, sizeof val, "  val %.4f", p->val_loss);
+    if (details) {
+        snprintf(more, sizeof more, "%s  lr %.2e  norm %.2f%s", val, p->lr, p->grad_norm,
+                 p->saved ? "  saved" : "");
+    }
     snprintf(text, size,
-             "step %lld%s  loss %.4f  %.3f bits/byte%s  lr %.2e  norm %.2f  %.0f tokens/s  "
-             "%ld:%02ld:%02ld left%s",
-             (long long)p->step, steps, p->loss, p->bits_per_byte, val, p->lr, p->grad_norm,
-             p->tokens_per_s, left / 3600, left / 60 % 60, left % 60, p->saved ? "  saved" : "");
+             "step %lld%s  loss %.4f  %.3f bits/byte  %.0f tokens/s  %s%02ld:%02ld left%s",
+             (long long)p->step, steps, p->loss, p->bits_per_byte, p->tokens_per_s, hours,
+             left / 60 % 60, left % 60, more);
 }
 
 /* Evaluations and checkpoints stay on the screen; other steps are the bar's. */
 static bool on_step(void *user, const hy_train_progress *p) {
     watcher *w = user;
     char text[240];
-    describe(p, text, sizeof text);
-    if (!w->quiet && (w->verbose || p->evaluated || p->saved)) {
+    const bool stays = !w->quiet && (w->verbose || p->evaluated || p->saved);
+    describe(p, stays || !w->bar.bar, text, sizeof text);
+    if (stays) {
         hy__progress_bar_clear(&w->bar);
         fprintf(stderr, "%s\n", text);
     } else {
