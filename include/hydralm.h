@@ -200,7 +200,7 @@ typedef struct hy_train_options {
     int64_t n_data;
     const char *out; /* model directory */
     int64_t steps;   /* 0 = from the config */
-    double minutes;  /* 0 = no limit; the schedule then follows the clock */
+    double minutes;  /* 0 = no limit; otherwise the run ends here or at its steps, what is first */
     uint64_t seed;   /* used when has_seed; at most 1e15 */
     bool has_seed;
     int threads;

@@ -160,7 +160,7 @@ int cmd_train(int argc, char **argv) {
          .value = "M",
          .min = 1e-3,
          .max = 1e7,
-         .doc = "time limit, which the learning rate then follows"},
+         .doc = "time limit: the run ends there or at its steps, what is first"},
         {.name = "seed",
          .kind = OPTION_INT,
          .to = &seed,

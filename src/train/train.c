@@ -42,7 +42,7 @@ static hy_status read_config(hy__trainer *tr, hy_error *err) {
     if (o->steps > 0) HY_TRY(set_whole(tr, "train.steps", (uint64_t)o->steps, err));
     HY_TRY(hy__config_finish(&tr->cfg, err));
     tr->at.limit = o->minutes * 60.0;
-    tr->at.steps = o->minutes > 0.0 && o->steps == 0 ? 0 : tr->t.steps;
+    tr->at.steps = tr->t.steps;
     return HY_OK;
 }
 

@@ -127,7 +127,7 @@ absent seed "a training with a seed that cannot be read back"
 # Other ways to train.
 train --out t --force --set train.carry=false --set train.accumulate=2 --set train.recompute=true
 is "$(field steps)" 12 "steps with accumulation"
-train --out t --force --set model.layers=AF --set train.schedule=wsd --minutes 0.02
+train --out t --force --set model.layers=AF --set train.schedule=wsd --steps 1000000 --minutes 0.02
 is "$(field stopped)" true "the time limit"
 fails 1 "no field" train --config tiny.yaml --data text --out x --set train.speed=9
 fails 1 "section.key=value" train --config tiny.yaml --data text --out x --set train.lr
