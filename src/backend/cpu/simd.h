@@ -1,8 +1,8 @@
 /* simd.h: short vectors and small matrix products for the fast kernels.
  *
- * Included by fast_*.c alone, which are compiled once per instruction set: HY__VL floats per vector,
- * HY__ISA in every external name. Vectors are GCC's own (vector_size), so that one source serves
- * AVX2, AVX-512 and any other machine. All loads may be unaligned. */
+ * Included by fast_*.c alone, which are compiled once per instruction set: HY__VL floats per
+ * vector, HY__ISA in every external name. Vectors are GCC's own (vector_size), so that one source
+ * serves AVX2, AVX-512 and any other machine. All loads may be unaligned. */
 #ifndef HY_BACKEND_CPU_SIMD_H
 #define HY_BACKEND_CPU_SIMD_H
 
@@ -23,38 +23,60 @@ typedef int32_t vi __attribute__((vector_size(4 * HY__VL), aligned(4), may_alias
 
 #define INLINE static inline __attribute__((always_inline, unused))
 
-INLINE vf vf_load(const float *p) { return *(const vf *)p; }
-INLINE void vf_store(float *p, vf x) { *(vf *)p = x; }
-INLINE vf vf_set(float x) { return (vf){0} + x; }
+INLINE vf vf_load(const float *p) {
+    return *(const vf *)p;
+}
+INLINE void vf_store(float *p, vf x) {
+    *(vf *)p = x;
+}
+INLINE vf vf_set(float x) {
+    return (vf){0} + x;
+}
 /* mask ? a : b, the mask all ones or all zeros per element (what a comparison gives). */
-INLINE vf vf_select(vi mask, vf a, vf b) { return (vf)((mask & (vi)a) | (~mask & (vi)b)); }
+INLINE vf vf_select(vi mask, vf a, vf b) {
+    return (vf)((mask & (vi)a) | (~mask & (vi)b));
+}
 
 /* What the compiler does not find by itself, by instruction set.
  *   vf_max, vf_min   a > b ? a : b and a < b ? a : b: a NaN in b stays
  *   vf_load_n        the first n < VL elements, the rest is zero; vf_store_n writes n
  *   vf_sum           of the elements, halves added to halves */
 #if HY__VL == 16 && defined(__AVX512F__)
-INLINE vf vf_max(vf a, vf b) { return (vf)_mm512_max_ps((__m512)a, (__m512)b); }
-INLINE vf vf_min(vf a, vf b) { return (vf)_mm512_min_ps((__m512)a, (__m512)b); }
+INLINE vf vf_max(vf a, vf b) {
+    return (vf)_mm512_max_ps((__m512)a, (__m512)b);
+}
+INLINE vf vf_min(vf a, vf b) {
+    return (vf)_mm512_min_ps((__m512)a, (__m512)b);
+}
 INLINE vf vf_load_n(const float *p, int64_t n) {
     return (vf)_mm512_maskz_loadu_ps((__mmask16)((1u << n) - 1u), p);
 }
 INLINE void vf_store_n(float *p, vf x, int64_t n) {
     _mm512_mask_storeu_ps(p, (__mmask16)((1u << n) - 1u), (__m512)x);
 }
-INLINE float vf_sum(vf x) { return _mm512_reduce_add_ps((__m512)x); }
+INLINE float vf_sum(vf x) {
+    return _mm512_reduce_add_ps((__m512)x);
+}
 #else
 #if HY__VL == 8 && defined(__AVX2__)
-INLINE vf vf_max(vf a, vf b) { return (vf)_mm256_max_ps((__m256)a, (__m256)b); }
-INLINE vf vf_min(vf a, vf b) { return (vf)_mm256_min_ps((__m256)a, (__m256)b); }
+INLINE vf vf_max(vf a, vf b) {
+    return (vf)_mm256_max_ps((__m256)a, (__m256)b);
+}
+INLINE vf vf_min(vf a, vf b) {
+    return (vf)_mm256_min_ps((__m256)a, (__m256)b);
+}
 INLINE float vf_sum(vf x) {
     const __m128 four = _mm256_castps256_ps128((__m256)x) + _mm256_extractf128_ps((__m256)x, 1);
     const __m128 two = four + _mm_movehl_ps(four, four);
     return two[0] + two[1];
 }
 #else
-INLINE vf vf_max(vf a, vf b) { return vf_select(a > b, a, b); }
-INLINE vf vf_min(vf a, vf b) { return vf_select(a < b, a, b); }
+INLINE vf vf_max(vf a, vf b) {
+    return vf_select(a > b, a, b);
+}
+INLINE vf vf_min(vf a, vf b) {
+    return vf_select(a < b, a, b);
+}
 INLINE float vf_sum(vf x) {
     float t[VL];
     vf_store(t, x);
@@ -150,11 +172,17 @@ INLINE vf vf_exp(vf x) {
     return vf_scale_exp(p, n, x, lo);
 }
 
-INLINE vf vf_sigmoid(vf x) { return 1.0f / (1.0f + vf_exp(-x)); }
+INLINE vf vf_sigmoid(vf x) {
+    return 1.0f / (1.0f + vf_exp(-x));
+}
 
 /* Scalars of the same function, so that tails agree with vectors. */
-INLINE float sf_exp(float x) { return vf_exp(vf_set(x))[0]; }
-INLINE float sf_sigmoid(float x) { return vf_sigmoid(vf_set(x))[0]; }
+INLINE float sf_exp(float x) {
+    return vf_exp(vf_set(x))[0];
+}
+INLINE float sf_sigmoid(float x) {
+    return vf_sigmoid(vf_set(x))[0];
+}
 
 INLINE float vec_dot(const float *a, const float *b, int64_t n) {
     vf s0 = {0}, s1 = {0};
@@ -255,7 +283,8 @@ INLINE void mat_transpose(float *dst, int64_t ldd, const float *src, int64_t lds
 /* ---- threads --------------------------------------------------------------------------------
  * A kernel's threads depend on its sizes alone, so equal calls are cut equally. */
 
-/* Threads worth starting for `work` elements of a cheap loop (a fork costs as much as some 10 000). */
+/* Threads worth starting for `work` elements of a cheap loop (a fork costs as much as some 10 000).
+ */
 INLINE int threads_for(const hy__backend *be, int64_t work) {
     const int64_t n = work / 16384;
     return n < 1 ? 1 : n < be->n_thread ? (int)n : be->n_thread;
