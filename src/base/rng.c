@@ -52,12 +52,6 @@ uint64_t hy__rng_key(uint64_t seed, const char *name, uint64_t salt) {
     return join(w);
 }
 
-uint32_t hy__rng_u32(uint64_t key, uint64_t counter) {
-    uint32_t w[4];
-    block(w, key, counter, 0);
-    return w[0];
-}
-
 double hy__rng_uniform(uint64_t key, uint64_t counter) {
     uint32_t w[4];
     block(w, key, counter, 0);

@@ -13,9 +13,6 @@ void hy__philox(uint32_t out[4], const uint32_t counter[4], const uint32_t key[2
 /* A key for the purpose `name` under `seed`; `salt` separates steps, layers, … */
 uint64_t hy__rng_key(uint64_t seed, const char *name, uint64_t salt);
 
-/* Uniform 32 bits at position `counter` of the key's sequence. */
-uint32_t hy__rng_u32(uint64_t key, uint64_t counter);
-
 /* Uniform in [0, 1), 53 bits. */
 double hy__rng_uniform(uint64_t key, uint64_t counter);
 

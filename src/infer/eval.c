@@ -74,7 +74,7 @@ static hy_status scan_text(scan *s, FILE *text, const char *path, hy_error *err)
 }
 
 hy_status hy_eval(hy_model *model, const char *path, hy_eval_result *result, hy_error *err) {
-    const double start = hy__now(), nats_per_bit = 0.69314718055994530942;
+    const double start = hy__now();
     scan *s = calloc(1, sizeof *s);
     FILE *text = NULL;
     hy_status status;
@@ -96,7 +96,7 @@ hy_status hy_eval(hy_model *model, const char *path, hy_eval_result *result, hy_
         .tokens = s->n_token,
         .bytes = s->n_byte,
         .nats_per_token = s->sum / (double)s->n_token,
-        .bits_per_byte = s->n_byte > 0 ? s->sum / nats_per_bit / (double)s->n_byte : 0.0,
+        .bits_per_byte = s->n_byte > 0 ? s->sum / M_LN2 / (double)s->n_byte : 0.0,
         .seconds = hy__now() - start,
     };
 done:

@@ -4,8 +4,6 @@
 #include <math.h>
 #include <stdlib.h>
 
-static const double nats_per_bit = 0.69314718055994530942;
-
 /* ---- carried states ---- */
 
 hy_status hy__lanes_init(hy__lanes *l, hy__model *m, int64_t n, hy_error *err) {
@@ -75,7 +73,7 @@ static int64_t count_bytes(const hy__trainer *tr, const hy__loader_batch *b) {
 }
 
 static double bits_per_byte(double nats, int64_t n_byte) {
-    return n_byte > 0 ? nats / nats_per_bit / (double)n_byte : 0.0;
+    return n_byte > 0 ? nats / M_LN2 / (double)n_byte : 0.0;
 }
 
 /* ---- one step ---- */

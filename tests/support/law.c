@@ -107,6 +107,13 @@ hy__config law_config(const char *pattern) {
     return c;
 }
 
+void law_each_letter(law_config_fn fn) {
+    for (const char *p = "SAEFWP"; *p; p++) {
+        const hy__config c = law_config((char[]){*p, 0});
+        fn(&c, (uint64_t)*p);
+    }
+}
+
 hy__config law_random_config(uint64_t seed, int64_t max_layer) {
     char pattern[128] = "";
     uint64_t at = 0;

@@ -12,9 +12,13 @@ void law_finish(hy__config *c);
 /* A random pattern of 1 … max_layer letters in random blocks, and random small settings. */
 hy__config law_random_config(uint64_t seed, int64_t max_layer);
 
-/* Calls fn for every shipped configuration, its pattern and settings kept and its sizes made tiny. */
+/* Calls fn for every shipped configuration, its pattern and settings kept and its sizes made tiny.
+ */
 typedef void (*law_config_fn)(const hy__config *c, uint64_t seed);
 void law_each_shipped(law_config_fn fn);
+
+/* Calls fn for a tiny model of each letter alone. */
+void law_each_letter(law_config_fn fn);
 
 typedef struct law_model {
     hy__backend *be;

@@ -40,8 +40,9 @@ static void keys_differ_by_each_part(void **state) {
     assert_true(key != hy__rng_key(1, "data", 0));
     assert_true(key != hy__rng_key(1, "init", 1));
     assert_true(key != hy__rng_key(1, "", 0));
-    assert_true(hy__rng_u32(key, 0) != hy__rng_u32(key, 1));
-    assert_true(hy__rng_u32(key, 0) != hy__rng_u32(key, (uint64_t)1 << 32)); /* all 64 bits count */
+    assert_true(hy__rng_uniform(key, 0) != hy__rng_uniform(key, 1));
+    assert_true(hy__rng_uniform(key, 0) !=
+                hy__rng_uniform(key, (uint64_t)1 << 32)); /* all 64 bits count */
 }
 
 /* Bounds are five standard errors of the mean of SAMPLES draws. */
