@@ -20,6 +20,7 @@ struct hy__loader {
     int64_t *start; /* [n_document + 1] carry: position of order[i]; else first row of i */
     int32_t *token, *target;
     hy__piece *piece;
+    int64_t *from; /* of each piece: where its first token stands in the corpus */
     hy__loader_batch batch;
 };
 
@@ -48,16 +49,22 @@ static int64_t find(const hy__loader *l, int64_t at) {
 /* Appends rows [row, row + len) of document d to the batch. */
 static void add_piece(hy__loader *l, int64_t stream, int64_t d, int64_t row, int64_t len,
                       int64_t pos) {
-    const hy__corpus *c = l->opt.corpus;
     hy__loader_batch *b = &l->batch;
-    const int64_t from = l->document[d].start + row;
-    for (int64_t i = 0; i < len; i++) {
-        l->token[b->n_row + i] = hy__corpus_token(c, from + i);
-        l->target[b->n_row + i] = hy__corpus_token(c, from + i + 1);
-    }
+    l->from[b->n_piece] = l->document[d].start + row;
     l->piece[b->n_piece++] =
         (hy__piece){.stream = stream, .start = b->n_row, .len = len, .pos = pos};
     b->n_row += len;
+}
+
+/* The tokens of the batch's pieces, and their targets. */
+static void read_tokens(hy__loader *l) {
+    for (int64_t p = 0; p < l->batch.n_piece; p++) {
+        const hy__piece *piece = &l->piece[p];
+        for (int64_t i = 0; i < piece->len; i++) {
+            l->token[piece->start + i] = hy__corpus_token(l->opt.corpus, l->from[p] + i);
+            l->target[piece->start + i] = hy__corpus_token(l->opt.corpus, l->from[p] + i + 1);
+        }
+    }
 }
 
 /* ---- carry ---- */
@@ -129,7 +136,7 @@ int64_t hy__loader_epoch(const hy__loader *l) {
     return divide_up(longest, l->stride);
 }
 
-const hy__loader_batch *hy__loader_get(hy__loader *l, int64_t number) {
+int64_t hy__loader_rows(hy__loader *l, int64_t number) {
     const int64_t n_epoch = hy__loader_epoch(l);
     l->batch = (hy__loader_batch){.token = l->token, .target = l->target, .piece = l->piece};
     if (l->opt.carry) lay_line(l, number / n_epoch);
@@ -139,6 +146,12 @@ const hy__loader_batch *hy__loader_get(hy__loader *l, int64_t number) {
         else
             scatter(l, number, stream);
     }
+    return l->batch.n_row;
+}
+
+const hy__loader_batch *hy__loader_get(hy__loader *l, int64_t number) {
+    hy__loader_rows(l, number);
+    read_tokens(l);
     return &l->batch;
 }
 
@@ -164,7 +177,8 @@ hy_status hy__loader_new(hy__loader **out, const hy__loader_options *opt, hy_err
     l->token = malloc(rows * sizeof *l->token);
     l->target = malloc(rows * sizeof *l->target);
     l->piece = malloc(pieces * sizeof *l->piece);
-    if (!l->order || !l->start || !l->token || !l->target || !l->piece) {
+    l->from = malloc(pieces * sizeof *l->from);
+    if (!l->order || !l->start || !l->token || !l->target || !l->piece || !l->from) {
         hy__loader_free(l);
         return hy__fail(err, HY_E_MEMORY, "out of memory for batches of %zu tokens", rows);
     }
@@ -184,5 +198,6 @@ void hy__loader_free(hy__loader *l) {
     free(l->token);
     free(l->target);
     free(l->piece);
+    free(l->from);
     free(l);
 }

@@ -55,7 +55,11 @@ int64_t hy__loader_epoch(const hy__loader *l);
 int64_t hy__loader_max_rows(const hy__loader *l);
 int64_t hy__loader_max_pieces(const hy__loader *l);
 
-/* The batch of that number, 0 …; it belongs to the loader and lasts until the next call. */
+/* The batch of that number, 0 …; it belongs to the loader and lasts until the next call of this or
+ * of hy__loader_rows. */
 const hy__loader_batch *hy__loader_get(hy__loader *l, int64_t number);
+
+/* The rows that it has, without reading them. */
+int64_t hy__loader_rows(hy__loader *l, int64_t number);
 
 #endif

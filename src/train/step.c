@@ -132,7 +132,7 @@ hy_status hy__trainer_step(hy__trainer *tr, hy_train_progress *p, hy_error *err)
     int64_t n_target = 0, n_byte = 0;
     double sum = 0.0;
     for (int64_t i = 0; i < tr->t.accumulate; i++)
-        n_target += hy__loader_get(tr->train, first + i)->n_row;
+        n_target += hy__loader_rows(tr->train, first + i);
     for (int64_t i = 0; i < tr->t.accumulate; i++)
         HY_TRY(accumulate(tr, hy__loader_get(tr->train, first + i), n_target, &sum, &n_byte, err));
     const double norm = hy__optim_norm(tr->optim);
