@@ -34,70 +34,29 @@ void hy__config_default(hy__config *c, hy__train_config *t) {
 
 /* ---- derived fields ---- */
 
-static const size_t derived_at[HY__DERIVED_N] = {
-    offsetof(hy__config, attention.n_head),   offsetof(hy__config, attention.n_kv),
-    offsetof(hy__config, attention.head_dim), offsetof(hy__config, experts.d_ff),
-    offsetof(hy__config, experts.shortlist),  offsetof(hy__config, ffn.d_ff),
-    offsetof(hy__config, workspace.n_head),   offsetof(hy__config, pkm.d_value),
-};
-
-static int64_t *derived_field(hy__config *c, int i) {
-    return (int64_t *)((char *)c + derived_at[i]);
-}
-
 /* Puts back the 0 of every field that still holds what finish gave it. */
 static void underive(hy__config *c) {
-    for (int i = 0; i < HY__DERIVED_N; i++) {
-        int64_t *field = derived_field(c, i);
-        if (c->derived[i] && *field == c->derived[i]) *field = 0;
+    for (size_t i = 0; i < hy__n_field; i++) {
+        if (!hy__fields[i].derive) continue;
+        int64_t *value = (int64_t *)((char *)c + hy__fields[i].offset);
+        if (c->derived[i] && *value == c->derived[i]) *value = 0;
         c->derived[i] = 0;
     }
 }
 
-static int64_t at_least_1(int64_t n) {
-    return n < 1 ? 1 : n;
-}
-
-/* 8/3·d_model keeps SwiGLU's three matrices at the parameters of a plain 4·d_model layer. */
-static int64_t swiglu_width(int64_t d_model, int64_t k) {
-    const int64_t width = (8 * d_model + 3 * k - 1) / (3 * k);
-    return (width + 31) / 32 * 32;
-}
-
-static void derive(hy__config *c) {
-    const int64_t d = c->model.d_model;
-    for (int i = 0; i < HY__DERIVED_N; i++) {
-        int64_t *field = derived_field(c, i);
-        if (*field) continue;
-        switch (i) { /* in the order of derived_at: later ones use earlier ones */
-        case 0:
-            *field = at_least_1(d / 64);
-            break;
-        case 1:
-            *field = c->attention.n_head;
-            break;
-        case 2:
-            *field = at_least_1(d / c->attention.n_head);
-            break;
-        case 3:
-            *field = swiglu_width(d, c->experts.k);
-            break;
-        case 4:
-            *field =
-                2 * c->experts.k < c->experts.n_expert ? 2 * c->experts.k : c->experts.n_expert;
-            break;
-        case 5:
-            *field = swiglu_width(d, 1);
-            break;
-        case 6:
-            *field = at_least_1(d / 64);
-            break;
-        case 7:
-            *field = d;
-            break;
-        }
-        c->derived[i] = *field;
+/* What is derived is written out with the model, and must be accepted when it is read back. */
+static hy_status derive(hy__config *c, hy_error *err) {
+    for (size_t i = 0; i < hy__n_field; i++) {
+        const hy__field *f = &hy__fields[i];
+        int64_t *value = (int64_t *)((char *)c + f->offset);
+        if (!f->derive || *value != 0) continue;
+        *value = c->derived[i] = f->derive(c);
+        if ((double)*value > f->max && hy__section_used(c, f->section))
+            return hy__fail(err, HY_E_INVALID,
+                            "%s.%s would be %lld by default, wanted at most %.0f", f->section,
+                            f->name, (long long)*value, f->max);
     }
+    return HY_OK;
 }
 
 /* ---- checks across fields ---- */
@@ -165,7 +124,7 @@ static hy_status check_pkm(const hy__config *c, hy_error *err) {
 hy_status hy__config_finish(hy__config *c, hy_error *err) {
     underive(c);
     HY_TRY(hy__pattern_expand(c, err));
-    derive(c);
+    HY_TRY(derive(c, err));
     HY_TRY(check_model(c, err));
     if (strchr(c->letter, 'S')) HY_TRY(check_ssm(c, err));
     if (strchr(c->letter, 'A')) HY_TRY(check_attention(c, err));

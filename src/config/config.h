@@ -14,7 +14,7 @@
 enum {
     HY__LAYER_MAX = 512,
     HY__PATTERN_MAX = 1024, /* characters of the pattern as written */
-    HY__DERIVED_N = 8,      /* fields with a derived default */
+    HY__FIELD_MAX = 96,     /* rows of the field table */
 };
 
 typedef enum hy__route_mode {
@@ -83,7 +83,7 @@ typedef struct hy__config {
     int64_t n_block;
 
     /* what finish put in place of a 0, so that a later change and a second finish derive afresh */
-    int64_t derived[HY__DERIVED_N];
+    int64_t derived[HY__FIELD_MAX];
 } hy__config;
 
 typedef enum hy__schedule { HY__SCHEDULE_COSINE = 0, HY__SCHEDULE_WSD = 1 } hy__schedule;

@@ -15,6 +15,41 @@ static const char *const route_words[] = {"previous", "shortlist", "token", NULL
 static const char *const schedule_words[] = {"cosine", "wsd", NULL};
 static const char *const dtype_words[] = {"fp32", "bf16", NULL};
 
+static int64_t heads(const hy__config *c) {
+    return c->model.d_model < 64 ? 1 : c->model.d_model / 64;
+}
+
+static int64_t kv_heads(const hy__config *c) {
+    return c->attention.n_head;
+}
+
+static int64_t head_width(const hy__config *c) {
+    const int64_t width = c->model.d_model / c->attention.n_head;
+    return width < 1 ? 1 : width;
+}
+
+/* 8/3·d_model keeps SwiGLU's three matrices at the parameters of a plain 4·d_model layer. */
+static int64_t swiglu_width(int64_t d_model, int64_t k) {
+    const int64_t width = (8 * d_model + 3 * k - 1) / (3 * k);
+    return (width + 31) / 32 * 32;
+}
+
+static int64_t expert_width(const hy__config *c) {
+    return swiglu_width(c->model.d_model, c->experts.k);
+}
+
+static int64_t shortlist(const hy__config *c) {
+    return 2 * c->experts.k < c->experts.n_expert ? 2 * c->experts.k : c->experts.n_expert;
+}
+
+static int64_t ffn_width(const hy__config *c) {
+    return swiglu_width(c->model.d_model, 1);
+}
+
+static int64_t value_width(const hy__config *c) {
+    return c->model.d_model;
+}
+
 _Static_assert(sizeof(hy__route_mode) == sizeof(int) && sizeof(hy__schedule) == sizeof(int) &&
                    sizeof(hy__train_dtype) == sizeof(int),
                "choices are stored as int");
@@ -23,6 +58,7 @@ _Static_assert(sizeof(hy__route_mode) == sizeof(int) && sizeof(hy__schedule) == 
 #define TRAIN(key)                                                                                 \
     .section = "train", .name = #key, .offset = offsetof(hy__train_config, key), .train = true
 #define INT(lo, hi, def)    .type = HY__FIELD_INT, .min = (lo), .max = (hi), .start = (def)
+#define DERIVED(hi, fn)     .type = HY__FIELD_INT, .max = (hi), .derive = (fn)
 #define NUMBER(lo, hi, def) .type = HY__FIELD_NUMBER, .min = (lo), .max = (hi), .start = (def)
 #define BOOL(def)           .type = HY__FIELD_BOOL, .start = (def)
 #define CHOICE(words)       .type = HY__FIELD_CHOICE, .choice = (words)
@@ -50,9 +86,9 @@ const hy__field hy__fields[] = {
     {MODEL(ssm, dt_max), NUMBER(1e-6, 10, 0.1), DOC("", "largest initial time step")},
     {MODEL(ssm, dt_floor), NUMBER(1e-9, 10, 1e-4), DOC("", "floor of the initial time step")},
 
-    {MODEL(attention, n_head), INT(0, 1024, 0), DOC("", "query heads; 0 = d_model / 64")},
-    {MODEL(attention, n_kv), INT(0, 1024, 0), DOC("", "key/value heads, a divisor of n_head; 0 = n_head")},
-    {MODEL(attention, head_dim), INT(0, 1024, 0), DOC("", "width of a head; 0 = d_model / n_head")},
+    {MODEL(attention, n_head), DERIVED(1024, heads), DOC("", "query heads; 0 = d_model / 64")},
+    {MODEL(attention, n_kv), DERIVED(1024, kv_heads), DOC("", "key/value heads, a divisor of n_head; 0 = n_head")},
+    {MODEL(attention, head_dim), DERIVED(1024, head_width), DOC("", "width of a head; 0 = d_model / n_head")},
     {MODEL(attention, window), INT(1, COUNT_MAX, 256), DOC("tokens", "local window, the current token included")},
     {MODEL(attention, topk), INT(0, 4096, 8), DOC("chunks", "earlier chunks chosen by content; 0 = window and first chunk only")},
     {MODEL(attention, memory_blocks), INT(0, COUNT_MAX, 0), DOC("chunks", "how far back chunks can be chosen; 0 = to the beginning")},
@@ -61,18 +97,18 @@ const hy__field hy__fields[] = {
 
     {MODEL(experts, n_expert), INT(1, 256, 8), DOC("", "routed experts")},
     {MODEL(experts, k), INT(1, 16, 2), DOC("", "experts chosen for a token")},
-    {MODEL(experts, d_ff), INT(0, FF_MAX, 0), DOC("", "inner width of an expert; 0 = 8/3 d_model / k, rounded up to 32")},
+    {MODEL(experts, d_ff), DERIVED(FF_MAX, expert_width), DOC("", "inner width of an expert; 0 = 8/3 d_model / k, rounded up to 32")},
     {MODEL(experts, expert_chunk), INT(1, 256, 32), DOC("tokens", "routing unit, a divisor of model.chunk")},
     {MODEL(experts, shared), INT(0, 16, 0), DOC("", "experts that always run")},
     {MODEL(experts, route), CHOICE(route_words), DOC("", "previous unit, shortlist by unit then by token, or by token")},
-    {MODEL(experts, shortlist), INT(0, 256, 0), DOC("", "experts a unit offers its tokens (route shortlist); 0 = min(2k, n_expert)")},
+    {MODEL(experts, shortlist), DERIVED(256, shortlist), DOC("", "experts a unit offers its tokens (route shortlist); 0 = min(2k, n_expert)")},
     {MODEL(experts, z_loss), NUMBER(0, 10, 1e-3), DOC("", "weight of the router's z-loss")},
     {MODEL(experts, aux_loss), NUMBER(0, 10, 0), DOC("", "weight of the classic balance loss")},
     {MODEL(experts, balance_rate), NUMBER(0, 1, 1e-3), DOC("per step", "change of the loss-free balance bias")},
 
-    {MODEL(ffn, d_ff), INT(0, FF_MAX, 0), DOC("", "inner width; 0 = 8/3 d_model, rounded up to 32")},
+    {MODEL(ffn, d_ff), DERIVED(FF_MAX, ffn_width), DOC("", "inner width; 0 = 8/3 d_model, rounded up to 32")},
 
-    {MODEL(workspace, n_head), INT(0, 1024, 0), DOC("", "heads; 0 = d_model / 64")},
+    {MODEL(workspace, n_head), DERIVED(1024, heads), DOC("", "heads; 0 = d_model / 64")},
     {MODEL(workspace, d_k), INT(1, 1024, 64), DOC("", "key width of a head's memory")},
     {MODEL(workspace, d_v), INT(1, 1024, 64), DOC("", "value width of a head's memory")},
     {MODEL(workspace, reads), INT(1, 16, 4), DOC("", "times that a token reads the memory")},
@@ -82,7 +118,7 @@ const hy__field hy__fields[] = {
     {MODEL(pkm, n_key), INT(1, 4096, 128), DOC("", "sub-keys per half: the table has n_key squared rows")},
     {MODEL(pkm, d_key), INT(2, 4096, 128), DOC("", "query width of a head, even")},
     {MODEL(pkm, topk), INT(1, 128, 16), DOC("rows", "what a head reads of the table")},
-    {MODEL(pkm, d_value), INT(0, WIDTH_MAX, 0), DOC("", "width of a row; 0 = d_model")},
+    {MODEL(pkm, d_value), DERIVED(WIDTH_MAX, value_width), DOC("", "width of a row; 0 = d_model")},
 
     {TRAIN(steps), INT(1, COUNT_MAX, 1000), DOC("steps", "length of the training")},
     {TRAIN(batch), INT(1, 65536, 8), DOC("sequences", "size of one micro-batch")},

@@ -20,16 +20,17 @@ typedef enum hy__field_type {
 typedef struct hy__field {
     const char *section, *name;
     hy__field_type type;
-    bool train;      /* in hy__train_config, not in hy__config */
-    size_t offset;   /* in its struct */
-    double min, max; /* both allowed */
-    double start;    /* default; of a choice its index */
+    bool train;                             /* in hy__train_config, not in hy__config */
+    size_t offset;                          /* in its struct */
+    double min, max;                        /* both allowed */
+    double start;                           /* default; of a choice its index */
+    int64_t (*derive)(const hy__config *c); /* INT: what a 0 stands for, from rows above; or NULL */
     const char *const *choice;
     const char *unit; /* "" = a plain number */
     const char *doc;
 } hy__field;
 
-enum { HY__FIELD_MAX = 96, HY__SECTION_MAX = 12 };
+enum { HY__SECTION_MAX = 12 };
 
 /* Rows of one section stand together. */
 extern const hy__field hy__fields[];

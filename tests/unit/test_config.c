@@ -240,6 +240,8 @@ static void bad_files(void **state) {
         {"model: {layers: A}\nattention: {n_head: 4, n_kv: 3}", "attention.n_kv is 3",
          "attention.n_head = 4"},
         {"model: {layers: A}\nattention: {n_kv: 8}", "attention.n_kv is 8", "n_head = 4"},
+        {"model: {layers: A, d_model: 2048}\nattention: {n_head: 1}",
+         "attention.head_dim would be 2048", "at most 1024"},
         {"model: {layers: A}\nattention: {head_dim: 33, rope_theta: 1e4}",
          "attention.head_dim is 33", "even"},
         {"model: {layers: A}\nattention: {rope_theta: 0.5}", "attention.rope_theta is 0.5",
