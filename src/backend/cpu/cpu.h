@@ -55,7 +55,8 @@ bool hy__dnnl_has_bf16(void); /* the CPU multiplies bf16 */
 
 /* Per-thread scratch of a CPU backend: at least `size` bytes, aligned, kept between calls; grows
  * outside of parallel regions only. Call before the region with the size each thread needs, then
- * address thread i's part. */
+ * address thread i's part. NULL without memory: the kernel then returns, and hy__backend_check
+ * tells. */
 void *hy__scratch(hy__backend *be, size_t size_per_thread);
 static inline void *hy__scratch_of(void *scratch, size_t size_per_thread, int thread) {
     return (char *)scratch + (size_t)thread * size_per_thread;
@@ -63,7 +64,8 @@ static inline void *hy__scratch_of(void *scratch, size_t size_per_thread, int th
 
 /* The data behind hy__backend.self of the CPU backends (isa.c owns it). */
 typedef struct hy__cpu {
-    hy__dnnl *dnnl; /* NULL on ref backends */
+    hy__kernels kernels; /* the table as it was opened */
+    hy__dnnl *dnnl;      /* NULL on ref backends */
     void *scratch;
     size_t scratch_size; /* bytes in all */
 } hy__cpu;

@@ -146,6 +146,7 @@ static void attn(hy__backend *be, const hy__attn_args *a) {
     forward measure;
     const size_t size = take_forward(&measure, a, NULL);
     void *scratch = hy__scratch(be, size);
+    if (!scratch) return;
     int64_t seen = 0;
 #pragma omp parallel num_threads(be->n_thread) reduction(+ : seen) if (n_dense > 1)
     {

@@ -122,6 +122,7 @@ void HY__FAST(hy__attn_backward)(hy__backend *be, const hy__attn_args *a) {
     backward measure;
     const size_t size = take_backward(&measure, a, NULL);
     void *scratch = hy__scratch(be, size);
+    if (!scratch) return;
 #pragma omp parallel for schedule(dynamic, 1) num_threads(be->n_thread)
     for (int64_t n = 0; n < a->rows->n_seq * a->n_kv; n++) {
         backward w;

@@ -137,6 +137,7 @@ void HY__FAST(hy__attn_select)(hy__backend *be, const hy__attn_args *a) {
     selection measure;
     const size_t size = take_select(&measure, a, NULL);
     void *scratch = hy__scratch(be, size);
+    if (!scratch) return;
     const int64_t n_item = attn_items(a, 1, ATTN_ROWS);
 #pragma omp parallel for schedule(dynamic, 1) num_threads(be->n_thread) if (n_item > 1)
     for (int64_t n = 0; n < n_item; n++) {

@@ -7,7 +7,7 @@
 
 enum { MAX_WIDTH = 16 }; /* taps; Mamba-2 has 4 */
 
-/* What all threads share, in scratch. */
+/* What all threads share, in scratch; absent without memory. */
 typedef struct taps {
     float *w;       /* [K, ch]: the weights with channels adjacent */
     float *dw, *db; /* backward: [K, ch], [ch], sums of this call */
@@ -18,6 +18,7 @@ static taps taps_new(hy__backend *be, const hy__conv_args *a) {
     const size_t row = hy__tensor_bytes(HY__DTYPE_F32, a->ch), rows = (size_t)(2 * a->width + 2);
     const size_t n_thread = (size_t)be->n_thread;
     char *at = hy__scratch(be, (rows + n_thread - 1) / n_thread * row);
+    if (!at) return (taps){0};
     const taps s = {
         .w = (float *)(void *)at,
         .dw = (float *)(void *)(at + (size_t)a->width * row),
@@ -82,6 +83,7 @@ static void leave_state(const hy__conv_args *a, const taps *s, int64_t q, int64_
 
 static void fast_conv(hy__backend *be, const hy__conv_args *a) {
     const taps s = taps_new(be, a);
+    if (!s.w) return;
     const int parts = threads_for(be, 8 * a->rows->n_row * a->ch);
 #pragma omp parallel for num_threads(parts) schedule(static, 1)
     for (int i = 0; i < parts; i++) {
@@ -182,6 +184,7 @@ static void conv_sequence_backward(const hy__conv_args *a, const taps *s, int64_
 
 static void fast_conv_backward(hy__backend *be, const hy__conv_args *a) {
     const taps s = taps_new(be, a);
+    if (!s.w) return;
     memset(s.dw, 0, (size_t)(a->width * a->ch) * sizeof(float));
     memset(s.db, 0, (size_t)a->ch * sizeof(float));
     float *dw = hy__ptr(a->dw), *dbias = hy__ptr(a->dbias);

@@ -359,6 +359,7 @@ static void delta(hy__backend *be, const hy__delta_args *a) {
     const int64_t n_task = a->rows->n_seq * a->n_head;
     const size_t per_thread = (size_t)lane_carve(&size, a, false, NULL) * sizeof(float);
     void *scratch = hy__scratch(be, per_thread);
+    if (!scratch) return;
 #pragma omp parallel for num_threads(be->n_thread) schedule(dynamic)
     for (int64_t task = 0; task < n_task; task++) {
         lane l;
@@ -604,6 +605,7 @@ static void delta_backward(hy__backend *be, const hy__delta_args *a) {
     const size_t per_thread = (size_t)lane_carve(&size, a, true, NULL) * sizeof(float);
     const int64_t sums = (n_task * sum_len + be->n_thread - 1) / be->n_thread;
     char *scratch = hy__scratch(be, per_thread + hy__tensor_bytes(HY__DTYPE_F32, sums));
+    if (!scratch) return;
     float *sum = (float *)(scratch + per_thread * (size_t)be->n_thread);
 #pragma omp parallel for num_threads(be->n_thread) schedule(dynamic)
     for (int64_t task = 0; task < n_task; task++) {

@@ -277,6 +277,7 @@ static void route(hy__backend *be, const hy__route_args *a) {
     int n_sums = 0; /* threads that the region really had */
     float handicap[E_MAX];
     route_sums *sums = hy__scratch(be, sizeof *sums);
+    if (!sums) return;
     call_handicap(a, handicap);
     const int n_thread = threads_for(be, a->n_row * n);
 #pragma omp parallel num_threads(n_thread)
@@ -375,6 +376,7 @@ static void route_sort(hy__backend *be, const hy__route_sort_args *a) {
     const int32_t *idx = hy__ptr(a->idx);
     int32_t *perm = hy__ptr(a->perm), *place = hy__ptr(a->place), *offset = hy__ptr(a->offset);
     int32_t(*at)[E_MAX] = hy__scratch(be, sizeof *at);
+    if (!at) return;
     const int n_thread = threads_for(be, a->n_row * k);
 #pragma omp parallel num_threads(n_thread)
     {

@@ -126,6 +126,7 @@ static void product_bf16(hy__backend *be, const hy__product *p) {
     const size_t size_a = hy__tensor_bytes(HY__DTYPE_BF16, p->a_bf16 ? 0 : p->m * p->k);
     const size_t size_b = hy__tensor_bytes(HY__DTYPE_BF16, p->b_bf16 ? 0 : p->k * p->n);
     char *scratch = shared_scratch(be, size_a + size_b);
+    if (!scratch) return;
     if (!p->a_bf16) {
         q.lda = p->ta ? p->m : p->k;
         convert(be, scratch, p->a, true, p->ta ? p->k : p->m, q.lda, p->lda);
@@ -145,6 +146,7 @@ static void product_widened(hy__backend *be, const hy__product *p) {
     const int64_t most = WIDEN_BYTES / (int64_t)sizeof(float) / p->k, unit = HY__ALIGN;
     const int64_t tile = most < unit ? unit : most / unit * unit;
     float *scratch = shared_scratch(be, hy__tensor_bytes(HY__DTYPE_F32, p->k * tile));
+    if (!scratch) return;
     for (int64_t j = 0; j < p->n; j += tile) {
         hy__product q = *p;
         q.n = p->n - j < tile ? p->n - j : tile;
@@ -162,6 +164,7 @@ static void product_widened(hy__backend *be, const hy__product *p) {
 static void product_a_widened(hy__backend *be, const hy__product *p) {
     hy__product q = *p;
     float *scratch = shared_scratch(be, hy__tensor_bytes(HY__DTYPE_F32, p->m * p->k));
+    if (!scratch) return;
     q.lda = p->ta ? p->m : p->k;
     convert(be, scratch, p->a, false, p->ta ? p->k : p->m, q.lda, p->lda);
     q.a = scratch;

@@ -117,6 +117,7 @@ static void fast_sqsum(hy__backend *be, const hy__sqsum_args *a) {
     const int parts = threads_for(be, a->n);
     const int64_t row = touched ? a->dim : 1, n_row = a->n / row;
     char *scratch = hy__scratch(be, HY__ALIGN);
+    if (!scratch) return;
 #pragma omp parallel for num_threads(parts) schedule(static, 1)
     for (int i = 0; i < parts; i++) {
         const int64_t from = part_at(n_row, i, parts, VL), to = part_at(n_row, i + 1, parts, VL);

@@ -4,10 +4,11 @@
  * are added in order, so that it does not depend on which thread came first. */
 #include "backend/cpu/simd.h"
 
-/* n floats of scratch, zeroed, for each of `parts`. */
+/* n floats of scratch, zeroed, for each of `parts`; NULL without memory. */
 static float *partials_new(hy__backend *be, int64_t n, int parts) {
     const size_t size = hy__tensor_bytes(HY__DTYPE_F32, n);
-    return memset(hy__scratch(be, size), 0, size * (size_t)parts);
+    float *partials = hy__scratch(be, size);
+    return partials ? memset(partials, 0, size * (size_t)parts) : NULL;
 }
 static float *partial_of(float *partials, int64_t n, int part) {
     return hy__scratch_of(partials, hy__tensor_bytes(HY__DTYPE_F32, n), part);
@@ -85,6 +86,7 @@ static void fast_rmsnorm_backward(hy__backend *be, const hy__rmsnorm_args *a) {
     const norm_dims d = norm_dims_of(a);
     const int parts = threads_for(be, 2 * a->n_row * a->n_head * a->dim);
     float *partials = hy__present(a->dw) ? partials_new(be, a->dim, parts) : NULL;
+    if (hy__present(a->dw) && !partials) return;
 #pragma omp parallel for num_threads(parts) schedule(static, 1)
     for (int i = 0; i < parts; i++) {
         float *dw = partials ? partial_of(partials, a->dim, i) : NULL;
@@ -151,6 +153,7 @@ static void gated_norm_group_backward(const hy__gated_norm_args *a, int64_t r, i
 static void fast_gated_norm_backward(hy__backend *be, const hy__gated_norm_args *a) {
     const int parts = threads_for(be, 8 * a->n_row * a->dim);
     float *partials = partials_new(be, a->dim, parts);
+    if (!partials) return;
 #pragma omp parallel for num_threads(parts) schedule(static, 1)
     for (int i = 0; i < parts; i++) {
         float *dw = partial_of(partials, a->dim, i);
@@ -188,6 +191,7 @@ static double residual_span_backward(const hy__residual_args *a, int64_t from, i
 static void fast_residual_backward(hy__backend *be, const hy__residual_args *a) {
     const int parts = threads_for(be, a->n);
     float *partials = partials_new(be, 1, parts), *dg = hy__ptr(a->dg);
+    if (!partials) return;
 #pragma omp parallel for num_threads(parts) schedule(static, 1)
     for (int i = 0; i < parts; i++) {
         const int64_t from = part_at(a->n, i, parts, 16), to = part_at(a->n, i + 1, parts, 16);
@@ -304,6 +308,7 @@ static void fast_rope(hy__backend *be, const hy__rope_args *a) {
     const size_t rates = hy__tensor_bytes(HY__DTYPE_F64, half);
     const size_t size = rates + hy__tensor_bytes(HY__DTYPE_F32, 2 * half);
     char *scratch = hy__scratch(be, size);
+    if (!scratch) return;
 #pragma omp parallel for num_threads(parts) schedule(static, 1)
     for (int i = 0; i < parts; i++) {
         double *rate = hy__scratch_of(scratch, size, i);

@@ -243,6 +243,7 @@ static void pkm_select(hy__backend *be, const hy__pkm_select_args *a) {
     const size_t own = select_room_size(a);
     const size_t part = hy__tensor_bytes(HY__DTYPE_F32, n_pack / be->n_thread + 1);
     float *packed = hy__scratch(be, part + own); /* the packed keys, then every thread's room */
+    if (!packed) return;
     char *rooms = (char *)packed + part * (size_t)be->n_thread;
     const int n_thread =
         thread_count(be, n_tile * a->n_head, a->n_row * a->n_head * 2 * a->n_key * a->d_half);

@@ -162,7 +162,7 @@ static job job_new(hy__backend *be, const hy__ssd_args *a, int n_thread, bool ba
     j.work_size = work_layout(&w, NULL, &j);
     const size_t n = (size_t)be->n_thread, share = lanes_layout(&j, NULL) / n;
     j.scratch = hy__scratch(be, j.work_size + (share / HY__ALIGN + 1) * HY__ALIGN);
-    lanes_layout(&j, j.scratch + n * j.work_size);
+    if (j.scratch) lanes_layout(&j, j.scratch + n * j.work_size);
     return j;
 }
 
@@ -391,6 +391,7 @@ static void sequence_recurrent(const work *w, const job *j, int64_t seq) {
 static void ssd(hy__backend *be, const hy__ssd_args *a) {
     const int threads = threads_of(be, a);
     const job j = job_new(be, a, threads, false);
+    if (!j.scratch) return;
 #pragma omp parallel num_threads(threads)
     {
         const work w = work_of(&j, omp_get_thread_num(), omp_get_num_threads());
@@ -620,6 +621,7 @@ static void sequence_backward(const work *w, const job *j, int64_t seq, int64_t 
 static void ssd_backward(hy__backend *be, const hy__ssd_args *a) {
     const int threads = threads_of(be, a);
     const job j = job_new(be, a, threads, true);
+    if (!j.scratch) return;
     memset(j.sum, 0, (size_t)(3 * j.n_lane) * sizeof *j.sum);
 #pragma omp parallel num_threads(threads)
     {

@@ -99,17 +99,35 @@ static void cpu_free(hy__backend *be) {
     free(be);
 }
 
+/* A kernel without its scratch writes nothing, and what it should have written may be indices to
+ * the next. So all kernels rest until hy__backend_check has told of the failure; the first call
+ * after that puts them back. */
+#define DEFINE_RESTING(kernel, args)                                                               \
+    static void resting_##kernel(hy__backend *be, const args *a) {                                 \
+        if (be->error.status != HY_OK) return;                                                     \
+        be->kernels = ((hy__cpu *)be->self)->kernels;                                              \
+        be->kernels.kernel(be, a);                                                                 \
+    }
+HY__KERNELS(DEFINE_RESTING)
+
+#define RESTING(kernel, args) .kernel = resting_##kernel,
+static const hy__kernels resting = {HY__KERNELS(RESTING)};
+
 void *hy__scratch(hy__backend *be, size_t size_per_thread) {
     hy__cpu *cpu = be->self;
     const size_t size = size_per_thread * (size_t)be->n_thread;
     HY_ASSERT(size_per_thread % HY__ALIGN == 0);
-    if (cpu->scratch_size < size) {
-        free(cpu->scratch);
-        cpu->scratch = aligned_alloc(HY__ALIGN, size);
-        HY_ASSERT(cpu->scratch != NULL);
-        cpu->scratch_size = size;
-    }
-    return cpu->scratch;
+    if (cpu->scratch && size <= cpu->scratch_size) return cpu->scratch;
+    free(cpu->scratch);
+    cpu->scratch = aligned_alloc(HY__ALIGN, size);
+    cpu->scratch_size = cpu->scratch ? size : 0;
+    if (cpu->scratch) return cpu->scratch;
+    be->kernels = resting;
+    if (be->error.status == HY_OK)
+        (void)hy__fail(&be->error, HY_E_MEMORY,
+                       "there is not enough memory: %.1f MB of scratch could not be had",
+                       (double)size / 1e6);
+    return NULL;
 }
 
 static isa best_isa(void) {
@@ -162,7 +180,8 @@ hy_status hy__cpu_open(hy__backend **out, const char *name, int n_thread, hy_err
         .free = cpu_free,
         .self = cpu,
     };
-    fill_kernels(&be->kernels, id);
+    fill_kernels(&cpu->kernels, id);
+    be->kernels = cpu->kernels;
     if (!is_ref) cpu->dnnl = hy__dnnl_new(be->n_thread);
     if (!is_ref && !cpu->dnnl) {
         cpu_free(be);

@@ -64,6 +64,7 @@ static void ref_conv_backward(hy__backend *be, const hy__conv_args *a) {
         real *dx = (real *)hy__ptr(a->dx) + seq->start * ldx;
         real *din = hy__ptr_of(a->dstate_in, q);
         double *dp = hy__scratch(be, hy__tensor_bytes(HY__DTYPE_F64, seq->len));
+        if (!dp) return;
         for (int64_t c = 0; c < a->ch; c++) {
             for (int64_t t = 0; t < seq->len; t++) {
                 dp[t] =

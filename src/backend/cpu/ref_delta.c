@@ -10,8 +10,6 @@
  * chunk_state, so that state_in may have been overwritten meanwhile. */
 #include "backend/cpu/ref.h"
 
-#include <stdlib.h>
-
 /* One (sequence, head): where its rows lie, and what a token's computation needs. */
 typedef struct lane {
     const hy__delta_args *a;
@@ -27,26 +25,39 @@ typedef struct lane {
     real *m;           /* [chunk+1,dk,dv] M at the start of a chunk and after each of its tokens */
 } lane;
 
-static void *take(int64_t n) {
-    void *p = malloc((size_t)n * sizeof(real) + 1);
-    HY_ASSERT(p != NULL);
-    return p;
-}
-
-static void lane_init(lane *l, const hy__delta_args *a) {
+/* Lays the arrays out from `base` on; returns their elements. With base NULL only counts. */
+static int64_t lane_lay_out(lane *l, const hy__delta_args *a, real *base) {
     const int64_t dk = a->d_k, dv = a->d_v, n = a->reads;
     *l = (lane){.a = a, .dk = dk, .dv = dv, .n = n};
-    l->q = take(n * dk), l->r = take(n * dv);
-    l->rms = take(n), l->inv = take(n), l->mix = take(n);
-    l->dq = take(dk), l->dr = take(dv);
-    l->h = take(dv), l->w = take(dv);
-    l->dm = take(dk * dv);
-    l->m = take((a->chunk + 1) * dk * dv);
+    const struct {
+        real **at;
+        int64_t n;
+    } part[] = {
+        {&l->q, n * dk},
+        {&l->r, n * dv},
+        {&l->rms, n},
+        {&l->inv, n},
+        {&l->mix, n},
+        {&l->dq, dk},
+        {&l->dr, dv},
+        {&l->h, dv},
+        {&l->w, dv},
+        {&l->dm, dk * dv},
+        {&l->m, (a->chunk + 1) * dk * dv},
+    };
+    int64_t used = 0;
+    for (size_t i = 0; i < sizeof part / sizeof *part; i++) {
+        if (base) *part[i].at = base + used;
+        used += part[i].n;
+    }
+    return used;
 }
 
-static void lane_release(lane *l) {
-    real *const all[] = {l->q, l->r, l->rms, l->inv, l->mix, l->dq, l->dr, l->h, l->w, l->dm, l->m};
-    for (size_t i = 0; i < sizeof all / sizeof *all; i++) free(all[i]);
+/* False without memory. */
+static bool lane_init(lane *l, hy__backend *be, const hy__delta_args *a) {
+    real *base = hy__scratch(be, hy__tensor_bytes(be->real, lane_lay_out(l, a, NULL)));
+    if (base) lane_lay_out(l, a, base);
+    return base != NULL;
 }
 
 /* The lane's part of row `row` of a tensor with `width` elements per head. */
@@ -153,9 +164,8 @@ static void forward_lane(lane *l, int64_t unit) {
 }
 
 static void delta(hy__backend *be, const hy__delta_args *a) {
-    (void)be;
     lane l;
-    lane_init(&l, a);
+    if (!lane_init(&l, be, a)) return;
     int64_t unit = 0;
     for (l.seq = 0; l.seq < a->rows->n_seq; l.seq++) {
         for (l.head = 0; l.head < a->n_head; l.head++) {
@@ -164,7 +174,6 @@ static void delta(hy__backend *be, const hy__delta_args *a) {
         }
         unit += hy__seq_units(&a->rows->seq[l.seq], a->chunk);
     }
-    lane_release(&l);
 }
 
 /* dq (gradient of q_{j+1}) becomes part of dr (gradient of r_j, +=); dW_r +=. */
@@ -268,9 +277,8 @@ static void backward_lane(lane *l, int64_t unit) {
 }
 
 static void delta_backward(hy__backend *be, const hy__delta_args *a) {
-    (void)be;
     lane l;
-    lane_init(&l, a);
+    if (!lane_init(&l, be, a)) return;
     int64_t unit = 0;
     for (l.seq = 0; l.seq < a->rows->n_seq; l.seq++) {
         unit += hy__seq_units(&a->rows->seq[l.seq], a->chunk);
@@ -279,7 +287,6 @@ static void delta_backward(hy__backend *be, const hy__delta_args *a) {
             backward_lane(&l, unit - 1);
         }
     }
-    lane_release(&l);
 }
 
 void HY__REF(hy__ref_delta)(hy__kernels *k) {

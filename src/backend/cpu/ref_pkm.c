@@ -35,6 +35,7 @@ static void pkm_select(hy__backend *be, const hy__pkm_select_args *a) {
     const int64_t n = a->n_key, k = a->k;
     const size_t bytes = (size_t)(2 * n + k * k) * sizeof(scored);
     scored *first = hy__scratch(be, (bytes + HY__ALIGN - 1) / HY__ALIGN * HY__ALIGN);
+    if (!first) return;
     scored *second = first + n, *pair = second + n;
     int32_t *idx = hy__ptr(a->idx);
     real *score = hy__ptr(a->score);

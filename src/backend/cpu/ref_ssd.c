@@ -10,8 +10,6 @@
  * needs of the forward: state_in may have been overwritten since. */
 #include "backend/cpu/ref.h"
 
-#include <stdlib.h>
-
 /* One head of one sequence's piece; ld… are row distances. */
 typedef struct head {
     const hy__ssd_args *a;
@@ -116,9 +114,8 @@ static void head_forward(const head *q, real *s) {
 }
 
 static void ssd(hy__backend *be, const hy__ssd_args *a) {
-    (void)be;
-    real *s = malloc((size_t)(a->head_dim * a->d_state) * sizeof *s);
-    HY_ASSERT(s != NULL);
+    real *s = hy__scratch(be, hy__tensor_bytes(be->real, a->head_dim * a->d_state));
+    if (!s) return;
     int64_t unit0 = 0;
     for (int64_t i = 0; i < a->rows->n_seq; i++) {
         for (int64_t h = 0; h < a->n_head; h++) {
@@ -127,7 +124,6 @@ static void ssd(hy__backend *be, const hy__ssd_args *a) {
         }
         unit0 += hy__seq_units(&a->rows->seq[i], a->chunk);
     }
-    free(s);
 }
 
 /* One token: λ arrives as ∂/∂s_t from later tokens and leaves as ∂/∂s_{t-1}. */
@@ -184,10 +180,10 @@ static void head_backward(const head *q, real *s, real *lambda) {
 }
 
 static void ssd_backward(hy__backend *be, const hy__ssd_args *a) {
-    (void)be;
-    const size_t size = (size_t)(a->head_dim * a->d_state) * sizeof(real);
-    real *s = malloc(((size_t)a->chunk + 1) * size), *lambda = malloc(size);
-    HY_ASSERT(s != NULL && lambda != NULL);
+    const int64_t size = a->head_dim * a->d_state;
+    real *lambda = hy__scratch(be, hy__tensor_bytes(be->real, (a->chunk + 2) * size));
+    real *s = lambda + size;
+    if (!lambda) return;
     const size_t narrow = (size_t)(a->n_group * a->d_state) * sizeof(real);
     int64_t unit0 = 0;
     for (int64_t i = 0; i < a->rows->n_seq; i++) {
@@ -202,8 +198,6 @@ static void ssd_backward(hy__backend *be, const hy__ssd_args *a) {
         }
         unit0 += hy__seq_units(&a->rows->seq[i], a->chunk);
     }
-    free(s);
-    free(lambda);
 }
 
 void HY__REF(hy__ref_ssd)(hy__kernels *k) {
