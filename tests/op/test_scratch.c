@@ -11,7 +11,7 @@
 #include <cmocka.h>
 
 /* The address sanitizer would end the program at a size that no machine has. */
-const char *__asan_default_options(void);
+__attribute__((visibility("default"))) const char *__asan_default_options(void);
 const char *__asan_default_options(void) {
     return "allocator_may_return_null=1";
 }
