@@ -16,6 +16,7 @@ static hy_status cannot_write(const hy__trainer *tr, hy_error *err) {
 }
 
 hy_status hy__metrics_open(hy__trainer *tr, hy_error *err) {
+    tr->made_out = access(tr->opt->out, F_OK) != 0;
     HY_TRY(hy__dir_make(tr->opt->out, err));
     char *path = hy__path_join(tr->opt->out, "metrics.jsonl");
     if (!path) return hy__fail(err, HY_E_MEMORY, "there is not enough memory for a path");
@@ -23,7 +24,18 @@ hy_status hy__metrics_open(hy__trainer *tr, hy_error *err) {
     free(path);
     if (!tr->metrics) return cannot_write(tr, err);
     if (flock(fileno(tr->metrics), LOCK_EX | LOCK_NB) == 0 || errno != EWOULDBLOCK) return HY_OK;
+    fclose(tr->metrics);
+    tr->metrics = NULL;
     return hy__fail(err, HY_E_IO, "another training is writing to %s", tr->opt->out);
+}
+
+void hy__metrics_close(hy__trainer *tr) {
+    if (!tr->metrics) return;
+    char *path = hy__path_join(tr->opt->out, "metrics.jsonl");
+    const bool empty = lseek(fileno(tr->metrics), 0, SEEK_END) == 0;
+    if (path && empty && unlink(path) == 0 && tr->made_out) rmdir(tr->opt->out);
+    free(path);
+    fclose(tr->metrics); /* the lock goes last */
 }
 
 hy_status hy__metrics_begin(hy__trainer *tr, hy_error *err) {

@@ -164,7 +164,7 @@ static hy_status open_all(hy__trainer *tr, hy_error *err) {
 }
 
 static void release_all(hy__trainer *tr) {
-    if (tr->metrics) fclose(tr->metrics);
+    hy__metrics_close(tr);
     hy__lanes_release(&tr->lanes);
     hy__lanes_release(&tr->val_lanes);
     hy__work_free(tr->work);

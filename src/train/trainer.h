@@ -55,7 +55,8 @@ typedef struct hy__trainer {
 
     hy__report report[HY__REPORT_LETTERS]; /* of the last step */
     int64_t n_report;
-    FILE *metrics;
+    FILE *metrics; /* open: ours alone */
+    bool made_out; /* opt->out was not there before */
 } hy__trainer;
 
 /* ---- step.c ---- */
@@ -90,6 +91,10 @@ hy_status hy__metrics_open(hy__trainer *tr, hy_error *err);
 /* Drops what lies behind its first metrics_size bytes: steps that a killed run made after its last
  * checkpoint, or an earlier run. */
 hy_status hy__metrics_begin(hy__trainer *tr, hy_error *err);
+
+/* Ends the lock. A training that failed before its first line leaves no file, nor the folder if it
+ * made it. */
+void hy__metrics_close(hy__trainer *tr);
 
 /* One line per step, flushed. */
 hy_status hy__metrics_add(hy__trainer *tr, const hy_train_progress *p, hy_error *err);

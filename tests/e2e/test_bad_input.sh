@@ -59,6 +59,8 @@ data "/dev/zero is a device" /dev/zero
 fails 1 "/dev/zero is a device" eval --model m --data /dev/zero
 printf 'ab\0c' >nul.txt
 data "nul.txt" nul.txt
+refused "wanted at most" train --config tiny.yaml --data text.txt --quiet --set train.carry=false \
+    --set train.batch=1024 --set train.seq_len=16384 # known only when a step begins
 
 # ---- where to write
 printf 'a file' >file
@@ -146,9 +148,9 @@ damaged "training.json"
 echo '{"step": -5' >t/training.json
 damaged "training.json"
 sed -i 's/"slots": [0-9]*/"slots": 999999999999/' t/training.json
-damaged ""
+damaged "t/training.json: stream 0 of 999999999999 slots"
 sed -i 's/"pos": [0-9]*/"pos": 7/' t/training.json
-damaged ""
+damaged "its state is at 7"
 
 # ---- a full disk, played by a limit on the size of files (blocks of 1024 bytes)
 full() { # full COMMAND…: fails with a sentence

@@ -53,8 +53,8 @@ ok eval --model back --data text.txt --json
 awk -v a="$(field nats_per_token)" -v b="$first" 'BEGIN { d = a - b; exit !(d < 1e-5 && d > -1e-5) }' ||
     die "the model that came back has $(field nats_per_token) nats per token, before $first"
 fails 1 "already holds a model" convert --from hf --out back
-fails 1 "" convert --from m --out refused --to-hf
-absent refused/config.json "a model of other letters"
+fails 1 "layer 1 is 'E'" convert --from m --out refused --to-hf
+absent refused "a model of other letters"
 fails 1 "hydralm convert" inspect hf
 
 # Logits: 90 tokens, uint8; the state after any piece goes on as if nothing had been cut.
@@ -80,7 +80,7 @@ for other in fast fastcut; do
 done
 fails 1 "rising positions" logits --model m --tokens tokens.npy --out x.npy --cut 5,3
 fails 1 "rising positions" logits --model m --tokens tokens.npy --out x.npy --cut 90
-fails 1 "" logits --model m --tokens text.txt --out x.npy
+fails 1 "text.txt is no .npy file" logits --model m --tokens text.txt --out x.npy
 printf '\x00\x01\x00\x00' | npy '<i4' 1 large.npy # token 256
 fails 1 "256" logits --model m --tokens large.npy --out x.npy
 printf '\xff\xff\xff\xff' | npy '<i4' 1 negative.npy
