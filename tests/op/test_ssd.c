@@ -354,22 +354,28 @@ static const shape SHAPES[] = {
 };
 enum { N_SHAPE = sizeof SHAPES / sizeof *SHAPES };
 
+/* Every backend with `least` to `most` of 1, 2, 3 and 7 threads, training and not, against ref64.
+ */
+static void judge(const task *t, int least, int most) {
+    result want = result_new(t), got = result_new(t);
+    run_on("ref64", 1, t, true, &want);
+    for (const char *const *name = hy__backend_names(); *name; name++) {
+        for (int n_thread = least; n_thread <= most; n_thread += n_thread < 3 ? 1 : 4) {
+            run_on(*name, n_thread, t, true, &got);
+            expect_close(*name, t, &want, &got, true);
+            run_on(*name, n_thread, t, false, &got);
+            expect_close(*name, t, &want, &got, false);
+        }
+    }
+    result_free(&got);
+    result_free(&want);
+}
+
 static void test_backends_agree(void **unused) {
     (void)unused;
     for (int i = 0; i < N_SHAPE; i++) {
         task t = task_new(&SHAPES[i], 10 + (uint64_t)i);
-        result want = result_new(&t), got = result_new(&t);
-        run_on("ref64", 1, &t, true, &want);
-        for (const char *const *name = hy__backend_names(); *name; name++) {
-            for (int n_thread = 1; n_thread <= 7; n_thread += n_thread < 3 ? 1 : 4) {
-                run_on(*name, n_thread, &t, true, &got);
-                expect_close(*name, &t, &want, &got, true);
-                run_on(*name, n_thread, &t, false, &got);
-                expect_close(*name, &t, &want, &got, false);
-            }
-        }
-        result_free(&got);
-        result_free(&want);
+        judge(&t, 1, 7);
         task_free(&t);
     }
 }
@@ -501,14 +507,7 @@ static void test_extremes(void **unused) {
         if (i % 7 == 3) t.in[DT][i] = -10; /* a decay of 0.7 after one of e^-10000 */
         if (i % 61 == 0) t.in[DT][i] = 60;
     }
-    result want = result_new(&t), got = result_new(&t);
-    run_on("ref64", 1, &t, true, &want);
-    for (const char *const *name = hy__backend_names(); *name; name++) {
-        run_on(*name, 2, &t, true, &got);
-        expect_close(*name, &t, &want, &got, true);
-    }
-    result_free(&got);
-    result_free(&want);
+    judge(&t, 2, 2);
     task_free(&t);
 }
 
@@ -523,14 +522,7 @@ static void test_long_sequence(void **unused) {
                      .seq = {{.len = 8192, .pos = 0}}};
     task t = task_new(&s, 70);
     t.in[A_LOG][0] = -6; /* half-life of about two thousand tokens */
-    result want = result_new(&t), got = result_new(&t);
-    run_on("ref64", 1, &t, true, &want);
-    for (const char *const *name = hy__backend_names(); *name; name++) {
-        run_on(*name, 2, &t, true, &got);
-        expect_close(*name, &t, &want, &got, true);
-    }
-    result_free(&got);
-    result_free(&want);
+    judge(&t, 2, 2);
     task_free(&t);
 }
 

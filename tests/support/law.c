@@ -107,10 +107,10 @@ hy__config law_config(const char *pattern) {
     return c;
 }
 
-void law_each_letter(law_config_fn fn) {
+void law_each_letter(law_letter_fn fn) {
     for (const char *p = "SAEFWP"; *p; p++) {
         const hy__config c = law_config((char[]){*p, 0});
-        fn(&c, (uint64_t)*p);
+        for (const char *const *be = hy__backend_names(); *be; be++) fn(*be, &c, (uint64_t)*p);
     }
 }
 

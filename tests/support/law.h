@@ -17,8 +17,9 @@ hy__config law_random_config(uint64_t seed, int64_t max_layer);
 typedef void (*law_config_fn)(const hy__config *c, uint64_t seed);
 void law_each_shipped(law_config_fn fn);
 
-/* Calls fn for a tiny model of each letter alone. */
-void law_each_letter(law_config_fn fn);
+/* Calls fn for a tiny model of each letter alone, on every backend. */
+typedef void (*law_letter_fn)(const char *backend, const hy__config *c, uint64_t seed);
+void law_each_letter(law_letter_fn fn);
 
 typedef struct law_model {
     hy__backend *be;
