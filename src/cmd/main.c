@@ -1,4 +1,5 @@
 /* main.c: hydralm COMMAND …: finds the subcommand. */
+#include "base/nearest.h"
 #include "cmd/cmd.h"
 
 #include <errno.h>
@@ -42,7 +43,7 @@ static void print_help(FILE *to) {
 static int unknown_command(const char *written) {
     const char *name[N_COMMAND + 2] = {"help", "version"};
     for (int i = 0; i < N_COMMAND; i++) name[i + 2] = COMMANDS[i].name;
-    const char *near = options_nearest(written, name, N_COMMAND + 2);
+    const char *near = hy__nearest(written, name, N_COMMAND + 2);
     fprintf(stderr, "hydralm: there is no command \"%s\"", written);
     if (near) {
         fprintf(stderr, "; did you mean %s?\n", near);

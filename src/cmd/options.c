@@ -1,13 +1,15 @@
 /* options.c: see options.h. */
 #include "cmd/options.h"
 
+#include "base/nearest.h"
+
 #include <errno.h>
 #include <math.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { NAME_CAP = 64 }; /* longer words are not compared */
+enum { NAME_CAP = 64 }; /* longer options are not looked up */
 
 static parse_result wrong(hy_error *err, const char *fmt, ...)
     __attribute__((format(printf, 2, 3)));
@@ -21,44 +23,6 @@ static parse_result wrong(hy_error *err, const char *fmt, ...) {
     return PARSE_WRONG;
 }
 
-/* Edits (insert, delete, replace, swap neighbours) from a to b: Damerau-Levenshtein, three rows. */
-static size_t distance(const char *a, const char *b) {
-    const size_t na = strlen(a), nb = strlen(b);
-    size_t rows[3][NAME_CAP + 1];
-    if (na > NAME_CAP || nb > NAME_CAP) return NAME_CAP;
-    for (size_t j = 0; j <= nb; j++) rows[0][j] = j;
-    for (size_t i = 1; i <= na; i++) {
-        size_t *now = rows[i % 3];
-        const size_t *last = rows[(i + 2) % 3], *before = rows[(i + 1) % 3];
-        now[0] = i;
-        for (size_t j = 1; j <= nb; j++) {
-            size_t d = last[j - 1] + (a[i - 1] != b[j - 1]);
-            if (last[j] + 1 < d) d = last[j] + 1;
-            if (now[j - 1] + 1 < d) d = now[j - 1] + 1;
-            if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] &&
-                before[j - 2] + 1 < d)
-                d = before[j - 2] + 1;
-            now[j] = d;
-        }
-    }
-    return rows[na % 3][nb];
-}
-
-const char *options_nearest(const char *written, const char *const *name, int n) {
-    const char *best = NULL;
-    size_t least = strlen(written) / 3 + 2; /* more edits than that are another word */
-    for (int i = 0; i < n; i++) {
-        const size_t d = strlen(written) >= 3 && strncmp(name[i], written, strlen(written)) == 0
-                             ? 1 /* an abbreviation */
-                             : distance(written, name[i]);
-        if (d < least) {
-            least = d;
-            best = name[i];
-        }
-    }
-    return best;
-}
-
 static parse_result unknown(const command *c, const char *arg, size_t n, hy_error *err) {
     const char *name[NAME_CAP];
     char written[NAME_CAP + 1] = "";
@@ -67,7 +31,7 @@ static parse_result unknown(const command *c, const char *arg, size_t n, hy_erro
         name[n_name++] = c->option[i].name;
     name[n_name++] = "help";
     if (n <= NAME_CAP) memcpy(written, arg, n);
-    const char *near = *written ? options_nearest(written, name, n_name) : NULL;
+    const char *near = *written ? hy__nearest(written, name, n_name) : NULL;
     if (near) {
         return wrong(err, "%s has no option --%.*s; did you mean --%s?", c->name, (int)n, arg,
                      near);

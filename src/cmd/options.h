@@ -61,7 +61,4 @@ bool options_given(const command *c, const char *name);
 void options_release(const command *c); /* frees the lists */
 void options_help(const command *c, FILE *to);
 
-/* The name of the list that is nearest to what was written, or NULL when none is near. */
-const char *options_nearest(const char *written, const char *const *name, int n);
-
 #endif

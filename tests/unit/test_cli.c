@@ -113,22 +113,11 @@ static void test_wrong_usage(void **state) {
     wrong(NULL, "--steps 3", "wants --out DIR");
 }
 
-static void test_nearest(void **state) {
-    (void)state;
-    const char *const name[] = {"train", "generate", "eval", "inspect"};
-    assert_string_equal(options_nearest("tarin", name, 4), "train");
-    assert_string_equal(options_nearest("gen", name, 4), "generate");
-    assert_string_equal(options_nearest("evla", name, 4), "eval");
-    assert_null(options_nearest("frobnicate", name, 4));
-    assert_null(options_nearest("", name, 4));
-}
-
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_kinds),
         cmocka_unit_test(test_help),
         cmocka_unit_test(test_wrong_usage),
-        cmocka_unit_test(test_nearest),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
