@@ -65,7 +65,7 @@ hy_status cmd_write(const char *text, size_t size, hy_error *err) {
     return check_stdout(err);
 }
 
-hy_status cmd_print_json(void *json, hy_error *err) {
+hy_status cmd_print_json(json_t *json, hy_error *err) {
     char *text = json ? json_dumps(json, JSON_REAL_PRECISION(12) | JSON_COMPACT) : NULL;
     json_decref(json);
     if (!text) return hy__fail(err, HY_E_INTERNAL, "the result could not be written as JSON");

@@ -66,8 +66,9 @@ int cmd_end(const command *c, hy_status status, const hy_error *err);
 /* HY_E_INVALID when DIR already holds a model. */
 hy_status cmd_refuse_model(const char *dir, hy_error *err);
 
-/* Prints a JSON object (json_t *, which is consumed) as one line on stdout. */
-hy_status cmd_print_json(void *json, hy_error *err);
+/* Prints a JSON object, which is consumed, as one line on stdout. */
+struct json_t; /* jansson's */
+hy_status cmd_print_json(struct json_t *json, hy_error *err);
 
 /* Writes to stdout; HY_E_IO when it is closed or full. */
 hy_status cmd_write(const char *text, size_t size, hy_error *err);

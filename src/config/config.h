@@ -124,18 +124,18 @@ hy_status hy__config_parse_yaml(const char *text, size_t size, const char *name,
                                 hy__train_config *t, hy_error *err);
 
 /* The model's sections as a JSON object (the caller's reference), to be put in config.json under
- * their section names, and back. `json` is a jansson object (json_t *): void here so that only
- * config_json.c and ckpt know jansson. to_json writes the sections that the pattern uses (train
- * when t is given) and returns NULL when memory is short. from_json takes sections that are present
- * and defaults for the rest, passes over keys of the object that are no sections, and ends with
+ * their section names, and back. to_json writes the sections that the pattern uses (train when t is
+ * given) and returns NULL when memory is short. from_json takes sections that are present and
+ * defaults for the rest, passes over keys of the object that are no sections, and ends with
  * hy__config_finish. */
-void *hy__config_to_json(const hy__config *c, const hy__train_config *t);
-hy_status hy__config_from_json(const void *json, const char *name, hy__config *c,
+struct json_t; /* jansson's */
+struct json_t *hy__config_to_json(const hy__config *c, const hy__train_config *t);
+hy_status hy__config_from_json(const struct json_t *json, const char *name, hy__config *c,
                                hy__train_config *t, hy_error *err);
 
 /* Expands the pattern, fills derived values and checks what a single field's bounds cannot: that
- * heads divide, expert_chunk divides chunk, k <= n_expert, sizes do not overflow, … Only letters in
- * the pattern are checked for their sections. Idempotent. */
+ * heads divide, expert_chunk divides chunk, k <= n_expert, … Only letters in the pattern are checked
+ * for their sections. Idempotent. */
 hy_status hy__config_finish(hy__config *c, hy_error *err);
 
 /* Expands e.g. "2x(SE 2x(S) A)" to letters and block numbers. Errors show the place with a caret.

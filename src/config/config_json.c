@@ -20,7 +20,7 @@ static json_t *to_json(const hy__field *f, const hy__config *c, const hy__train_
     return json_string(hy__field_text(f, c, t));
 }
 
-void *hy__config_to_json(const hy__config *c, const hy__train_config *t) {
+json_t *hy__config_to_json(const hy__config *c, const hy__train_config *t) {
     json_t *root = json_object();
     for (size_t i = 0; i < hy__n_field; i++) {
         const hy__field *f = &hy__fields[i];
@@ -74,14 +74,14 @@ static hy_status read_section(const json_t *section, const char *name, hy__confi
     return HY_OK;
 }
 
-hy_status hy__config_from_json(const void *json, const char *name, hy__config *c,
+hy_status hy__config_from_json(const json_t *json, const char *name, hy__config *c,
                                hy__train_config *t, hy_error *err) {
     hy_error unheard; /* a caller without an error buffer still gets the right status */
     if (!err) err = &unheard;
     hy__config read;
     hy__train_config read_train;
     hy__config_default(&read, &read_train);
-    if (!json_is_object((const json_t *)json))
+    if (!json_is_object(json))
         return hy__fail(err, HY_E_INVALID, "%s: the configuration is not a JSON object", name);
     const char *last = "";
     for (size_t i = 0; i < hy__n_field; i++) {
