@@ -104,7 +104,6 @@ static hy_status read_file(reader *r, const char *path, bool named) {
             status = hy__fail(r->err, HY_E_INVALID, "%.400s %s, so it cannot be data", path, why);
     } else if (status == HY_OK) {
         r->c->n_file++;
-        r->c->n_byte += size;
         status = add_document(r, start);
     }
     free(text);

@@ -29,7 +29,6 @@ typedef struct hy__corpus {
     int64_t n_part[2]; /* tokens of each part */
     int64_t n_file;    /* files read */
     int64_t n_skipped; /* files in folders that are binary or empty */
-    size_t n_byte;     /* of text read */
 } hy__corpus;
 
 /* Reads and tokenizes everything. Files in folders that are binary (a NUL byte, or more than one

@@ -14,10 +14,6 @@ static bool has_decay(const hy__param *p) {
 
 hy_status hy__optim_new(hy__optim **out, hy__model *m, hy_error *err) {
     hy__backend *be = m->be;
-    if (m->weight_dtype != be->real) {
-        return hy__fail(err, HY_E_UNSUPPORTED, "a model with %s weights cannot train, wanted %s",
-                        hy__dtype_name(m->weight_dtype), hy__dtype_name(be->real));
-    }
     hy__optim *o = calloc(1, sizeof *o);
     if (o) {
         o->model = m;

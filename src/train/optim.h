@@ -19,7 +19,7 @@ typedef struct hy__optim {
     int64_t step;      /* updates made */
 } hy__optim;
 
-/* For a model after hy__model_train. HY_E_MEMORY, HY_E_UNSUPPORTED for weights in bf16. */
+/* For a model after hy__model_train. HY_E_MEMORY. */
 hy_status hy__optim_new(hy__optim **out, hy__model *m, hy_error *err);
 void hy__optim_free(hy__optim *o);
 

@@ -56,7 +56,6 @@ static void fill_kernels(hy__kernels *k, isa id) {
 #endif
 }
 
-/* Host memory comes zeroed from the system when it is large and unused pages cost nothing. */
 static hy_status cpu_buffer_new(hy__backend *be, size_t size, hy__buffer *out, hy_error *err) {
     (void)be;
     const size_t rounded = (size + HY__ALIGN) / HY__ALIGN * HY__ALIGN;

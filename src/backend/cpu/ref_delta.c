@@ -25,8 +25,8 @@ typedef struct lane {
     real *m;           /* [chunk+1,dk,dv] M at the start of a chunk and after each of its tokens */
 } lane;
 
-/* Lays the arrays out from `base` on; returns their elements. With base NULL only counts. */
-static int64_t lane_lay_out(lane *l, const hy__delta_args *a, real *base) {
+/* Hands out the lane's memory from `base`; NULL only counts. Returns the elements needed. */
+static int64_t lane_carve(lane *l, const hy__delta_args *a, real *base) {
     const int64_t dk = a->d_k, dv = a->d_v, n = a->reads;
     *l = (lane){.a = a, .dk = dk, .dv = dv, .n = n};
     const struct {
@@ -55,8 +55,8 @@ static int64_t lane_lay_out(lane *l, const hy__delta_args *a, real *base) {
 
 /* False without memory. */
 static bool lane_init(lane *l, hy__backend *be, const hy__delta_args *a) {
-    real *base = hy__scratch(be, hy__tensor_bytes(be->real, lane_lay_out(l, a, NULL)));
-    if (base) lane_lay_out(l, a, base);
+    real *base = hy__scratch(be, hy__tensor_bytes(be->real, lane_carve(l, a, NULL)));
+    if (base) lane_carve(l, a, base);
     return base != NULL;
 }
 
