@@ -23,35 +23,22 @@ typedef struct cmd_shared {
     bool json, quiet, verbose;
 } cmd_shared;
 
-#define CMD_SHARED                                                                                 \
-    { .backend = "cpu" }
+/* clang-format off */
+#define CMD_SHARED {.backend = "cpu"}
 
 /* Rows of a table for `s`, a cmd_shared: the last ones of every command. */
 #define CMD_SHARED_OPTIONS(s)                                                                      \
-    {.name = "backend",                                                                            \
-     .kind = OPTION_TEXT,                                                                          \
-     .to = &(s).backend,                                                                           \
-     .value = "NAME",                                                                              \
+    {.name = "backend", .kind = OPTION_TEXT, .to = &(s).backend, .value = "NAME",                  \
      .doc = "where to compute: cpu, cpu:avx512, cpu:avx2, cpu:generic, ref, ref64"},               \
-        {.name = "threads",                                                                        \
-         .kind = OPTION_INT,                                                                       \
-         .to = &(s).threads,                                                                       \
-         .value = "N",                                                                             \
-         .doc = "threads; 0 = all cores",                                                          \
-         .max = 4096},                                                                             \
-        {.name = "json",                                                                           \
-         .kind = OPTION_FLAG,                                                                      \
-         .to = &(s).json,                                                                          \
-         .doc = "the result as one line of JSON on stdout"},                                       \
-        {.name = "quiet",                                                                          \
-         .letter = 'q',                                                                            \
-         .kind = OPTION_FLAG,                                                                      \
-         .to = &(s).quiet,                                                                         \
-         .doc = "nothing on stderr but errors"},                                                   \
-    {                                                                                              \
-        .name = "verbose", .letter = 'v', .kind = OPTION_FLAG, .to = &(s).verbose,                 \
-        .doc = "say more on stderr"                                                                \
-    }
+    {.name = "threads", .kind = OPTION_INT, .to = &(s).threads, .value = "N", .max = 4096,         \
+     .doc = "threads; 0 = all cores"},                                                             \
+    {.name = "json", .kind = OPTION_FLAG, .to = &(s).json,                                         \
+     .doc = "the result as one line of JSON on stdout"},                                           \
+    {.name = "quiet", .letter = 'q', .kind = OPTION_FLAG, .to = &(s).quiet,                        \
+     .doc = "nothing on stderr but errors"},                                                       \
+    {.name = "verbose", .letter = 'v', .kind = OPTION_FLAG, .to = &(s).verbose,                    \
+     .doc = "say more on stderr"}
+/* clang-format on */
 
 hy_model_options cmd_model_options(const cmd_shared *s);
 
@@ -66,8 +53,8 @@ int cmd_end(const command *c, hy_status status, const hy_error *err);
 /* HY_E_INVALID when DIR already holds a model. */
 hy_status cmd_refuse_model(const char *dir, hy_error *err);
 
-/* Prints a JSON object, which is consumed, as one line on stdout. */
 struct json_t; /* jansson's */
+/* Prints a JSON object, which is consumed, as one line on stdout. */
 hy_status cmd_print_json(struct json_t *json, hy_error *err);
 
 /* Writes to stdout; HY_E_IO when it is closed or full. */

@@ -9,29 +9,15 @@ int cmd_convert(int argc, char **argv) {
     const char *from = NULL, *out = NULL, *operand;
     bool to_hf = false, force = false;
     cmd_shared shared = CMD_SHARED;
+    /* clang-format off */
     option table[] = {
-        {.name = "from",
-         .kind = OPTION_TEXT,
-         .to = &from,
-         .value = "DIR",
-         .required = true,
-         .doc = "directory to read"},
-        {.name = "out",
-         .kind = OPTION_TEXT,
-         .to = &out,
-         .value = "DIR",
-         .required = true,
-         .doc = "directory to write"},
-        {.name = "to-hf",
-         .kind = OPTION_FLAG,
-         .to = &to_hf,
-         .doc = "write a Hugging Face directory of a model of S layers"},
-        {.name = "force",
-         .kind = OPTION_FLAG,
-         .to = &force,
-         .doc = "replace a model that is already in the directory"},
+        {.name = "from", .kind = OPTION_TEXT, .to = &from, .value = "DIR", .required = true, .doc = "directory to read"},
+        {.name = "out", .kind = OPTION_TEXT, .to = &out, .value = "DIR", .required = true, .doc = "directory to write"},
+        {.name = "to-hf", .kind = OPTION_FLAG, .to = &to_hf, .doc = "write a Hugging Face directory of a model of S layers"},
+        {.name = "force", .kind = OPTION_FLAG, .to = &force, .doc = "replace a model that is already in the directory"},
         CMD_SHARED_OPTIONS(shared),
     };
+    /* clang-format on */
     const command self = {.name = "convert",
                           .brief = "exchange models with Hugging Face Mamba-2 directories",
                           .detail =

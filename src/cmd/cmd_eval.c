@@ -31,21 +31,13 @@ static hy_status measure(const char *dir, const char *data, const cmd_shared *sh
 int cmd_eval(int argc, char **argv) {
     const char *dir = NULL, *data = NULL, *operand;
     cmd_shared shared = CMD_SHARED;
+    /* clang-format off */
     option table[] = {
-        {.name = "model",
-         .kind = OPTION_TEXT,
-         .to = &dir,
-         .value = "DIR",
-         .required = true,
-         .doc = "model directory"},
-        {.name = "data",
-         .kind = OPTION_TEXT,
-         .to = &data,
-         .value = "FILE",
-         .required = true,
-         .doc = "text, read from first to last with the state carried"},
+        {.name = "model", .kind = OPTION_TEXT, .to = &dir, .value = "DIR", .required = true, .doc = "model directory"},
+        {.name = "data", .kind = OPTION_TEXT, .to = &data, .value = "FILE", .required = true, .doc = "text, read from first to last with the state carried"},
         CMD_SHARED_OPTIONS(shared),
     };
+    /* clang-format on */
     const command self = {.name = "eval",
                           .brief = "measure a model's loss on a text",
                           .option = table,

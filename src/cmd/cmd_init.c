@@ -29,36 +29,16 @@ int cmd_init(int argc, char **argv) {
     int64_t seed = 0;
     bool force = false;
     cmd_shared shared = CMD_SHARED;
+    /* clang-format off */
     option table[] = {
-        {.name = "config",
-         .kind = OPTION_TEXT,
-         .to = &config,
-         .value = "FILE",
-         .required = true,
-         .doc = "configuration (YAML)"},
-        {.name = "out",
-         .kind = OPTION_TEXT,
-         .to = &out,
-         .value = "DIR",
-         .required = true,
-         .doc = "model directory to write"},
-        {.name = "seed",
-         .kind = OPTION_INT,
-         .to = &seed,
-         .value = "N",
-         .max = (double)INT64_MAX,
-         .doc = "of the random weights"},
-        {.name = "dtype",
-         .kind = OPTION_TEXT,
-         .to = &dtype,
-         .value = "TYPE",
-         .doc = "of the weights: fp32 or bf16"},
-        {.name = "force",
-         .kind = OPTION_FLAG,
-         .to = &force,
-         .doc = "replace a model that is already in DIR"},
+        {.name = "config", .kind = OPTION_TEXT, .to = &config, .value = "FILE", .required = true, .doc = "configuration (YAML)"},
+        {.name = "out", .kind = OPTION_TEXT, .to = &out, .value = "DIR", .required = true, .doc = "model directory to write"},
+        {.name = "seed", .kind = OPTION_INT, .to = &seed, .value = "N", .max = (double)INT64_MAX, .doc = "of the random weights"},
+        {.name = "dtype", .kind = OPTION_TEXT, .to = &dtype, .value = "TYPE", .doc = "of the weights: fp32 or bf16"},
+        {.name = "force", .kind = OPTION_FLAG, .to = &force, .doc = "replace a model that is already in DIR"},
         CMD_SHARED_OPTIONS(shared),
     };
+    /* clang-format on */
     const command self = {.name = "init",
                           .brief = "make a new model of a configuration",
                           .option = table,
