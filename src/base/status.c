@@ -21,8 +21,8 @@ hy_status hy__fail(hy_error *err, hy_status status, const char *fmt, ...) {
     return status;
 }
 
-hy_status hy__fail_in(hy_error *err, const char *fmt, ...) {
-    if (!err) return HY_E_INTERNAL;
+hy_status hy__fail_in(hy_error *err, hy_status status, const char *fmt, ...) {
+    if (!err) return status;
     char context[512], said[sizeof err->text];
     va_list args;
     va_start(args, fmt);
@@ -30,7 +30,7 @@ hy_status hy__fail_in(hy_error *err, const char *fmt, ...) {
     va_end(args);
     memcpy(said, err->text, sizeof said);
     snprintf(err->text, sizeof err->text, "%s: %.*s", context, (int)(sizeof said - 514), said);
-    return err->status;
+    return status;
 }
 
 void hy__assert_failed(const char *cond, const char *file, int line) {

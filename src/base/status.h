@@ -33,8 +33,9 @@
 hy_status hy__fail(hy_error *err, hy_status status, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
 
-/* Puts "context: " before the sentence that err already holds, and returns its status. */
-hy_status hy__fail_in(hy_error *err, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+/* Puts "context: " before the sentence that err, if there is one, already holds; returns status. */
+hy_status hy__fail_in(hy_error *err, hy_status status, const char *fmt, ...)
+    __attribute__((format(printf, 3, 4)));
 
 _Noreturn void hy__assert_failed(const char *cond, const char *file, int line);
 

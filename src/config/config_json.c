@@ -76,23 +76,22 @@ static hy_status read_section(const json_t *section, const char *name, hy__confi
 
 hy_status hy__config_from_json(const json_t *json, const char *name, hy__config *c,
                                hy__train_config *t, hy_error *err) {
-    hy_error unheard; /* a caller without an error buffer still gets the right status */
-    if (!err) err = &unheard;
     hy__config read;
     hy__train_config read_train;
     hy__config_default(&read, &read_train);
     if (!json_is_object(json))
         return hy__fail(err, HY_E_INVALID, "%s: the configuration is not a JSON object", name);
     const char *last = "";
-    for (size_t i = 0; i < hy__n_field; i++) {
+    hy_status status = HY_OK;
+    for (size_t i = 0; i < hy__n_field && status == HY_OK; i++) {
         const char *section = hy__fields[i].section;
         if (strcmp(section, last) == 0) continue;
         last = section;
         const json_t *value = json_object_get(json, section);
-        if (value && read_section(value, section, &read, &read_train, err) != HY_OK)
-            return hy__fail_in(err, "%s", name);
+        if (value) status = read_section(value, section, &read, &read_train, err);
     }
-    if (hy__config_finish(&read, err) != HY_OK) return hy__fail_in(err, "%s", name);
+    if (status == HY_OK) status = hy__config_finish(&read, err);
+    if (status != HY_OK) return hy__fail_in(err, status, "%s", name);
     *c = read;
     if (t) *t = read_train;
     return HY_OK;

@@ -88,8 +88,8 @@ static hy_status explain(cyaml_err_t code, const complaint *said, const char *na
     if (said->line) snprintf(where, sizeof where, ":%u", said->line);
     if (code == CYAML_ERR_INVALID_KEY) { /* "Unexpected key: …" */
         const char *colon = strchr(said->message, ':'), *key = colon ? colon + 2 : "";
-        hy__field_unknown(said->n_field ? said->field[0] : key, key, err);
-        return hy__fail_in(err, "%s%s", name, where);
+        const hy_status status = hy__field_unknown(said->n_field ? said->field[0] : key, key, err);
+        return hy__fail_in(err, status, "%s%s", name, where);
     }
     if (code == CYAML_ERR_LIBYAML_PARSER) /* its line is that of the last good token */
         return hy__fail(err, HY_E_INVALID, "%s%s: not valid YAML at or after this line: %s", name,
@@ -125,17 +125,17 @@ static hy_status set_all(const document *doc, const char *text, size_t size, con
                          hy__config *c, hy__train_config *t, hy_error *err) {
     for (size_t i = 0; i < hy__n_field; i++) {
         if (!doc->value[i]) continue;
-        if (hy__field_set(&hy__fields[i], c, t, doc->value[i], err) == HY_OK) continue;
+        const hy_status status = hy__field_set(&hy__fields[i], c, t, doc->value[i], err);
+        if (status == HY_OK) continue;
         const long line = find_line(text, size, &hy__fields[i]);
-        return line ? hy__fail_in(err, "%s:%ld", name, line) : hy__fail_in(err, "%s", name);
+        return line ? hy__fail_in(err, status, "%s:%ld", name, line)
+                    : hy__fail_in(err, status, "%s", name);
     }
     return HY_OK;
 }
 
 hy_status hy__config_parse_yaml(const char *text, size_t size, const char *name, hy__config *c,
                                 hy__train_config *t, hy_error *err) {
-    hy_error unheard; /* a caller without an error buffer still gets the right status */
-    if (!err) err = &unheard;
     schema s;
     schema_init(&s);
     complaint said = {0};
@@ -156,7 +156,8 @@ hy_status hy__config_parse_yaml(const char *text, size_t size, const char *name,
     if (doc) status = set_all(doc, text, size, name, &read, &read_train, err);
     cyaml_free(&config, &s.root, doc, 0);
     if (status != HY_OK) return status;
-    if (hy__config_finish(&read, err) != HY_OK) return hy__fail_in(err, "%s", name);
+    status = hy__config_finish(&read, err);
+    if (status != HY_OK) return hy__fail_in(err, status, "%s", name);
     *c = read;
     if (t) *t = read_train;
     return HY_OK;

@@ -175,7 +175,7 @@ hy_status hy__model_new(hy__model **out, hy__backend *be, const hy__config *cfg,
     declare_all(m);
     const hy_status status = place_weights(m, err);
     if (status != HY_OK) {
-        hy__fail_in(err, "the weights of a model of %" PRId64 " parameters",
+        hy__fail_in(err, status, "the weights of a model of %" PRId64 " parameters",
                     hy__model_count(m, false));
         hy__model_free(m);
         return status;

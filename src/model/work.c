@@ -151,7 +151,7 @@ hy_status hy__work_lay_out(hy__work *w, const hy__rows *rows, hy_error *err) {
     if (w->mem.data) w->m->be->buffer_free(w->m->be, &w->mem);
     const hy_status status = w->m->be->buffer_new(w->m->be, size, &w->mem, err);
     if (status != HY_OK) {
-        return hy__fail_in(err, "the activations of a batch of %lld tokens",
+        return hy__fail_in(err, status, "the activations of a batch of %lld tokens",
                            (long long)rows->n_row);
     }
     return HY_OK;

@@ -49,20 +49,6 @@ static inline size_t hy__dtype_size(hy__dtype dtype) {
     return 4;
 }
 
-static inline const char *hy__dtype_name(hy__dtype dtype) {
-    switch (dtype) {
-    case HY__DTYPE_F32:
-        return "fp32";
-    case HY__DTYPE_F64:
-        return "fp64";
-    case HY__DTYPE_BF16:
-        return "bf16";
-    case HY__DTYPE_I32:
-        break;
-    }
-    return "int32";
-}
-
 static inline bool hy__present(hy__tensor t) {
     return t.buf != NULL;
 }

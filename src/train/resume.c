@@ -220,9 +220,10 @@ static hy_status take_streams(hy__trainer *tr, json_t *json, const char *dir, hy
             return hy__fail(err, HY_E_INVALID, "%s/%s lacks stream %lld", dir, COUNTERS,
                             (long long)i);
         }
-        if (hy__state_reserve(s, slots * tr->cfg.model.chunk, err) != HY_OK)
-            return hy__fail_in(err, "%s/%s: stream %lld of %lld slots", dir, COUNTERS, (long long)i,
-                               (long long)slots);
+        const hy_status status = hy__state_reserve(s, slots * tr->cfg.model.chunk, err);
+        if (status != HY_OK)
+            return hy__fail_in(err, status, "%s/%s: stream %lld of %lld slots", dir, COUNTERS,
+                               (long long)i, (long long)slots);
         if (s->n_slot != slots) {
             return hy__fail(err, HY_E_INVALID, "%s/%s: stream %lld has %lld slots, wanted %lld",
                             dir, COUNTERS, (long long)i, (long long)slots, (long long)s->n_slot);

@@ -31,6 +31,7 @@ static void must_fail(const char *text, const char *want, const char *also) {
     if (parse(text, &c, &t, &err) != HY_E_INVALID) fail_msg("accepted:\n%s", text);
     if (!strstr(err.text, want) || !strstr(err.text, also))
         fail_msg("%s\n  said: %s\n  wanted: %s … %s", text, err.text, want, also);
+    assert_int_equal(parse(text, &c, &t, NULL), HY_E_INVALID); /* nobody hears the sentence */
 }
 
 static void defaults(void **state) {
