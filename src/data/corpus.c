@@ -1,7 +1,7 @@
 /* corpus.c: see corpus.h. */
 #include "data/corpus.h"
 #include "base/file.h"
-#include "text/utf8.h"
+#include "base/utf8.h"
 
 #include <stdlib.h>
 #include <string.h>

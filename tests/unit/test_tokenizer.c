@@ -2,7 +2,7 @@
 #include "base/file.h"
 #include "ckpt/tokenizer_put.h"
 #include "text/tokenizer.h"
-#include "text/utf8.h"
+#include "base/utf8.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,5 +1,5 @@
 /* utf8.c: see utf8.h. */
-#include "text/utf8.h"
+#include "base/utf8.h"
 
 size_t hy__utf8_sequence(const unsigned char *text, size_t size) {
     const unsigned char a = text[0];

@@ -1,6 +1,6 @@
 /* utf8.h: what is a well-formed UTF-8 sequence (Unicode 15, table 3-7). */
-#ifndef HY_TEXT_UTF8_H
-#define HY_TEXT_UTF8_H
+#ifndef HY_BASE_UTF8_H
+#define HY_BASE_UTF8_H
 
 #include <stddef.h>
 
