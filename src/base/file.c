@@ -112,6 +112,13 @@ void hy__file_unmap(hy__map *map) {
     *map = (hy__map){0};
 }
 
+void hy__map_release(const void *data, size_t size) {
+    const uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), begin = (uintptr_t)data;
+    const uintptr_t from = begin / page * page, to = (begin + size) / page * page;
+    /* advice: where it is not taken, the pages merely stay */
+    if (to > from) (void)madvise((void *)from, to - from, MADV_DONTNEED);
+}
+
 /* ---- writing ---- */
 
 static void writer_release(hy__writer *w) {

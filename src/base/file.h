@@ -21,6 +21,10 @@ typedef struct hy__map {
 
 hy_status hy__file_map(hy__map *map, const char *path, hy_error *err);
 void hy__file_unmap(hy__map *map); /* a zeroed map is fine */
+/* Bytes of a mapping that have been read and are not needed for now: their pages leave the
+ * process's resident memory. Reading them again is fine. The page that the last byte lies in may
+ * stay. */
+void hy__map_release(const void *data, size_t size);
 
 /* Replaces a file at once or not at all: writes to a temporary beside it; commit flushes it to the
  * disk and renames it over `path`. A link stands for the file that it leads to. What is neither a

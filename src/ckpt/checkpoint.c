@@ -7,6 +7,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* Elements copied from a file before their pages of it are released. */
+enum { COPIED = 1 << 20 };
+
 hy__st_dtype hy__checkpoint_dtype(hy__dtype dtype) {
     switch (dtype) {
     case HY__DTYPE_F64:
@@ -159,22 +162,32 @@ static hy_status check_tensor(const hy__param *p, const hy__st_tensor *t, const 
     return HY_OK;
 }
 
+/* Elements [first, first + n) of a parameter, whose dtype is another one than the tensor's. */
+static void convert(hy__backend *be, const hy__param *p, const hy__st_tensor *t, int64_t first,
+                    int64_t n) {
+    enum { PIECE = 512 };
+    double piece[PIECE], raw[PIECE]; /* raw: room for the widest dtype */
+    const hy__st_dtype want = hy__checkpoint_dtype(p->value.dtype);
+    for (int64_t i = first; i < first + n; i += PIECE) {
+        const int64_t m = first + n - i < PIECE ? first + n - i : PIECE;
+        hy__st_get_f64(piece, t, i, m);
+        hy__st_put_f64(raw, want, piece, m);
+        be->write(be, hy__at(p->value, i), raw, (size_t)m * hy__dtype_size(p->value.dtype));
+    }
+}
+
 hy_status hy__checkpoint_load(hy__backend *be, const hy__param *p, const hy__st_tensor *t,
                               const char *file, hy_error *err) {
     HY_TRY(check_tensor(p, t, file, err));
-    const hy__st_dtype want = hy__checkpoint_dtype(p->value.dtype);
-    const size_t size = hy__dtype_size(p->value.dtype);
-    if (t->dtype == want) {
-        be->write(be, p->value, t->data, (size_t)p->n * size);
-        return hy__backend_check(be, err);
-    }
-    enum { PIECE = 512 };
-    double piece[PIECE], raw[PIECE]; /* raw: room for the widest dtype */
-    for (int64_t i = 0; i < p->n; i += PIECE) {
-        const int64_t n = p->n - i < PIECE ? p->n - i : PIECE;
-        hy__st_get_f64(piece, t, i, n);
-        hy__st_put_f64(raw, want, piece, n);
-        be->write(be, hy__at(p->value, i), raw, (size_t)n * size);
+    const bool same = t->dtype == hy__checkpoint_dtype(p->value.dtype);
+    const size_t size = hy__st_dtype_size(t->dtype);
+    for (int64_t i = 0; i < p->n; i += COPIED) {
+        const int64_t n = p->n - i < COPIED ? p->n - i : COPIED;
+        if (same)
+            be->write(be, hy__at(p->value, i), t->data + (size_t)i * size, (size_t)n * size);
+        else
+            convert(be, p, t, i, n);
+        hy__st_release(t, i, n);
     }
     return hy__backend_check(be, err);
 }

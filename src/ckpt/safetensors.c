@@ -102,7 +102,7 @@ static hy_status parse_shape(const st_file *f, const char *name, const json_t *j
 static hy_status parse_tensor(const st_file *f, const char *name, const json_t *json,
                               const unsigned char *data, size_t size, hy__st_tensor *t,
                               extent *place, hy_error *err) {
-    *t = (hy__st_tensor){.name = name};
+    *t = (hy__st_tensor){.name = name, .mapped = f->map.data != NULL};
     if (!json_is_object(json)) return FAIL_AT(f, name, "%s", "its entry is no object");
     HY_TRY(parse_dtype(f, name, json_object_get(json, "dtype"), &t->dtype, err));
     HY_TRY(parse_shape(f, name, json_object_get(json, "shape"), t, err));
@@ -389,6 +389,11 @@ hy_status hy__st_open_dir(hy__st **out, const char *dir, hy_error *err) {
     }
     free(path);
     return status;
+}
+
+void hy__st_release(const hy__st_tensor *t, int64_t first, int64_t n) {
+    const size_t size = dtypes[t->dtype].size;
+    if (t->mapped) hy__map_release(t->data + (size_t)first * size, (size_t)n * size);
 }
 
 int64_t hy__st_count(const hy__st *st) {

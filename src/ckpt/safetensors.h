@@ -34,12 +34,16 @@ typedef struct hy__st_tensor {
     int64_t shape[HY__ST_DIM_MAX];
     int64_t n;                 /* elements */
     const unsigned char *data; /* reading: n elements, little-endian, unaligned */
+    bool mapped;               /* reading: data lie in a mapped file, not in the caller's memory */
 } hy__st_tensor;
 
 /* Elements [first, first + n) as doubles, and doubles as elements of `dtype` (rounded to nearest,
  * ties to even; integers must be representable). */
 void hy__st_get_f64(double *dst, const hy__st_tensor *t, int64_t first, int64_t n);
 void hy__st_put_f64(void *dst, hy__st_dtype dtype, const double *src, int64_t n);
+
+/* Elements [first, first + n) have been read: of a mapped file they need not stay in memory. */
+void hy__st_release(const hy__st_tensor *t, int64_t first, int64_t n);
 
 /* ---- reading ---- */
 

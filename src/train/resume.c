@@ -246,6 +246,7 @@ static hy_status take_tensor(const listing *l, int64_t i, const hy__st *st, cons
     } else if (size > 0) {
         memcpy(l->host, got->data, size);
     }
+    hy__st_release(got, 0, got->n);
     return HY_OK;
 }
 

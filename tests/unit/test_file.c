@@ -103,6 +103,29 @@ static void sizes_around_the_limit_and_the_buffer(void **state) {
     free(path);
 }
 
+/* Any piece of a mapping can be released and read again. */
+static void released_bytes_come_back(void **state) {
+    (void)state;
+    enum { SIZE = 100000 };
+    char *path = path_of("f"), *text = malloc(SIZE);
+    assert_non_null(text);
+    for (int i = 0; i < SIZE; i++) text[i] = (char)(i * 7 % 251);
+    hy_error err = {0};
+    hy__map map;
+    must(hy__file_write(path, text, SIZE, &err), &err);
+    must(hy__file_map(&map, path, &err), &err);
+    static const size_t piece[][2] = {{0, 0},        {0, SIZE},     {1, 4095}, {4096, 4096},
+                                      {5000, 60001}, {SIZE - 1, 1}, {SIZE, 0}};
+    for (size_t i = 0; i < sizeof piece / sizeof *piece; i++) {
+        hy__map_release(map.data + piece[i][0], piece[i][1]);
+        assert_memory_equal(map.data, text, SIZE);
+    }
+    hy__file_unmap(&map);
+    unlink(path);
+    free(text);
+    free(path);
+}
+
 /* Sizes that stat does not tell: /proc says 0. */
 static void a_file_without_a_size_is_read(void **state) {
     (void)state;
@@ -314,6 +337,7 @@ static void a_log_gets_plain_lines_at_intervals(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(written_is_read_and_mapped),
+        cmocka_unit_test(released_bytes_come_back),
         cmocka_unit_test(sizes_around_the_limit_and_the_buffer),
         cmocka_unit_test(a_file_without_a_size_is_read),
         cmocka_unit_test(failures_are_sentences),

@@ -94,6 +94,25 @@ static size_t make_file(unsigned char *out, const char *header, size_t n_data, i
     return 8 + n + n_data;
 }
 
+/* The caller's memory is not a mapping: releasing a tensor in it must leave it alone. */
+static void test_release(void **state) {
+    (void)state;
+    enum { N = 1 << 16 };
+    const char *header = "{\"a\":{\"dtype\":\"F32\",\"shape\":[65536],"
+                         "\"data_offsets\":[0,262144]}}";
+    unsigned char *file = malloc(strlen(header) + 8 + 4 * N);
+    assert_non_null(file);
+    const size_t n = make_file(file, header, 4 * N, -1);
+    memset(file + n - 4 * N, 'x', 4 * N);
+    hy_error err = {0};
+    hy__st *st;
+    assert_int_equal(hy__st_open_memory(&st, file, n, "x", &err), HY_OK);
+    hy__st_release(hy__st_at(st, 0), 0, N);
+    for (int i = 0; i < 4 * N; i++) assert_int_equal(hy__st_at(st, 0)->data[i], 'x');
+    hy__st_close(st);
+    free(file);
+}
+
 static hy_status open_header(const char *header, size_t n_data, int64_t claim, hy_error *err) {
     static unsigned char file[1 << 16];
     const size_t n = make_file(file, header, n_data, claim);
@@ -608,7 +627,7 @@ int main(void) {
         cmocka_unit_test(test_f16),        cmocka_unit_test(test_shards),
         cmocka_unit_test(test_bad_index),  cmocka_unit_test(test_killed),
         cmocka_unit_test(test_disk_full),  cmocka_unit_test(test_file_too_large),
-        cmocka_unit_test(test_one_writer),
+        cmocka_unit_test(test_one_writer), cmocka_unit_test(test_release),
     };
     return cmocka_run_group_tests(tests, make_root, remove_root);
 }
