@@ -270,6 +270,27 @@ hy_status hy__logits_f64(hy__work *w, int64_t row, int64_t n, double *out, hy_er
     return logits(w, row, n, NULL, out, err);
 }
 
+hy_status hy__get_output(hy__work *w, int64_t row, void *out, hy_error *err) {
+    HY_TRY(check_rows(w, row, 1, err));
+    hy__backend *be = w->m->be;
+    const int64_t d = w->m->cfg.model.d_model;
+    be->read(be, out, hy__at(w->xf, row * d), (size_t)d * hy__dtype_size(be->real));
+    return hy__backend_check(be, err);
+}
+
+hy_status hy__put_output(hy__work *w, const void *output, hy_error *err) {
+    hy__backend *be = w->m->be;
+    const hy__seq seq = {.len = 1};
+    HY_TRY(hy__work_reserve(w, &(hy__rows){.n_row = 1, .n_seq = 1, .seq = &seq}, err));
+    w->seq[0] = seq;
+    w->rows = (hy__rows){.n_row = 1, .n_seq = 1, .seq = w->seq};
+    be->write(be, w->xf, output, (size_t)w->m->cfg.model.d_model * hy__dtype_size(be->real));
+    HY_TRY(hy__backend_check(be, err));
+    w->ran = true;
+    w->graded = false;
+    return HY_OK;
+}
+
 hy_status hy__loss(hy__work *w, const int32_t *target, double grad_scale, float *nll, double *sum,
                    int64_t *count, hy_error *err) {
     HY_TRY(check_rows(w, 0, 0, err));
@@ -316,7 +337,7 @@ void hy__set_output_grad(hy__work *w, const double *dout) {
     w->graded = true;
 }
 
-void hy__get_output(hy__work *w, double *out) {
+void hy__get_outputs(hy__work *w, double *out) {
     hy__tensor_read_f64(w->m->be, out, w->xf, w->rows.n_row * w->m->cfg.model.d_model);
 }
 

@@ -97,13 +97,21 @@ typedef struct hy__state {
     int64_t n_slot;   /* KV slots */
     hy__buffer buf;   /* owned: all tensors, layer after layer */
     hy__tensor *t;    /* [n_layer][HY__STATE_MAX] */
-    size_t bytes;     /* of buf that are used */
+    size_t bytes;     /* of buf that are used, padding included */
 } hy__state;
 
 /* A fresh sequence with room for `capacity` tokens (only A's cache depends on it). */
 hy_status hy__state_new(hy__state **out, hy__model *m, int64_t capacity, hy_error *err);
 void hy__state_free(hy__state *s);
-void hy__state_reset(hy__state *s); /* pos 0; contents are then never read */
+/* Back to a fresh sequence; nothing of the one before is left. */
+void hy__state_reset(hy__state *s);
+/* Elements of one state tensor with n_slot KV slots. */
+int64_t hy__state_elements(const hy__state_decl *d, int64_t n_slot);
+/* Bytes of all its tensors, without the padding between them. */
+size_t hy__state_bytes(const hy__state *s);
+/* HY_E_INVALID unless a sequence of the model can stand at pos with n_slot slots: for numbers that
+ * come from a file. */
+hy_status hy__state_check(const hy__model *m, int64_t pos, int64_t n_slot, hy_error *err);
 /* Grows A's cache to `capacity` tokens, keeping its contents. Never shrinks; doubles. */
 hy_status hy__state_reserve(hy__state *s, int64_t capacity, hy_error *err);
 
@@ -144,6 +152,12 @@ hy_status hy__logits(hy__work *w, int64_t row, int64_t n, float *out, hy_error *
 /* The same in double (all digits on ref64). */
 hy_status hy__logits_f64(hy__work *w, int64_t row, int64_t n, double *out, hy_error *err);
 
+/* The final normed activations of one row of the last forward, which its logits are made of, to the
+ * host: d reals of the backend. */
+hy_status hy__get_output(hy__work *w, int64_t row, void *out, hy_error *err);
+/* The work of another sequence takes over from there: row 0 of a forward of one row. */
+hy_status hy__put_output(hy__work *w, const void *output, hy_error *err);
+
 /* Cross-entropy of the last forward against target[n_row] (host; -1 = not counted), in row tiles,
  * so that the logits of the whole batch never exist. nll[n_row] (may be NULL) in nats; *sum and
  * *count over the counted rows. With grad_scale > 0 (training works) also computes the gradient of
@@ -154,7 +168,7 @@ hy_status hy__loss(hy__work *w, const int32_t *target, double grad_scale, float 
 /* For tests: sets the gradient of the final normed activations [n_row, d] instead of hy__loss. */
 void hy__set_output_grad(hy__work *w, const double *dout);
 /* For tests: reads the final normed activations [n_row, d]. */
-void hy__get_output(hy__work *w, double *out);
+void hy__get_outputs(hy__work *w, double *out);
 
 /* Backward of the last forward: adds to the parameters' gradients, writes batch->dstate_in.
  * `loss_scale` weighs the auxiliary losses (E's z-loss), 1/accumulate for the mean. */

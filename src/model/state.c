@@ -4,9 +4,18 @@
 
 #include <stdlib.h>
 
-/* Elements of one state tensor with n_slot KV slots. */
-static int64_t elements(const hy__state_decl *d, int64_t n_slot) {
+int64_t hy__state_elements(const hy__state_decl *d, int64_t n_slot) {
     return d->fixed + d->per_slot * n_slot;
+}
+
+size_t hy__state_bytes(const hy__state *s) {
+    const hy__model *m = s->model;
+    int64_t n = 0;
+    for (int64_t i = 0; i < m->cfg.n_layer; i++) {
+        const hy__decl *d = &m->layer[i].decl;
+        for (int id = 0; id < d->n_state; id++) n += hy__state_elements(&d->state[id], s->n_slot);
+    }
+    return (size_t)n * hy__dtype_size(m->be->real);
 }
 
 /* Lays the tensors out; returns the bytes. */
@@ -16,7 +25,7 @@ static size_t lay_out(const hy__model *m, int64_t n_slot, const hy__buffer *buf,
         const hy__decl *d = &m->layer[i].decl;
         for (int id = 0; id < d->n_state; id++) {
             t[i * HY__STATE_MAX + id] = (hy__tensor){.buf = buf, .off = size, .dtype = m->be->real};
-            size += hy__tensor_bytes(m->be->real, elements(&d->state[id], n_slot));
+            size += hy__tensor_bytes(m->be->real, hy__state_elements(&d->state[id], n_slot));
         }
     }
     return size;
@@ -69,7 +78,23 @@ void hy__state_free(hy__state *s) {
 }
 
 void hy__state_reset(hy__state *s) {
+    s->model->be->zero(s->model->be, (hy__tensor){.buf = &s->buf}, s->bytes);
     s->pos = 0;
+}
+
+hy_status hy__state_check(const hy__model *m, int64_t pos, int64_t n_slot, hy_error *err) {
+    /* kernels number blocks in int32; the other half is room to go on */
+    const int64_t end = m->cfg.model.chunk << 30;
+    if (pos < 0 || pos >= end) {
+        return hy__fail(err, HY_E_INVALID, "the position is %lld, wanted 0 to %lld", (long long)pos,
+                        (long long)end - 1);
+    }
+    const int64_t least = hy__kv_slots(&m->cfg, pos), most = hy__kv_slots(&m->cfg, end);
+    if (n_slot >= least && n_slot <= most) return HY_OK;
+    return hy__fail(err, HY_E_INVALID,
+                    "a sequence of this model at position %lld has %lld KV slots, wanted %lld to "
+                    "%lld",
+                    (long long)pos, (long long)n_slot, (long long)least, (long long)most);
 }
 
 /* Copies every tensor of `from` into the larger slots of `to`. Blocks keep their slot: a ring that
@@ -80,9 +105,10 @@ static void copy_tensors(hy__state *to, const hy__state *from) {
         const hy__decl *d = &to->model->layer[i].decl;
         for (int id = 0; id < d->n_state; id++) {
             const int64_t at = i * HY__STATE_MAX + id;
-            be->kernels.copy(be, &(hy__copy_args){.dst = to->t[at],
-                                                  .src = from->t[at],
-                                                  .n = elements(&d->state[id], from->n_slot)});
+            be->kernels.copy(
+                be, &(hy__copy_args){.dst = to->t[at],
+                                     .src = from->t[at],
+                                     .n = hy__state_elements(&d->state[id], from->n_slot)});
         }
     }
 }

@@ -172,7 +172,7 @@ hy_status hy__training_find(const char *dir, bool *model, bool *resumable, hy_er
     return exists(dir, COUNTERS, resumable, err);
 }
 
-/* Steps, positions and slots of a file, within bounds in which nothing overflows. */
+/* Steps of a file, within bounds in which nothing overflows. */
 static bool is_count(int64_t n) {
     return n >= 0 && n < INT64_C(1) << 40;
 }
@@ -215,12 +215,12 @@ static hy_status take_streams(hy__trainer *tr, json_t *json, const char *dir, hy
         json_int_t pos, slots;
         hy__state *s = tr->lanes.now[i];
         if (json_unpack(json_array_get(streams, (size_t)i), "{s:I, s:I}", "pos", &pos, "slots",
-                        &slots) != 0 ||
-            !is_count(pos) || !is_count(slots)) {
+                        &slots) != 0) {
             return hy__fail(err, HY_E_INVALID, "%s/%s lacks stream %lld", dir, COUNTERS,
                             (long long)i);
         }
-        const hy_status status = hy__state_reserve(s, slots * tr->cfg.model.chunk, err);
+        hy_status status = hy__state_check(tr->model, pos, slots, err);
+        if (status == HY_OK) status = hy__state_reserve(s, slots * tr->cfg.model.chunk, err);
         if (status != HY_OK)
             return hy__fail_in(err, status, "%s/%s: stream %lld of %lld slots", dir, COUNTERS,
                                (long long)i, (long long)slots);

@@ -75,7 +75,7 @@ static double loss_of(void *user) {
     const hy__batch b = batch_of(r);
     law_ok(hy__forward(r->work, &b, &err), &err);
     double *y = malloc((size_t)n * sizeof *y);
-    hy__get_output(r->work, y);
+    hy__get_outputs(r->work, y);
     visit v = {.r = r};
     for (int64_t i = 0; i < n; i++) v.sum += r->c[i] * y[i];
     for (int i = 0; i < N_SEQ; i++) law_each_state(r->out[i], true, visit_state, &v);
