@@ -135,8 +135,15 @@ HY_API void hy_session_free(hy_session *session);
 HY_API void hy_session_reset(hy_session *session);
 /* Tokens seen. */
 HY_API int64_t hy_session_pos(const hy_session *session);
-/* Memory of its carried state. */
+/* Bytes of its carried state: of the tensors that hy_session_save writes. */
 HY_API size_t hy_session_bytes(const hy_session *session);
+
+/* Writes what the session carries as one safetensors file; all or nothing. HY_E_IO, HY_E_MEMORY. */
+HY_API hy_status hy_session_save(const hy_session *session, const char *path, hy_error *err);
+/* Goes on where the saved session stood: with equal build, backend and threads, in the same bits.
+ * HY_E_INVALID for a file that is none or that belongs to another model (configuration, weights or
+ * their dtype in memory), HY_E_IO, HY_E_MEMORY; then the session is as it was. */
+HY_API hy_status hy_session_load(hy_session *session, const char *path, hy_error *err);
 
 /* Feeds n tokens, 0 … vocab-1. logits: NULL, or [n, vocab] of each position. Any split of a
  * sequence into feeds gives the same results. HY_E_INVALID for another token: then nothing was fed.

@@ -6,6 +6,7 @@
 #ifndef HY_INFER_ENGINE_H
 #define HY_INFER_ENGINE_H
 
+#include "ckpt/fingerprint.h"
 #include "model/model.h"
 #include "text/tokenizer.h"
 
@@ -21,7 +22,8 @@ struct hy_model {
     hy_error no_text;         /* why tok is NULL */
     int32_t eos[HY__EOS_MAX]; /* tokens that end a text */
     int n_eos;
-    hy__train_config train; /* as configured; only printed and saved */
+    hy__train_config train;            /* as configured; only printed and saved */
+    char fingerprint[HY__FINGERPRINT]; /* "" until a session is saved or loaded */
 };
 
 struct hy_session {
@@ -30,5 +32,8 @@ struct hy_session {
     hy__work *work;
     int64_t last; /* row of the work whose logits tell what comes next; -1 = nothing was fed */
 };
+
+/* The memory of a session's steps, in the precision that its model asks for. */
+hy_status hy__session_work(hy__work **out, const hy_model *model, hy_error *err);
 
 #endif

@@ -1,17 +1,21 @@
-/* session.c: one sequence: hy_session of hydralm.h. */
+/* session.c: one sequence: hy_session of hydralm.h; its files are session_file.c. */
 #include "infer/engine.h"
 
 #include <stdlib.h>
+
+hy_status hy__session_work(hy__work **out, const hy_model *model, hy_error *err) {
+    const bool bf16 = model->net->weight_dtype == HY__DTYPE_BF16 && model->be->has_bf16;
+    const hy__work_options opt = {.prec = bf16 ? HY__PREC_BF16 : HY__PREC_FP32};
+    return hy__work_new(out, model->net, opt, err);
+}
 
 hy_status hy_session_new(hy_session **out, hy_model *model, hy_error *err) {
     hy_session *s = calloc(1, sizeof *s);
     if (!s) return hy__fail(err, HY_E_MEMORY, "there is not enough memory for a session");
     *s = (hy_session){.model = model, .last = -1};
-    const bool bf16 = model->net->weight_dtype == HY__DTYPE_BF16 && model->be->has_bf16;
-    const hy__work_options opt = {.prec = bf16 ? HY__PREC_BF16 : HY__PREC_FP32};
     hy_status status;
     HY_TRY_GOTO(hy__state_new(&s->state, model->net, HY__FEED, err));
-    HY_TRY_GOTO(hy__work_new(&s->work, model->net, opt, err));
+    HY_TRY_GOTO(hy__session_work(&s->work, model, err));
     *out = s;
     return HY_OK;
 done:
@@ -36,7 +40,7 @@ int64_t hy_session_pos(const hy_session *s) {
 }
 
 size_t hy_session_bytes(const hy_session *s) {
-    return s->state->bytes;
+    return hy__state_bytes(s->state);
 }
 
 hy_status hy_session_feed(hy_session *s, const int32_t *tokens, int64_t n, float *logits,
