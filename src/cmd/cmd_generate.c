@@ -9,7 +9,7 @@
 #include <unistd.h>
 
 typedef struct request {
-    const char *model, *prompt;
+    const char *model, *prompt, *session, *save_session;
     int64_t max_tokens, top_k, seed, experts_k;
     double temperature, top_p, min_p, experts_temperature;
     text_list stop;
@@ -104,9 +104,11 @@ static hy_status generate(const request *q, hy_error *err) {
     HY_TRY_GOTO(hy_model_open(&model, q->model, &opt, err));
     HY_TRY_GOTO(set_experts(model, q, err));
     HY_TRY_GOTO(hy_session_new(&session, model, err));
+    if (q->session) HY_TRY_GOTO(hy_session_load(session, q->session, err));
     HY_TRY_GOTO(hy_session_generate(session, q->prompt, strlen(q->prompt), &sample, take, &s,
                                     &result, err));
     HY_TRY_GOTO(s.status);
+    if (q->save_session) HY_TRY_GOTO(hy_session_save(session, q->save_session, err));
     HY_TRY_GOTO(report(q, &s, &result, err));
 done:
     free(s.text);
@@ -116,7 +118,7 @@ done:
 }
 
 int cmd_generate(int argc, char **argv) {
-    request q = {.max_tokens = 256, .temperature = 0.8, .shared = CMD_SHARED};
+    request q = {.prompt = "", .max_tokens = 256, .temperature = 0.8, .shared = CMD_SHARED};
     const char *operand;
     option table[] = {
         {.name = "model",
@@ -130,7 +132,18 @@ int cmd_generate(int argc, char **argv) {
          .to = &q.prompt,
          .value = "TEXT",
          .required = true,
+         .unless = "session",
          .doc = "what to go on from"},
+        {.name = "session",
+         .kind = OPTION_TEXT,
+         .to = &q.session,
+         .value = "FILE",
+         .doc = "go on from this saved session; the prompt follows what it has seen"},
+        {.name = "save-session",
+         .kind = OPTION_TEXT,
+         .to = &q.save_session,
+         .value = "FILE",
+         .doc = "save the session after the text, for --session"},
         {.name = "max-tokens",
          .kind = OPTION_INT,
          .to = &q.max_tokens,

@@ -161,6 +161,13 @@ static parse_result parse_one(const command *c, int argc, char **argv, int *at, 
     return PARSE_RUN;
 }
 
+static parse_result check_required(const command *c, const option *o, hy_error *err) {
+    if (!o->required || o->given) return PARSE_RUN;
+    if (!o->unless) return wrong(err, "%s wants --%s %s", c->name, o->name, o->value);
+    if (options_given(c, o->unless)) return PARSE_RUN;
+    return wrong(err, "%s wants --%s %s or --%s", c->name, o->name, o->value, o->unless);
+}
+
 parse_result options_parse(const command *c, int argc, char **argv, const char **operand,
                            hy_error *err) {
     *operand = NULL;
@@ -176,8 +183,7 @@ parse_result options_parse(const command *c, int argc, char **argv, const char *
         }
     }
     for (int i = 0; i < c->n_option; i++)
-        if (c->option[i].required && !c->option[i].given)
-            return wrong(err, "%s wants --%s %s", c->name, c->option[i].name, c->option[i].value);
+        if (check_required(c, &c->option[i], err) != PARSE_RUN) return PARSE_WRONG;
     if (c->operand && !*operand) return wrong(err, "%s wants %s", c->name, c->operand);
     return PARSE_RUN;
 }

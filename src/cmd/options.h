@@ -38,8 +38,9 @@ typedef struct option {
     const char *value; /* what the help calls its value */
     const char *doc;
     bool required;
-    double min, max; /* of numbers; both 0 = any */
-    bool given;      /* set by options_parse */
+    const char *unless; /* not required where this option is given */
+    double min, max;    /* of numbers; both 0 = any */
+    bool given;         /* set by options_parse */
 } option;
 
 typedef struct command {

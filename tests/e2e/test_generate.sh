@@ -1,4 +1,4 @@
-# generate: same seed, same text; greedy; stop strings; ends; the experts' controls.
+# generate: same seed, same text; greedy; stop strings; ends; saved sessions; the experts' controls.
 . "$(dirname "$0")/lib.sh" "$1"
 tiny_config >tiny.yaml
 ok init --config tiny.yaml --out m --seed 5
@@ -62,6 +62,38 @@ gen --seed 1 --max-tokens 40 --experts-force 2,3
 cp stdout forced
 gen --seed 1 --max-tokens 40 --experts-ban 0,1
 same stdout forced "forced and banned experts"
+# A session saved half-way goes on as if it had not been interrupted: the same state, and the same
+# text where the cut is not inside a character (of four cuts in a row, one is not).
+half_way() { # half_way SAMPLING…
+    gen "$@" --max-tokens 40 --save-session whole.session
+    cp stdout whole
+    local n clean=
+    for n in 20 21 22 23; do
+        gen "$@" --max-tokens $n --save-session part.session
+        cp stdout part
+        ok generate --model m --session part.session "$@" --max-tokens $((40 - n)) \
+            --save-session part.session
+        cat stdout >>part
+        same part.session whole.session "the session after $n and $((40 - n)) tokens"
+        cmp -s part whole && clean=1
+    done
+    [ -n "$clean" ] || die "no text in two parts is the text at once: $*"
+}
+half_way --temperature 0
+half_way --seed 1 --temperature 1
+ok generate --model m --session whole.session --prompt " and" --max-tokens 5 --json
+is "$(field prompt_tokens)" 4 "prompt tokens after a session"
+ok init --config tiny.yaml --out another --seed 6
+fails 1 "another model" generate --model another --session whole.session
+head -c 1000 whole.session >part.session
+fails 1 "part.session" generate --model m --session part.session
+fails 1 "is not a saved session" generate --model m --session m/model.safetensors
+fails 1 "No such file" generate --model m --session missing
+# What cannot be saved is said after the text, which is there.
+"$hydralm" generate --model m --prompt x --save-session no/folder >stdout 2>stderr
+is $? 1 "a session that cannot be saved"
+grep -q "no/folder" stderr || die "a session that cannot be saved is not explained"
+
 fails 1 "banned" generate --model m --prompt x --experts-ban 4
 fails 1 "1 to 1" generate --model m --prompt x --experts-ban 0,1,2
 fails 1 "both banned and forced" generate --model m --prompt x --experts-ban 1 --experts-force 0,1

@@ -14,7 +14,7 @@ typedef struct values {
     bool quiet;
     int64_t steps;
     double rate;
-    const char *out, *operand;
+    const char *from, *out, *operand;
     text_list data, stop;
     int_list cut;
     hy_error err;
@@ -30,6 +30,12 @@ static parse_result parse(values *v, const char *operand, const char *line) {
         {.name = "quiet", .letter = 'q', .kind = OPTION_FLAG, .to = &v->quiet},
         {.name = "steps", .kind = OPTION_INT, .to = &v->steps, .value = "N", .min = 1, .max = 100},
         {.name = "rate", .kind = OPTION_REAL, .to = &v->rate, .value = "X", .max = HUGE_VAL},
+        {.name = "from",
+         .kind = OPTION_TEXT,
+         .to = &v->from,
+         .value = "TEXT",
+         .required = true,
+         .unless = "out"},
         {.name = "out", .kind = OPTION_TEXT, .to = &v->out, .value = "DIR", .required = true},
         {.name = "data", .kind = OPTION_MANY, .to = &v->data, .value = "PATH"},
         {.name = "stop", .kind = OPTION_EACH, .to = &v->stop, .value = "TEXT"},
@@ -110,7 +116,8 @@ static void test_wrong_usage(void **state) {
     wrong(NULL, "--out x stray", "stray");
     wrong("DIR", "--out x", "wants DIR");
     wrong("DIR", "--out x a b", "\"b\"");
-    wrong(NULL, "--steps 3", "wants --out DIR");
+    wrong(NULL, "--steps 3", "wants --from TEXT or --out");
+    wrong(NULL, "--from x", "wants --out DIR");
 }
 
 int main(void) {
