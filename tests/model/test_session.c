@@ -166,7 +166,8 @@ static void test_eval_memory(void **state) {
     hy_error err = {0};
     hy_eval_result r;
     write_file("0123456789abcdef", 16, 1024);
-    assert_int_equal(hy_eval(model, path, &r, &err), HY_OK);
+    /* twice: the C library may place the first one's blocks where the second finds no room */
+    for (int i = 0; i < 2; i++) assert_int_equal(hy_eval(model, path, &r, &err), HY_OK);
     const int64_t before = hy__rss_peak_bytes();
     write_file("0123456789abcdef", 16, 65536);
     assert_int_equal(hy_eval(model, path, &r, &err), HY_OK);
