@@ -232,6 +232,11 @@ hy_status hy__file_write(const char *path, const void *data, size_t size, hy_err
 
 /* ---- folders ---- */
 
+bool hy__path_is_dir(const char *path) {
+    struct stat st;
+    return stat(path, &st) == 0 && S_ISDIR(st.st_mode);
+}
+
 hy_status hy__dir_make(const char *path, hy_error *err) {
     char *p = strdup(path);
     if (!p) return fail_memory(err, path);

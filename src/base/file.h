@@ -6,6 +6,8 @@
 
 #include "base/status.h"
 
+#include <stdbool.h>
+
 /* Reads the whole file; *data (the caller's to free) has a NUL after its *size bytes. Works for
  * pipes too. HY_E_INVALID beyond `limit` bytes or for a folder. */
 hy_status hy__file_read(const char *path, size_t limit, char **data, size_t *size, hy_error *err);
@@ -47,6 +49,9 @@ hy_status hy__file_write(const char *path, const void *data, size_t size, hy_err
 
 /* Makes renames and removals in the folder last: its entries are data of its own. */
 hy_status hy__dir_sync(const char *dir, hy_error *err);
+
+/* Whether there is a folder of that name. */
+bool hy__path_is_dir(const char *path);
 
 /* Makes the folder and those above it; one that exists is fine. */
 hy_status hy__dir_make(const char *path, hy_error *err);

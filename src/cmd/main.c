@@ -21,6 +21,7 @@ static const struct {
     {"logits", cmd_logits, "compute the logits of given tokens"},
     {"convert", cmd_convert, "exchange models with Hugging Face Mamba-2 directories"},
     {"inspect", cmd_inspect, "show what a model is made of"},
+    {"plan", cmd_plan, "tell what a configuration costs, before it is built"},
 };
 enum { N_COMMAND = sizeof COMMANDS / sizeof *COMMANDS };
 

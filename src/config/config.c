@@ -153,6 +153,16 @@ hy_status hy__config_set(hy__config *c, hy__train_config *t, const char *key, co
     return hy__field_set(f, c, t ? t : &dropped, value, err);
 }
 
+hy_status hy__config_assign(hy__config *c, hy__train_config *t, const char *setting,
+                            hy_error *err) {
+    const char *equals = strchr(setting, '=');
+    char key[64];
+    if (!equals || (size_t)(equals - setting) >= sizeof key)
+        REFUSE("the setting is \"%.200s\", wanted section.key=value", setting);
+    snprintf(key, sizeof key, "%.*s", (int)(equals - setting), setting);
+    return hy__config_set(c, t, key, equals + 1, err);
+}
+
 /* Closes a memory stream; its text, or NULL when it could not grow. */
 static char *finish_text(FILE *out, char **text) {
     const bool failed = ferror(out);

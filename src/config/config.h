@@ -147,6 +147,9 @@ hy_status hy__pattern_expand(hy__config *c, hy_error *err);
 hy_status hy__config_set(hy__config *c, hy__train_config *t, const char *key, const char *value,
                          hy_error *err);
 
+/* The same from one text, "train.lr=3e-4". */
+hy_status hy__config_assign(hy__config *c, hy__train_config *t, const char *setting, hy_error *err);
+
 /* Prints the sections that the pattern uses (train when t is given), one "key: value  # doc" per
  * line, as valid YAML, into a new string (caller frees); NULL when memory is short. */
 char *hy__config_print(const hy__config *c, const hy__train_config *t);

@@ -111,9 +111,8 @@ static hy_status read_file(reader *r, const char *path, bool named) {
 }
 
 static hy_status read_path(reader *r, const char *path) {
-    struct stat st;
     HY_TRY(hy__file_check_ends(path, r->err));
-    if (stat(path, &st) != 0 || !S_ISDIR(st.st_mode)) return read_file(r, path, true);
+    if (!hy__path_is_dir(path)) return read_file(r, path, true);
     hy__file_list list;
     HY_TRY(hy__dir_list(&list, path, r->err));
     hy_status status = HY_OK;

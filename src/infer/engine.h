@@ -10,10 +10,7 @@
 #include "model/model.h"
 #include "text/tokenizer.h"
 
-enum {
-    HY__FEED = 512, /* tokens of one piece; pieces end at multiples of it */
-    HY__EOS_MAX = 8,
-};
+enum { HY__EOS_MAX = 8 };
 
 struct hy_model {
     hy__backend *be;          /* owned */

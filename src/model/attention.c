@@ -96,6 +96,31 @@ static void plan(const hy__config *c, const hy__rows *rows, hy__plan *p) {
     hy__plan_real(p, DELTA, HY__LIFE_BACKWARD, n * m.head);
 }
 
+static void cost(const hy__config *c, hy__cost *cost) {
+    const dims m = dims_of(c);
+    const double product = 2.0 * (double)m.q, kvw = (double)m.kvw;
+    hy__cost_linear(cost, "qkv_proj", "2·d·(H + 2n_kv)·hd", HY__PER_TOKEN, m.qkv, c->model.d_model);
+    hy__cost_linear(cost, "o_proj", "2·H·hd·d", HY__PER_TOKEN, c->model.d_model, m.q);
+    hy__cost_add(cost,
+                 (hy__term){.what = "attention",
+                            .formula = "4·H·hd",
+                            .why = "q·k and the sum over v; backward q·k again and one product "
+                                   "for each of p, q, k and v",
+                            .per = HY__PER_POSITION,
+                            .forward = 2 * product,
+                            .backward = 5 * product,
+                            .cached = 2 * kvw});
+    if (c->attention.topk == 0) return;
+    hy__cost_add(cost,
+                 (hy__term){.what = "selection",
+                            .formula = "2·n_kv·hd",
+                            .why = "the group's summed query with a block's summed keys; it has "
+                                   "no gradient",
+                            .per = HY__PER_SCORE,
+                            .forward = 2 * kvw,
+                            .cached = kvw});
+}
+
 static hy__linear_args qkv_proj(const hy__call *c, const dims *m) {
     return (hy__linear_args){.y = c->buf[QKV],
                              .x = c->x,
@@ -246,5 +271,6 @@ const hy__component hy__attention = {.letter = 'A',
                                      .gate = 1.0,
                                      .declare = declare,
                                      .plan = plan,
+                                     .cost = cost,
                                      .forward = forward,
                                      .backward = backward};

@@ -29,6 +29,34 @@ void hy__declare_state(hy__decl *d, int id, const char *name, int64_t fixed, int
     d->n_state = id + 1;
 }
 
+void hy__layer_declare(const hy__config *c, const hy__component *component, hy__decl *d) {
+    const int64_t one = 1;
+    component->declare(c, d);
+    hy__declare(d, d->n_param, "norm.weight", HY__GROUP_VECTOR, HY__INIT_CONST, 1, 1,
+                &c->model.d_model);
+    hy__declare(d, d->n_param, "gate", HY__GROUP_VECTOR, HY__INIT_CONST, component->gate, 1, &one);
+}
+
+void hy__frame_declare(const hy__config *c, hy__decl *d) {
+    hy__declare(d, HY__FRAME_EMBED, "embeddings.weight", HY__GROUP_EMBED, HY__INIT_NORMAL, 0.02, 2,
+                (int64_t[]){c->model.vocab, c->model.d_model});
+    hy__declare(d, HY__FRAME_NORM, "norm_f.weight", HY__GROUP_VECTOR, HY__INIT_CONST, 1, 1,
+                &c->model.d_model);
+}
+
+bool hy__group_may_be_narrow(hy__group g) {
+    return g == HY__GROUP_MATRIX || g == HY__GROUP_EMBED || g == HY__GROUP_TABLE;
+}
+
+bool hy__group_is_trained(hy__group g) {
+    return g != HY__GROUP_BUFFER;
+}
+
+int64_t hy__rows_max(const hy__config *c) {
+    const int64_t read = c->pkm.n_head * c->pkm.topk;
+    return INT32_MAX / (read > HY__EXPERT_MAX ? read : HY__EXPERT_MAX);
+}
+
 static void plan(hy__plan *p, int id, hy__dtype dtype, hy__life life, int64_t count) {
     HY_ASSERT(id >= 0 && id < HY__BUF_MAX && count >= 0);
     p->buf[id] = (hy__buf_decl){.dtype = dtype, .count = count, .life = life};

@@ -2,10 +2,11 @@
  *
  * One struct of functions per letter, shared by the model, the accounting, the checkpoint, the
  * initialisation and the optimizer, so that they cannot disagree. A component declares its
- * parameters, its state and its buffers, and describes its computation by kernel calls alone: no
- * element loop stands in it, and it never asks whether it trains, prefills or decodes.
+ * parameters, its state, its buffers and its cost, and describes its computation by kernel calls
+ * alone: no element loop stands in it, and it never asks whether it trains, prefills or decodes.
  *
- * Norm before and gated residual after a layer are the model's (model.c), the same for all. */
+ * Norm before and gated residual after a layer are the same for all, and with the embedding and the
+ * head they are the frame around the layers. */
 #ifndef HY_MODEL_COMPONENT_H
 #define HY_MODEL_COMPONENT_H
 
@@ -19,6 +20,8 @@ enum {
     HY__NAME_MAX = 96,
     HY__DIM_MAX = 4,
     HY__REPORT_MAX = 4, /* numbers that a component makes of its statistics */
+    HY__TERM_MAX = 8,   /* terms of a layer's cost */
+    HY__FEED = 512,     /* tokens of a piece in which a text is read when nothing is trained */
 };
 
 /* How a parameter starts. `arg` is the init's number. */
@@ -42,6 +45,18 @@ typedef enum hy__group {
     HY__GROUP_ROUTER = 5, /* as MATRIX but always fp32 (routing decisions) */
 } hy__group;
 
+/* What costs are counted by. */
+typedef enum hy__extent {
+    HY__PER_TOKEN = 0,
+    HY__PER_CHUNK_PAIR = 1, /* (t, s), s <= t in one chunk of a piece; none in a piece of 1 token */
+    HY__PER_BLOCK_PAIR = 2, /* the same in one block of HY__DELTA_BLOCK tokens of a chunk */
+    HY__PER_UNIT = 3,       /* routing unit that a piece touches */
+    HY__PER_POSITION = 4,   /* (token, position that it attends to) */
+    HY__PER_SCORE = 5,      /* (token, block that it may select) */
+    HY__PER_LOGIT = 6,      /* row that logits are made of */
+    HY__EXTENT_N
+} hy__extent;
+
 typedef struct hy__param_decl {
     char name[HY__NAME_MAX]; /* after the layer's prefix, e.g. "mixer.in_proj.weight" */
     int32_t n_dim;
@@ -49,8 +64,9 @@ typedef struct hy__param_decl {
     hy__init init;
     double init_arg;
     hy__group group;
-    bool shared;   /* one for the whole model: `name` is then the full name after "backbone." */
-    double active; /* fraction of it that one token uses; of a shared one, summed over layers */
+    bool shared;    /* one for the whole model: `name` is then the full name after "backbone." */
+    double active;  /* fraction of it that one token uses; of a shared one, summed over layers */
+    hy__extent per; /* active < 1: what chooses that fraction anew */
 } hy__param_decl;
 
 /* A state tensor of one sequence and layer: fixed elements, plus elements per KV slot. */
@@ -101,6 +117,47 @@ typedef struct hy__plan {
 void hy__plan_real(hy__plan *p, int id, hy__life life, int64_t count);
 void hy__plan_i32(hy__plan *p, int id, hy__life life, int64_t count);
 
+/* How a step runs. */
+typedef struct hy__work_options {
+    bool training;  /* keep what the backward needs */
+    bool recompute; /* training: keep only each block's input and run the block again */
+    hy__prec prec;
+} hy__work_options;
+
+/* ---- cost -------------------------------------------------------------------------------------
+ * FLOPs are those of products and recurrences: 2 for each multiply-add of a sum over an index.
+ * What is done to single elements (norms, activations, gates, softmax, the optimizer) is not
+ * counted: it costs the bytes it moves. Masked halves of products are not counted either, though
+ * kernels may compute them. docs/accounting.md derives every term. */
+
+typedef struct hy__term {
+    const char *what;    /* "in_proj" */
+    const char *formula; /* of `forward`, in the symbols of docs/model.md */
+    const char *why;     /* where forward and backward come from; NULL = a product with weights */
+    hy__extent per;      /* the numbers below are for one of these */
+    double forward, backward; /* FLOPs */
+    double cached;            /* elements of the state that a token reads of the past */
+} hy__term;
+
+typedef struct hy__cost {
+    hy__term term[HY__TERM_MAX];
+    int32_t n_term;
+} hy__cost;
+
+void hy__cost_add(hy__cost *c, hy__term term);
+/* A product with a matrix [out,in]: 2·out·in forward, and backward the same for the gradient of
+ * each of its operands. */
+void hy__cost_linear(hy__cost *c, const char *what, const char *formula, hy__extent per,
+                     int64_t out, int64_t in);
+
+/* How much of each extent a batch has; logits are made of n_logit rows. */
+void hy__extents(const hy__config *c, const hy__rows *rows, int64_t n_logit,
+                 double extent[HY__EXTENT_N]);
+
+/* The most rows of one batch: kernels number (token, choice) pairs in int32, the experts of a token
+ * and the table rows that it reads. */
+int64_t hy__rows_max(const hy__config *c);
+
 /* Run-time controls of the experts of one layer; zero = as configured. */
 typedef struct hy__expert_control {
     int64_t k;          /* choose so many */
@@ -150,6 +207,7 @@ typedef struct hy__component {
     double gate;           /* initial g */
     void (*declare)(const hy__config *c, hy__decl *d);
     void (*plan)(const hy__config *c, const hy__rows *rows, hy__plan *p);
+    void (*cost)(const hy__config *c, hy__cost *cost);
     void (*forward)(const hy__call *c);
     void (*backward)(const hy__call *c);
     void (*settle)(const hy__call *c); /* after an optimizer step; NULL = nothing to do */
@@ -167,6 +225,25 @@ const hy__component *hy__component_find(char letter);
 /* KV slots that a sequence of `capacity` tokens needs (0 when the pattern has no A). Bounded when
  * topk is 0 or memory_blocks is set: then a long text needs no more. */
 int64_t hy__kv_slots(const hy__config *c, int64_t capacity);
+
+/* ---- the frame ---- */
+
+enum { HY__FRAME_EMBED, HY__FRAME_NORM }; /* ids of its parameters */
+
+/* Embedding, which is the head too, and final norm; and the head's cost. */
+void hy__frame_declare(const hy__config *c, hy__decl *d);
+void hy__frame_cost(const hy__config *c, hy__cost *cost);
+
+/* A layer: what its component declares, then the norm before it and its gate, the last two ids. */
+void hy__layer_declare(const hy__config *c, const hy__component *component, hy__decl *d);
+
+/* Bytes of the planned memory of a step over `rows`. HY_E_MEMORY when it cannot be planned. */
+hy_status hy__work_size(size_t *size, const hy__config *c, const hy__rows *rows,
+                        hy__work_options opt, hy__dtype real, hy_error *err);
+
+/* Groups whose parameters may be stored and multiplied in fewer bits, and those that train. */
+bool hy__group_may_be_narrow(hy__group g);
+bool hy__group_is_trained(hy__group g);
 
 /* Statistics. E: load[n_expert], Σ lse², Σ auxiliary loss. P: use[rows of the table], Σ β. */
 

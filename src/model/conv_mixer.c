@@ -30,6 +30,20 @@ void hy__mix_plan(hy__plan *p, int64_t n_row, const hy__mix *m) {
     hy__plan_real(p, HY__MIX_DZX, HY__LIFE_BACKWARD, n_row * hy__mix_zx(m));
 }
 
+void hy__mix_cost(hy__cost *cost, const hy__config *c, const hy__mix *m, hy__mix_formulas f) {
+    const double conv = 2.0 * (double)(m->taps * m->conv);
+    hy__cost_linear(cost, "in_proj", f.in_proj, HY__PER_TOKEN, hy__mix_zx(m), c->model.d_model);
+    hy__cost_add(cost,
+                 (hy__term){.what = "conv",
+                            .formula = f.conv,
+                            .why = "K taps a channel; backward for its input, for its weights, "
+                                   "and once again for what SiLU's derivative needs",
+                            .per = HY__PER_TOKEN,
+                            .forward = conv,
+                            .backward = 3 * conv});
+    hy__cost_linear(cost, "out_proj", f.out_proj, HY__PER_TOKEN, c->model.d_model, m->z);
+}
+
 static hy__linear_args in_proj(const hy__call *c, const hy__mix *m) {
     return (hy__linear_args){.y = c->buf[HY__MIX_ZX],
                              .x = c->x,

@@ -48,6 +48,12 @@ static inline int64_t hy__mix_rest(const hy__mix *m) {
 void hy__mix_declare(hy__decl *d, const hy__config *c, const hy__mix *m);
 void hy__mix_plan(hy__plan *p, int64_t n_row, const hy__mix *m);
 
+/* The cost of what they share, with the formulas of a letter. */
+typedef struct hy__mix_formulas {
+    const char *in_proj, *conv, *out_proj;
+} hy__mix_formulas;
+void hy__mix_cost(hy__cost *cost, const hy__config *c, const hy__mix *m, hy__mix_formulas f);
+
 /* Before the letter's own part: fills ZX and CONV. After it: reads Y, writes the call's y. */
 void hy__mix_open(const hy__call *c, const hy__mix *m);
 void hy__mix_close(const hy__call *c, const hy__mix *m);

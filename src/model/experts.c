@@ -85,6 +85,7 @@ static void declare(const hy__config *c, hy__decl *d) {
     hy__declare(d, DOWN, "mixer.experts.down.weight", HY__GROUP_MATRIX, HY__INIT_OUTPUT, 0, 3,
                 (int64_t[]){m.n_expert, m.width, m.f});
     d->param[GATE_UP].active = d->param[DOWN].active = (double)m.k / (double)m.n_expert;
+    d->param[GATE_UP].per = d->param[DOWN].per = m.by_token ? HY__PER_TOKEN : HY__PER_UNIT;
     if (m.shared > 0) {
         hy__declare(d, SHARED_GATE_UP, "mixer.shared.gate_up.weight", HY__GROUP_MATRIX,
                     HY__INIT_LINEAR, 0, 2, (int64_t[]){2 * m.shared, m.width});
@@ -133,6 +134,24 @@ static void plan(const hy__config *c, const hy__rows *rows, hy__plan *p) {
     hy__plan_real(p, DX_UNIT, HY__LIFE_BACKWARD, m.by_unit ? n * m.width : 0);
     hy__plan_real(p, DSHARED_ACT, HY__LIFE_BACKWARD, n * m.shared);
     hy__plan_real(p, DSHARED_HIDDEN, HY__LIFE_BACKWARD, n * 2 * m.shared);
+}
+
+static void cost(const hy__config *c, hy__cost *cost) {
+    const dims m = dims_of(c, NULL);
+    const double mix = 2.0 * (double)(m.k * m.width);
+    if (m.by_unit) hy__cost_linear(cost, "router", "2·d·E", HY__PER_UNIT, m.n_expert, m.width);
+    if (m.by_token) hy__cost_linear(cost, "router", "2·d·E", HY__PER_TOKEN, m.n_expert, m.width);
+    hy__cost_linear(cost, "experts", "6·k·d·f", HY__PER_TOKEN, 3 * m.k * m.f, m.width);
+    hy__cost_add(cost,
+                 (hy__term){.what = "combine",
+                            .formula = "2·k·d",
+                            .why = "the weighted sum over k experts; backward for what it sums "
+                                   "and for its weights",
+                            .per = HY__PER_TOKEN,
+                            .forward = mix,
+                            .backward = 2 * mix});
+    if (m.shared > 0)
+        hy__cost_linear(cost, "shared", "6·n·d·f", HY__PER_TOKEN, 3 * m.shared, m.width);
 }
 
 /* ---- the arguments of each kernel, shared by forward and backward ---- */
@@ -462,6 +481,7 @@ const hy__component hy__experts = {.letter = 'E',
                                    .gate = 1.0,
                                    .declare = declare,
                                    .plan = plan,
+                                   .cost = cost,
                                    .forward = forward,
                                    .backward = backward,
                                    .settle = settle,

@@ -26,6 +26,11 @@ static void plan(const hy__config *c, const hy__rows *rows, hy__plan *p) {
     hy__plan_real(p, DU, HY__LIFE_BACKWARD, n * 2 * f);
 }
 
+static void cost(const hy__config *c, hy__cost *cost) {
+    hy__cost_linear(cost, "gate, up, down", "6·d·f", HY__PER_TOKEN, 3 * c->ffn.d_ff,
+                    c->model.d_model);
+}
+
 static hy__linear_args gate_up(const hy__call *c) {
     return (hy__linear_args){.y = c->buf[U],
                              .x = c->x,
@@ -84,5 +89,6 @@ const hy__component hy__ffn = {.letter = 'F',
                                .gate = 1.0,
                                .declare = declare,
                                .plan = plan,
+                               .cost = cost,
                                .forward = forward,
                                .backward = backward};

@@ -27,12 +27,8 @@ static hy_status check_states(const hy__work *w, const hy__batch *b, int64_t i, 
     return HY_OK;
 }
 
-/* Kernels number (token, choice) pairs in int32: the experts of a token, the table rows it reads.
- */
 static hy_status check_rows_fit(const hy__work *w, int64_t n_row, hy_error *err) {
-    const hy__config *c = &w->m->cfg;
-    const int64_t read = c->pkm.n_head * c->pkm.topk;
-    const int64_t most = INT32_MAX / (read > HY__EXPERT_MAX ? read : HY__EXPERT_MAX);
+    const int64_t most = hy__rows_max(&w->m->cfg);
     if (n_row <= most) return HY_OK;
     return hy__fail(err, HY_E_INVALID, "a batch has %lld tokens, wanted at most %lld of this model",
                     (long long)n_row, (long long)most);

@@ -14,14 +14,6 @@
 
 /* ---- declaring ---- */
 
-static bool may_be_bf16(hy__group g) {
-    return g == HY__GROUP_MATRIX || g == HY__GROUP_EMBED || g == HY__GROUP_TABLE;
-}
-
-static bool is_trained(hy__group g) {
-    return g != HY__GROUP_BUFFER;
-}
-
 /* Adds a parameter to the model's list and returns its index. */
 static int32_t add_param(hy__model *m, const hy__param_decl *decl, int32_t layer, char letter) {
     hy__param *p = &m->param[m->n_param];
@@ -41,19 +33,13 @@ static int32_t find_shared(const hy__model *m, const hy__param_decl *decl) {
     return -1;
 }
 
-/* Declares one layer: the component's parameters, then the norm before it and its gate. */
 static void declare_layer(hy__model *m, int32_t index) {
     hy__layer *l = &m->layer[index];
-    const int64_t one = 1;
     l->component = hy__component_find(m->cfg.letter[index]);
     HY_ASSERT(l->component != NULL);
-    l->component->declare(&m->cfg, &l->decl);
-    l->norm = l->decl.n_param;
-    hy__declare(&l->decl, l->norm, "norm.weight", HY__GROUP_VECTOR, HY__INIT_CONST, 1, 1,
-                &m->cfg.model.d_model);
-    l->gate = l->decl.n_param;
-    hy__declare(&l->decl, l->gate, "gate", HY__GROUP_VECTOR, HY__INIT_CONST, l->component->gate, 1,
-                &one);
+    hy__layer_declare(&m->cfg, l->component, &l->decl);
+    l->norm = l->decl.n_param - 2;
+    l->gate = l->decl.n_param - 1;
     for (int id = 0; id < l->decl.n_param; id++) {
         const hy__param_decl *decl = &l->decl.param[id];
         l->param_at[id] = -1;
@@ -66,29 +52,17 @@ static void declare_layer(hy__model *m, int32_t index) {
 }
 
 static void declare_all(hy__model *m) {
-    hy__param_decl embed = {.n_dim = 2,
-                            .shape = {m->cfg.model.vocab, m->cfg.model.d_model},
-                            .init = HY__INIT_NORMAL,
-                            .init_arg = 0.02,
-                            .group = HY__GROUP_EMBED,
-                            .active = 1.0};
-    hy__param_decl norm = {.n_dim = 1,
-                           .shape = {m->cfg.model.d_model},
-                           .init = HY__INIT_CONST,
-                           .init_arg = 1,
-                           .group = HY__GROUP_VECTOR,
-                           .active = 1.0};
-    snprintf(embed.name, sizeof embed.name, "embeddings.weight");
-    snprintf(norm.name, sizeof norm.name, "norm_f.weight");
-    m->embed = add_param(m, &embed, -1, 0);
+    hy__decl frame = {0};
+    hy__frame_declare(&m->cfg, &frame);
+    m->embed = add_param(m, &frame.param[HY__FRAME_EMBED], -1, 0);
     for (int32_t i = 0; i < m->cfg.n_layer; i++) declare_layer(m, i);
-    m->norm_f = add_param(m, &norm, -1, 0);
+    m->norm_f = add_param(m, &frame.param[HY__FRAME_NORM], -1, 0);
 }
 
 /* ---- placing ---- */
 
 static hy__dtype dtype_of(const hy__model *m, const hy__param *p) {
-    return may_be_bf16(p->decl.group) ? m->weight_dtype : m->be->real;
+    return hy__group_may_be_narrow(p->decl.group) ? m->weight_dtype : m->be->real;
 }
 
 static void bind_layers(hy__model *m) {
@@ -119,12 +93,12 @@ hy_status hy__model_train(hy__model *m, hy_error *err) {
         return hy__fail(err, HY_E_INVALID,
                         "a model whose weights are bf16 cannot train; open it in fp32");
     }
-    if (m->grads.data) return HY_OK;
+    if (m->grads.size > 0) return HY_OK;
     size_t size = 0;
     int64_t most_stat = 1;
     for (int64_t i = 0; i < m->n_param; i++) {
         hy__param *p = &m->param[i];
-        if (!is_trained(p->decl.group)) continue;
+        if (!hy__group_is_trained(p->decl.group)) continue;
         p->grad = (hy__tensor){.buf = &m->grads, .off = size, .dtype = m->be->real};
         size += hy__tensor_bytes(m->be->real, p->n);
     }
@@ -186,8 +160,8 @@ hy_status hy__model_new(hy__model **out, hy__backend *be, const hy__config *cfg,
 
 void hy__model_free(hy__model *m) {
     if (!m) return;
-    if (m->weights.data) m->be->buffer_free(m->be, &m->weights);
-    if (m->grads.data) m->be->buffer_free(m->be, &m->grads);
+    m->be->buffer_free(m->be, &m->weights);
+    m->be->buffer_free(m->be, &m->grads);
     free(m->stat_host);
     free(m->layer);
     free(m->param);
@@ -265,7 +239,7 @@ int64_t hy__model_count(const hy__model *m, bool active) {
     int64_t n = 0;
     for (int64_t i = 0; i < m->n_param; i++) {
         const hy__param *p = &m->param[i];
-        if (is_trained(p->decl.group)) n += active ? hy__param_active(p) : p->n;
+        if (hy__group_is_trained(p->decl.group)) n += active ? hy__param_active(p) : p->n;
     }
     return n;
 }

@@ -130,12 +130,6 @@ typedef struct hy__batch {
 
 typedef struct hy__work hy__work;
 
-typedef struct hy__work_options {
-    bool training;  /* keep what the backward needs */
-    bool recompute; /* training: keep only each block's input and run the block again */
-    hy__prec prec;
-} hy__work_options;
-
 hy_status hy__work_new(hy__work **out, hy__model *m, hy__work_options opt, hy_error *err);
 void hy__work_free(hy__work *w);
 /* Makes room for a batch like `rows`, so that a later step with no more of anything allocates

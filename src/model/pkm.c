@@ -58,7 +58,7 @@ static void declare(const hy__config *c, hy__decl *d) {
     hy__declare(d, TABLE, "memory.values.weight", HY__GROUP_TABLE, HY__INIT_LINEAR, 0, 2,
                 (int64_t[]){m.rows, m.dv});
     d->param[TABLE].shared = true;
-    d->param[TABLE].active = (double)(m.head * m.k) / (double)m.rows;
+    d->param[TABLE].active = fmin(1, (double)(m.head * m.k) / (double)m.rows);
     d->n_stat = m.rows + 1;
 }
 
@@ -81,6 +81,30 @@ static void plan(const hy__config *c, const hy__rows *rows, hy__plan *p) {
     hy__plan_real(p, DQN, HY__LIFE_BACKWARD, n * m.head * m.dk);
     hy__plan_real(p, DQ, HY__LIFE_BACKWARD, n * m.head * m.dk);
     hy__plan_i32(p, REVERSE, HY__LIFE_BACKWARD, m.rows + 1 + choices);
+}
+
+static void cost(const hy__config *c, hy__cost *cost) {
+    const dims m = dims_of(c);
+    const double dk = (double)(m.head * m.dk), read = (double)(m.head * m.k * m.dv);
+    hy__cost_linear(cost, "query", "2·d·H·dk", HY__PER_TOKEN, m.head * m.dk, m.width);
+    hy__cost_add(cost,
+                 (hy__term){.what = "keys",
+                            .formula = "2·H·dk·n",
+                            .why = "both halves of a query with all n sub-keys of a half; "
+                                   "backward 4·H·dk·k, for only the chosen ones have a gradient",
+                            .per = HY__PER_TOKEN,
+                            .forward = 2 * dk * (double)m.n_key,
+                            .backward = 4 * dk * (double)m.k});
+    hy__cost_add(cost,
+                 (hy__term){.what = "values",
+                            .formula = "2·H·k·dv",
+                            .why = "the weighted sum of k rows for each head; backward for its "
+                                   "weights and for the rows",
+                            .per = HY__PER_TOKEN,
+                            .forward = 2 * read,
+                            .backward = 4 * read});
+    hy__cost_linear(cost, "out_proj", "2·dv·d", HY__PER_TOKEN, m.width, m.dv);
+    hy__cost_linear(cost, "gate", "2·d", HY__PER_TOKEN, 1, m.width);
 }
 
 static hy__linear_args query(const hy__call *c, const dims *m) {
@@ -249,6 +273,7 @@ const hy__component hy__pkm = {.letter = 'P',
                                .gate = 0.1,
                                .declare = declare,
                                .plan = plan,
+                               .cost = cost,
                                .forward = forward,
                                .backward = backward,
                                .report_name = {"rows", "kl", "gate"},

@@ -43,6 +43,29 @@ static void plan(const hy__config *c, const hy__rows *rows, hy__plan *p) {
                   hy__rows_units(rows, c->model.chunk) * m.inner * c->ssm.d_state);
 }
 
+static void cost(const hy__config *c, hy__cost *cost) {
+    const dims m = dims_of(c);
+    const double inner = (double)m.inner, bc = (double)m.bc;
+    const double state = 2.0 * inner * (double)c->ssm.d_state;
+    hy__mix_cost(cost, c, &m.mix,
+                 (hy__mix_formulas){"2·d·(2I + 2GN + H)", "2·K·(I + 2GN)", "2·I·d"});
+    hy__cost_add(cost, (hy__term){.what = "state",
+                                  .formula = "4·I·N",
+                                  .why = "the state takes Δx⊗B in and gives h·C out; backward the "
+                                         "gradients of x, B, C and h",
+                                  .per = HY__PER_TOKEN,
+                                  .forward = 2 * state,
+                                  .backward = 4 * state});
+    hy__cost_add(cost, (hy__term){.what = "chunk",
+                                  .formula = "2·(GN + I)",
+                                  .why = "C·B of each group and its product with x; backward C·B "
+                                         "again, its gradient by y and x, its product with y, and "
+                                         "those with B and with C: 6GN + 4I",
+                                  .per = HY__PER_CHUNK_PAIR,
+                                  .forward = 2 * (bc + inner),
+                                  .backward = 6 * bc + 4 * inner});
+}
+
 static hy__ssd_args ssd(const hy__call *c, const dims *m) {
     const hy__tensor xbc = c->buf[HY__MIX_CONV];
     return (hy__ssd_args){.y = c->buf[HY__MIX_Y],
@@ -102,5 +125,6 @@ const hy__component hy__ssm = {.letter = 'S',
                                .gate = 1.0,
                                .declare = declare,
                                .plan = plan,
+                               .cost = cost,
                                .forward = forward,
                                .backward = backward};

@@ -72,7 +72,7 @@ hy_status hy__state_new(hy__state **out, hy__model *m, int64_t capacity, hy_erro
 
 void hy__state_free(hy__state *s) {
     if (!s) return;
-    if (s->buf.data) s->model->be->buffer_free(s->model->be, &s->buf);
+    s->model->be->buffer_free(s->model->be, &s->buf);
     free(s->t);
     free(s);
 }

@@ -20,13 +20,13 @@ static hy__tensor take(cursor *c, hy__dtype dtype, int64_t n) {
 }
 
 static void plan_layer(const hy__work *w, int64_t layer, const hy__rows *rows, hy__plan *p) {
-    const hy__layer *l = &w->m->layer[layer];
-    const hy__expert_control *ctl = &l->expert;
-    int64_t k = w->m->cfg.experts.k;
-    if (ctl->k > 0) k = ctl->k;
-    if (ctl->n_force > 0) k = ctl->n_force;
-    *p = (hy__plan){.real = w->m->be->real, .expert_k = k};
-    l->component->plan(&w->m->cfg, rows, p);
+    *p = (hy__plan){.real = w->real, .expert_k = w->cfg->experts.k};
+    if (w->m) {
+        const hy__expert_control *ctl = &w->m->layer[layer].expert;
+        if (ctl->k > 0) p->expert_k = ctl->k;
+        if (ctl->n_force > 0) p->expert_k = ctl->n_force;
+    }
+    hy__component_find(w->cfg->letter[layer])->plan(w->cfg, rows, p);
 }
 
 static bool is_kept(hy__life life) {
@@ -58,16 +58,16 @@ static void take_buffers(hy__work *w, int64_t layer, const hy__plan *p, bool kep
 
 /* The residual stream, layer outputs and kept buffers of all layers. */
 static void take_layers(hy__work *w, const hy__rows *rows, cursor *c) {
-    const hy__model *m = w->m;
-    const hy__dtype real = m->be->real;
-    const int64_t n = rows->n_row, d = m->cfg.model.d_model, n_layer = m->cfg.n_layer;
+    const hy__config *cfg = w->cfg;
+    const hy__dtype real = w->real;
+    const int64_t n = rows->n_row, d = cfg->model.d_model, n_layer = cfg->n_layer;
     const bool by_block = w->opt.training && w->opt.recompute;
     size_t peak = c->at;
     hy__plan plan;
 
     if (by_block) { /* each block's input stays; what is inside a block is overlaid */
         for (int64_t i = 0; i < n_layer; i++)
-            if (i == 0 || m->cfg.block[i] != m->cfg.block[i - 1]) w->x[i] = take(c, real, n * d);
+            if (i == 0 || cfg->block[i] != cfg->block[i - 1]) w->x[i] = take(c, real, n * d);
         w->x[n_layer] = take(c, real, n * d);
     } else if (!w->opt.training) {
         const hy__tensor x = take(c, real, n * d);
@@ -75,7 +75,7 @@ static void take_layers(hy__work *w, const hy__rows *rows, cursor *c) {
     }
     const cursor start = *c;
     for (int64_t i = 0; i < n_layer; i++) {
-        const bool block_start = i == 0 || m->cfg.block[i] != m->cfg.block[i - 1];
+        const bool block_start = i == 0 || cfg->block[i] != cfg->block[i - 1];
         if (!w->opt.training || (by_block && block_start)) *c = start;
         if (by_block ? !block_start : w->opt.training) w->x[i] = take(c, real, n * d);
         w->y[i] = take(c, real, n * d);
@@ -99,11 +99,10 @@ static void take_layers(hy__work *w, const hy__rows *rows, cursor *c) {
 
 /* Everything; returns the bytes. With buf == NULL nothing is bound to memory. */
 static size_t lay_out(hy__work *w, const hy__rows *rows, const hy__buffer *buf) {
-    const hy__model *m = w->m;
-    const hy__dtype real = m->be->real;
-    const int64_t n = rows->n_row, d = m->cfg.model.d_model, vocab = m->cfg.model.vocab;
+    const hy__dtype real = w->real;
+    const int64_t n = rows->n_row, d = w->cfg->model.d_model, vocab = w->cfg->model.vocab;
     cursor c = {.buf = buf};
-    memset(w->buf, 0, (size_t)m->cfg.n_layer * HY__BUF_MAX * sizeof *w->buf);
+    memset(w->buf, 0, (size_t)w->cfg->n_layer * HY__BUF_MAX * sizeof *w->buf);
     w->logit_rows = LOGIT_TILE / vocab > 1 ? LOGIT_TILE / vocab : 1;
     if (w->logit_rows > n) w->logit_rows = n;
     w->token = take(&c, HY__DTYPE_I32, n);
@@ -147,8 +146,8 @@ static hy_status reserve_seqs(hy__work *w, int64_t n_seq, hy_error *err) {
 hy_status hy__work_lay_out(hy__work *w, const hy__rows *rows, hy_error *err) {
     HY_TRY(reserve_seqs(w, rows->n_seq, err));
     const size_t size = lay_out(w, rows, &w->mem);
-    if (size <= w->mem.size && w->mem.data) return HY_OK;
-    if (w->mem.data) w->m->be->buffer_free(w->m->be, &w->mem);
+    if (size <= w->mem.size) return HY_OK;
+    w->m->be->buffer_free(w->m->be, &w->mem);
     const hy_status status = w->m->be->buffer_new(w->m->be, size, &w->mem, err);
     if (status != HY_OK) {
         return hy__fail_in(err, status, "the activations of a batch of %lld tokens",
@@ -166,27 +165,40 @@ size_t hy__work_bytes(const hy__work *w) {
     return w->mem.size;
 }
 
-hy_status hy__work_new(hy__work **out, hy__model *m, hy__work_options opt, hy_error *err) {
+/* A work without memory; without a model it can only be laid out. */
+static hy__work *work_begin(hy__model *m, const hy__config *cfg, hy__dtype real,
+                            hy__work_options opt) {
     hy__work *w = calloc(1, sizeof *w);
-    const size_t n = (size_t)m->cfg.n_layer;
-    if (w) {
-        *w = (hy__work){.m = m, .opt = opt};
-        w->x = calloc(n + 1, sizeof *w->x);
-        w->y = calloc(n, sizeof *w->y);
-        w->rstd = calloc(n, sizeof *w->rstd);
-        w->buf = calloc(n * HY__BUF_MAX, sizeof *w->buf);
-    }
-    if (!w || !w->x || !w->y || !w->rstd || !w->buf) {
-        hy__work_free(w);
-        return hy__fail(err, HY_E_MEMORY, "there is not enough memory to plan a step");
-    }
-    *out = w;
+    const size_t n = (size_t)cfg->n_layer;
+    if (!w) return NULL;
+    *w = (hy__work){.m = m, .cfg = cfg, .real = real, .opt = opt};
+    w->x = calloc(n + 1, sizeof *w->x);
+    w->y = calloc(n, sizeof *w->y);
+    w->rstd = calloc(n, sizeof *w->rstd);
+    w->buf = calloc(n * HY__BUF_MAX, sizeof *w->buf);
+    if (w->x && w->y && w->rstd && w->buf) return w;
+    hy__work_free(w);
+    return NULL;
+}
+
+hy_status hy__work_new(hy__work **out, hy__model *m, hy__work_options opt, hy_error *err) {
+    *out = work_begin(m, &m->cfg, m->be->real, opt);
+    if (*out) return HY_OK;
+    return hy__fail(err, HY_E_MEMORY, "there is not enough memory to plan a step");
+}
+
+hy_status hy__work_size(size_t *size, const hy__config *c, const hy__rows *rows,
+                        hy__work_options opt, hy__dtype real, hy_error *err) {
+    hy__work *w = work_begin(NULL, c, real, opt);
+    if (!w) return hy__fail(err, HY_E_MEMORY, "there is not enough memory to plan a step");
+    *size = lay_out(w, rows, NULL);
+    hy__work_free(w);
     return HY_OK;
 }
 
 void hy__work_free(hy__work *w) {
     if (!w) return;
-    if (w->mem.data) w->m->be->buffer_free(w->m->be, &w->mem);
+    if (w->m) w->m->be->buffer_free(w->m->be, &w->mem);
     free(w->x);
     free(w->y);
     free(w->rstd);

@@ -9,7 +9,9 @@
 enum { HY__ROLE_IN = 0, HY__ROLE_OUT = 1, HY__ROLE_DIN = 2, HY__ROLE_DOUT = 3, HY__ROLE_N = 4 };
 
 struct hy__work {
-    hy__model *m; /* borrowed */
+    hy__model *m;          /* borrowed; NULL when only its size is asked for */
+    const hy__config *cfg; /* borrowed: the model's */
+    hy__dtype real;
     hy__work_options opt;
 
     /* Device memory, laid out for the present batch:

@@ -67,6 +67,32 @@ static void plan(const hy__config *c, const hy__rows *rows, hy__plan *p) {
     hy__plan_real(p, DKN, HY__LIFE_BACKWARD, n * m.qw);
 }
 
+static void cost(const hy__config *c, hy__cost *cost) {
+    const dims m = dims_of(c);
+    const double head = (double)m.head, n = (double)m.reads, dk = (double)m.dk, dv = (double)m.dv;
+    const double product = 2 * head * dk * dv; /* of one row with M, or with W_r */
+    hy__mix_cost(cost, c, &m.mix,
+                 (hy__mix_formulas){"2·d·H·(2dk + 2dv + 2 + n)", "2·K·H·(2dk + dv)", "2·H·dv·d"});
+    hy__cost_add(cost,
+                 (hy__term){.what = "memory",
+                            .formula = "2·H·dk·dv·(2n + 1)",
+                            .why = "products of a row with M or W_r: one to write, one to move "
+                                   "M on, n reads, n-1 between them; backward 2 for each read, "
+                                   "3 for each between, 2 to write, 2 to move on, 1 to make M "
+                                   "again: 5n + 2",
+                            .per = HY__PER_TOKEN,
+                            .forward = product * (2 * n + 1),
+                            .backward = product * (5 * n + 2)});
+    hy__cost_add(cost,
+                 (hy__term){.what = "block",
+                            .formula = "2·H·(n + 1)·(dk + dv)",
+                            .why = "the WY form: k·k and its substitution, and for each read "
+                                   "q·k and its product with U; backward H·(n + 1)·(6dk + 4dv)",
+                            .per = HY__PER_BLOCK_PAIR,
+                            .forward = 2 * head * (n + 1) * (dk + dv),
+                            .backward = head * (n + 1) * (6 * dk + 4 * dv)});
+}
+
 /* The L2 norm of the queries or of the keys: x / sqrt(Σx² + 1e-6). */
 static hy__rmsnorm_args l2_norm(const hy__call *c, const dims *m, bool keys) {
     return (hy__rmsnorm_args){.y = c->buf[keys ? KN : QN],
@@ -160,5 +186,6 @@ const hy__component hy__workspace = {.letter = 'W',
                                      .gate = 0.1,
                                      .declare = declare,
                                      .plan = plan,
+                                     .cost = cost,
                                      .forward = forward,
                                      .backward = backward};

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 
 static bool is_trained(const hy__param *p) {
-    return p->decl.group != HY__GROUP_BUFFER;
+    return hy__group_is_trained(p->decl.group);
 }
 
 static bool has_decay(const hy__param *p) {
@@ -49,7 +49,7 @@ hy_status hy__optim_new(hy__optim **out, hy__model *m, hy_error *err) {
 
 void hy__optim_free(hy__optim *o) {
     if (!o) return;
-    if (o->buf.data) o->model->be->buffer_free(o->model->be, &o->buf);
+    o->model->be->buffer_free(o->model->be, &o->buf);
     free(o->m);
     free(o->v);
     free(o);

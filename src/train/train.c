@@ -13,8 +13,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { VAL_ROWS = 512 /* tokens per batch of an evaluation */ };
-
 /* ---- setting up ---- */
 
 /* A whole number of the options into its field, within the field's bounds: it will be read back. */
@@ -27,17 +25,8 @@ static hy_status set_whole(hy__trainer *tr, const char *key, uint64_t value, hy_
 static hy_status read_config(hy__trainer *tr, hy_error *err) {
     const hy_train_options *o = tr->opt;
     HY_TRY(hy__config_read_yaml(o->config, &tr->cfg, &tr->t, err));
-    for (int64_t i = 0; i < o->n_set; i++) {
-        const char *equals = strchr(o->set[i], '=');
-        char key[64];
-        if (!equals || (size_t)(equals - o->set[i]) >= sizeof key) {
-            return hy__fail(err, HY_E_INVALID, "the setting is \"%s\", wanted section.key=value",
-                            o->set[i]);
-        }
-        memcpy(key, o->set[i], (size_t)(equals - o->set[i]));
-        key[equals - o->set[i]] = 0;
-        HY_TRY(hy__config_set(&tr->cfg, &tr->t, key, equals + 1, err));
-    }
+    for (int64_t i = 0; i < o->n_set; i++)
+        HY_TRY(hy__config_assign(&tr->cfg, &tr->t, o->set[i], err));
     if (o->has_seed) HY_TRY(set_whole(tr, "train.seed", o->seed, err));
     if (o->steps > 0) HY_TRY(set_whole(tr, "train.steps", (uint64_t)o->steps, err));
     HY_TRY(hy__config_finish(&tr->cfg, err));
@@ -109,7 +98,7 @@ static hy_status open_loaders(hy__trainer *tr, hy_error *err) {
     const hy__loader_options val = {.corpus = tr->corpus,
                                     .part = HY__PART_VAL,
                                     .batch = 1,
-                                    .seq_len = VAL_ROWS,
+                                    .seq_len = HY__FEED,
                                     .chunk = tr->cfg.model.chunk,
                                     .carry = true,
                                     .in_order = true};

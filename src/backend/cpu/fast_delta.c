@@ -16,7 +16,7 @@
 #include "backend/cpu/simd.h"
 
 enum {
-    SUB = 32,  /* most tokens of a block; of 32, 48, 64 the fastest at d 64 and 128, any ISA */
+    SUB = HY__DELTA_BLOCK,
     ROWS = 12, /* rows of a triangular product done at once: a multiple of every MM_MR */
     PAD = 16,  /* columns of [SUB,SUB] matrices are written in multiples of this */
 };

@@ -1,0 +1,108 @@
+/* account.c: parameters and states of a configuration, part by part. */
+#include "account/account.h"
+
+#include <math.h>
+
+static const struct {
+    const char *name;
+    double bytes;
+    hy__operand operand;
+} STORE[] = {
+    [HY__STORE_FP32] = {"fp32", 4, HY__OPERAND_FP32},
+    [HY__STORE_BF16] = {"bf16", 2, HY__OPERAND_BF16},
+};
+_Static_assert(sizeof STORE / sizeof *STORE == HY__STORE_N, "every way to store has a row");
+
+const char *hy__store_name(hy__store s) {
+    return STORE[s].name;
+}
+
+double hy__store_bytes(hy__store s) {
+    return STORE[s].bytes;
+}
+
+hy__operand hy__store_operand(hy__store s) {
+    return STORE[s].operand;
+}
+
+static hy__dtype dtype_of(hy__store s, hy__group g) {
+    return s == HY__STORE_BF16 && hy__group_may_be_narrow(g) ? HY__DTYPE_BF16 : HY__DTYPE_F32;
+}
+
+static int64_t elements(const hy__param_decl *d) {
+    int64_t n = 1;
+    for (int i = 0; i < d->n_dim; i++) n *= d->shape[i];
+    return n;
+}
+
+/* Adds `n_layer` parameters of one declaration; a shared one is there once, but used by each. */
+static void add_param(hy__part *p, const hy__param_decl *d, int64_t n_layer) {
+    const int64_t n = elements(d), copies = d->shared ? 1 : n_layer;
+    const int64_t used = d->shared ? (int64_t)round((double)n * d->active * (double)n_layer)
+                                   : n_layer * (int64_t)round((double)n * d->active);
+    const size_t fp32 = hy__tensor_bytes(HY__DTYPE_F32, n);
+    p->n_tensor += copies;
+    for (hy__store s = 0; s < HY__STORE_N; s++)
+        p->weight_memory[s] += (size_t)copies * hy__tensor_bytes(dtype_of(s, d->group), n);
+    if (!hy__group_is_trained(d->group)) {
+        p->buffer += copies * n;
+        return;
+    }
+    p->param += copies * n;
+    p->active += used;
+    if (hy__group_may_be_narrow(d->group)) {
+        p->narrow += copies * n;
+        p->narrow_active += used;
+    }
+    p->grad_memory += (size_t)copies * fp32;
+    p->moment_memory += (size_t)copies * 2 * fp32;
+    if (d->group == HY__GROUP_TABLE)
+        p->grad_memory += hy__tensor_bytes(HY__DTYPE_I32, d->shape[0]); /* flags of rows */
+}
+
+static void fill(hy__part *p) {
+    for (int id = 0; id < p->decl.n_param; id++)
+        if (p->decl.param[id].n_dim > 0) add_param(p, &p->decl.param[id], p->n_layer);
+    for (int id = 0; id < p->decl.n_state; id++) {
+        p->state_fixed += p->decl.state[id].fixed;
+        p->state_slot += p->decl.state[id].per_slot;
+    }
+    if (p->decl.n_stat > 0)
+        p->grad_memory += (size_t)p->n_layer * hy__tensor_bytes(HY__DTYPE_F32, p->decl.n_stat);
+}
+
+static hy__part *part_of(hy__account *a, char letter) {
+    for (int64_t i = 1; i < a->n_part; i++)
+        if (a->part[i].letter == letter) return &a->part[i];
+    const hy__component *c = hy__component_find(letter);
+    hy__part *p = &a->part[a->n_part++];
+    *p = (hy__part){.letter = letter, .name = c->name};
+    hy__layer_declare(&a->cfg, c, &p->decl);
+    c->cost(&a->cfg, &p->cost);
+    return p;
+}
+
+void hy__account_init(hy__account *a, const hy__config *cfg, const hy__train_config *train) {
+    *a = (hy__account){.cfg = *cfg, .train = *train, .n_part = 1};
+    a->part[0] = (hy__part){.name = "embedding and head", .n_layer = 1};
+    hy__frame_declare(cfg, &a->part[0].decl);
+    hy__frame_cost(cfg, &a->part[0].cost);
+    for (int64_t i = 0; i < cfg->n_layer; i++) part_of(a, cfg->letter[i])->n_layer++;
+    for (int64_t i = 0; i < a->n_part; i++) fill(&a->part[i]);
+}
+
+int64_t hy__account_count(const hy__account *a, bool active) {
+    int64_t n = 0;
+    for (int64_t i = 0; i < a->n_part; i++) n += active ? a->part[i].active : a->part[i].param;
+    return n;
+}
+
+double hy__account_weight_bytes(const hy__account *a, hy__store s) {
+    double bytes = 0;
+    for (int64_t i = 0; i < a->n_part; i++) {
+        const hy__part *p = &a->part[i];
+        bytes += (double)p->narrow * hy__store_bytes(s) +
+                 (double)(p->param - p->narrow + p->buffer) * hy__store_bytes(HY__STORE_FP32);
+    }
+    return bytes;
+}

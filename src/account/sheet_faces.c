@@ -1,0 +1,64 @@
+/* sheet_faces.c: what the faces of a sheet share; see sheet_faces.h. */
+#include "account/sheet_faces.h"
+
+#include <stdio.h>
+
+void hy__part_title(const hy__part *p, char *out, size_t size) {
+    if (p->letter)
+        snprintf(out, size, "%c %s", p->letter, p->name);
+    else
+        snprintf(out, size, "%s", p->name);
+}
+
+const char *hy__extent_name(hy__extent per) {
+    static const char *const name[HY__EXTENT_N] = {
+        [HY__PER_TOKEN] = "token",
+        [HY__PER_CHUNK_PAIR] = "pair in a chunk",
+        [HY__PER_BLOCK_PAIR] = "pair in a block",
+        [HY__PER_UNIT] = "routing unit",
+        [HY__PER_POSITION] = "position attended to",
+        [HY__PER_SCORE] = "block scored",
+        [HY__PER_LOGIT] = "row of logits",
+    };
+    return name[per];
+}
+
+double hy__part_bytes(const hy__part *p, hy__store s) {
+    return (double)p->narrow * hy__store_bytes(s) +
+           (double)(p->param - p->narrow + p->buffer) * hy__store_bytes(HY__STORE_FP32);
+}
+
+hy__memory_part hy__memory_kind(const hy__memory *m, int kind) {
+    const hy__memory_part part[HY__MEMORY_KINDS] = {
+        {"weights", m->weights}, {"gradients", m->gradients},
+        {"moments", m->moments}, {"activations", m->activations},
+        {"states", m->states},   {"program", m->program},
+        {"total", m->total},
+    };
+    return part[kind];
+}
+
+hy__sheet_growth hy__sheet_growth_of(const hy__sheet *s) {
+    const hy__account *a = &s->account;
+    const int64_t chunk = a->cfg.model.chunk, far = (int64_t)1 << 40;
+    const int64_t most = hy__kv_slots(&a->cfg, far);
+    const double size = (double)hy__dtype_size(HY__DTYPE_F32);
+    hy__sheet_growth g = {0};
+    for (int64_t i = 1; i < a->n_part; i++) {
+        g.fixed += size * (double)(a->part[i].n_layer * a->part[i].state_fixed);
+        g.per_token += size * (double)(a->part[i].n_layer * a->part[i].state_slot) / (double)chunk;
+    }
+    if (hy__kv_slots(&a->cfg, far + chunk) == most) g.until = most * chunk;
+    return g;
+}
+
+hy__number hy__sheet_crossing(int64_t cross) {
+    hy__number n;
+    if (cross == 0)
+        snprintf(n.text, sizeof n.text, "never less");
+    else if (cross == 1)
+        snprintf(n.text, sizeof n.text, "always less");
+    else
+        snprintf(n.text, sizeof n.text, "less from %lld tokens", (long long)cross);
+    return n;
+}

@@ -1,0 +1,328 @@
+/* sheet_text.c: a sheet as tables for a terminal. */
+#include "account/sheet_faces.h"
+
+#include <stdio.h>
+#include <string.h>
+
+enum { LABEL = 25, CELL = 11 /* columns */ };
+
+static void head(hy__text *t, const char *title) {
+    hy__text_add(t, "\n%s\n", title);
+}
+
+static void label(hy__text *t, const char *s) {
+    hy__text_add(t, "  %-*s", LABEL, s);
+}
+
+static void part_label(hy__text *t, const hy__part *p) {
+    char name[LABEL + 1];
+    hy__part_title(p, name, sizeof name);
+    label(t, name);
+}
+
+static void cell(hy__text *t, hy__number n) {
+    hy__text_add(t, " %*s", CELL, n.text);
+}
+
+static void word(hy__text *t, const char *s) {
+    hy__text_add(t, " %*s", CELL, s);
+}
+
+static void end(hy__text *t) {
+    hy__text_put(t, "\n");
+}
+
+/* ---- parameters ---- */
+
+static void put_parameters(hy__text *t, const hy__sheet *s) {
+    const hy__account *a = &s->account;
+    head(t, "Parameters");
+    label(t, "");
+    word(t, "layers");
+    word(t, "parameters");
+    word(t, "a token's");
+    word(t, "share");
+    for (hy__store k = 0; k < HY__STORE_N; k++) word(t, hy__store_name(k));
+    end(t);
+    for (int64_t i = 0; i < a->n_part; i++) {
+        const hy__part *p = &a->part[i];
+        part_label(t, p);
+        cell(t, hy__count((double)p->n_layer));
+        cell(t, hy__count((double)p->param));
+        cell(t, hy__count((double)p->active));
+        cell(t, hy__percent((double)p->param / (double)s->param));
+        for (hy__store k = 0; k < HY__STORE_N; k++) cell(t, hy__bytes(hy__part_bytes(p, k)));
+        end(t);
+    }
+    label(t, "total");
+    cell(t, hy__count((double)s->layers));
+    cell(t, hy__number_digits(HY__UNIT_COUNT, (double)s->param, 4));
+    cell(t, hy__number_digits(HY__UNIT_COUNT, (double)s->active, 4));
+    word(t, "100%");
+    for (hy__store k = 0; k < HY__STORE_N; k++) cell(t, hy__bytes(s->weights[k]));
+    end(t);
+}
+
+/* ---- by length ---- */
+
+static void put_lengths(hy__text *t, const hy__sheet *s, const char *what) {
+    label(t, what);
+    for (int64_t i = 0; i < s->opt.n_length; i++) cell(t, hy__tokens((double)s->length[i].tokens));
+    end(t);
+}
+
+static const hy__spent *spent_at(const hy__sheet *s, int64_t i, int64_t part, bool decode) {
+    return decode ? &s->length[i].decode[part] : &s->length[i].prefill[part];
+}
+
+/* FLOPs for each token, by part and then by growth. */
+static void put_flops(hy__text *t, const hy__sheet *s, bool decode) {
+    static const char *const GROWTH[2][HY__GROWTH_N] = {
+        {"  constant", "  grows with T", "  grows with T^2"},
+        {"  constant", "  grows with T", ""},
+    };
+    const hy__account *a = &s->account;
+    head(t, decode ? "FLOPs of one token more after T" : "FLOPs for each token, T read at once");
+    put_lengths(t, s, "T");
+    for (int64_t p = 0; p <= a->n_part; p++) {
+        if (p < a->n_part)
+            part_label(t, &a->part[p]);
+        else
+            label(t, "total");
+        for (int64_t i = 0; i < s->opt.n_length; i++) {
+            const double n = decode ? 1 : (double)s->length[i].tokens;
+            cell(t, hy__flop(hy__spent_flops(spent_at(s, i, p, decode)) / n));
+        }
+        end(t);
+    }
+    for (int g = 0; g < (decode ? 2 : 3); g++) {
+        label(t, GROWTH[decode][g]);
+        for (int64_t i = 0; i < s->opt.n_length; i++) {
+            const double n = decode ? 1 : (double)s->length[i].tokens;
+            cell(t, hy__flop(spent_at(s, i, a->n_part, decode)->grows[g] / n));
+        }
+        end(t);
+    }
+}
+
+static double weight_of(const hy__spent *s) {
+    return s->weight;
+}
+static double state_of(const hy__spent *s) {
+    return s->state;
+}
+static double activation_of(const hy__spent *s) {
+    return s->activation;
+}
+
+/* Bytes for each token, by what they are and then by part. */
+static void put_bytes(hy__text *t, const hy__sheet *s, bool decode) {
+    static const struct {
+        const char *name;
+        double (*of)(const hy__spent *s);
+    } KIND[] = {{"weights", weight_of}, {"states", state_of}, {"activations", activation_of}};
+    char title[96];
+    snprintf(title, sizeof title, "Bytes moved %s, %s weights",
+             decode ? "by one token more after T" : "for each token, T read at once",
+             hy__store_name(s->opt.store));
+    head(t, title);
+    put_lengths(t, s, "T");
+    for (size_t k = 0; k < sizeof KIND / sizeof *KIND; k++) {
+        label(t, KIND[k].name);
+        for (int64_t i = 0; i < s->opt.n_length; i++) {
+            const double n = decode ? 1 : (double)s->length[i].tokens;
+            cell(t, hy__bytes(KIND[k].of(spent_at(s, i, s->account.n_part, decode)) / n));
+        }
+        end(t);
+    }
+    for (int64_t p = 0; p < s->account.n_part; p++) {
+        char name[LABEL + 1], of[LABEL + 8];
+        hy__part_title(&s->account.part[p], name, sizeof name);
+        snprintf(of, sizeof of, "  of %.*s", LABEL - 5, name);
+        label(t, of);
+        for (int64_t i = 0; i < s->opt.n_length; i++) {
+            const hy__spent *x = spent_at(s, i, p, decode);
+            const double n = decode ? 1 : (double)s->length[i].tokens;
+            cell(t, hy__bytes((hy__spent_least_bytes(x) + x->activation) / n));
+        }
+        end(t);
+    }
+}
+
+/* ---- training ---- */
+
+static void put_training(hy__text *t, const hy__sheet *s) {
+    const hy__account *a = &s->account;
+    const hy__spent *part = s->train[s->opt.recompute];
+    const double n = (double)(s->opt.batch * s->opt.tokens);
+    char title[160];
+    snprintf(title, sizeof title, "Training for each token, micro-batches of %s x %s tokens%s",
+             hy__count((double)s->opt.batch).text, hy__tokens((double)s->opt.tokens).text,
+             s->opt.recompute ? ", activations recomputed" : "");
+    head(t, title);
+    label(t, "");
+    word(t, "forward");
+    word(t, "backward");
+    word(t, "again");
+    word(t, "FLOPs");
+    word(t, "bytes");
+    end(t);
+    for (int64_t p = 0; p <= a->n_part; p++) {
+        if (p < a->n_part)
+            part_label(t, &a->part[p]);
+        else
+            label(t, "total");
+        cell(t, hy__flop(part[p].forward / n));
+        cell(t, hy__flop(part[p].backward / n));
+        cell(t, hy__flop(part[p].again / n));
+        cell(t, hy__flop(hy__spent_flops(&part[p]) / n));
+        cell(t, hy__bytes((hy__spent_least_bytes(&part[p]) + part[p].activation) / n));
+        end(t);
+    }
+}
+
+static void put_training_memory(hy__text *t, const hy__sheet *s) {
+    head(t, "Memory of training");
+    label(t, "activations");
+    for (int i = 0; i < HY__MEMORY_KINDS; i++) word(t, hy__memory_kind(&s->memory[0], i).name);
+    end(t);
+    for (int again = 0; again < 2; again++) {
+        label(t, again ? "recomputed" : "kept");
+        for (int i = 0; i < HY__MEMORY_KINDS; i++)
+            cell(t, hy__bytes(hy__memory_kind(&s->memory[again], i).bytes));
+        end(t);
+    }
+}
+
+/* ---- serving ---- */
+
+static void put_serving(hy__text *t, const hy__sheet *s) {
+    char title[96];
+    snprintf(title, sizeof title, "Memory of serving %s sequence%s of T tokens, %s weights",
+             hy__count((double)s->opt.sequences).text, s->opt.sequences == 1 ? "" : "s",
+             hy__store_name(s->opt.store));
+    head(t, title);
+    put_lengths(t, s, "T");
+    for (int k = 0; k < HY__MEMORY_KINDS; k++) {
+        const char *name = hy__memory_kind(&s->length[0].serving, k).name;
+        if (strcmp(name, "gradients") == 0 || strcmp(name, "moments") == 0) continue;
+        label(t, name);
+        for (int64_t i = 0; i < s->opt.n_length; i++)
+            cell(t, hy__bytes(hy__memory_kind(&s->length[i].serving, k).bytes));
+        end(t);
+    }
+    const hy__sheet_growth g = hy__sheet_growth_of(s);
+    hy__text_add(t, "  A sequence's state is %s", hy__bytes(g.fixed).text);
+    if (g.per_token > 0 && g.until == 0)
+        hy__text_add(t, " and %s for each token.\n", hy__bytes(g.per_token).text);
+    else if (g.per_token > 0)
+        hy__text_add(t, " and %s for each token, up to %s tokens; %s at most.\n",
+                     hy__bytes(g.per_token).text, hy__tokens((double)g.until).text,
+                     hy__bytes(g.fixed + g.per_token * (double)g.until).text);
+    else
+        hy__text_put(t, ", whatever its length.\n");
+}
+
+/* ---- hardware ---- */
+
+static void limited(hy__text *t, int64_t n, bool limit, bool tokens) {
+    char text[40];
+    if (n == 0)
+        snprintf(text, sizeof text, "none");
+    else
+        snprintf(text, sizeof text, "%s%s", limit ? ">" : "",
+                 (tokens ? hy__tokens((double)n) : hy__count((double)n)).text);
+    word(t, text);
+}
+
+static void put_hardware(hy__text *t, const hy__sheet *s) {
+    const double at = (double)s->length[s->at].tokens, n = (double)(s->opt.batch * s->opt.tokens);
+    char title[200];
+    snprintf(title, sizeof title,
+             "Time, at least: by peak rates, tokens/s at T = %s; days for %s "
+             "tokens on %s device%s",
+             hy__tokens(at).text, hy__count(s->opt.budget).text,
+             hy__count((double)s->opt.devices).text, s->opt.devices == 1 ? "" : "s");
+    head(t, title);
+    label(t, "");
+    static const char *const COLUMN[] = {"prefill", "decode", "training", "days",
+                                         "batch",   "length", "served"};
+    for (size_t i = 0; i < sizeof COLUMN / sizeof *COLUMN; i++) word(t, COLUMN[i]);
+    end(t);
+    for (int64_t i = 0; i < s->opt.n_hardware; i++) {
+        const hy__sheet_hardware *h = &s->hardware[i];
+        label(t, h->hardware->name);
+        if (h->serves || h->served > 0) {
+            cell(t, hy__count(at / h->prefill.seconds));
+            cell(t, hy__count(1 / h->decode.seconds));
+        } else {
+            word(t, "-");
+            word(t, "-");
+        }
+        if (h->trains) {
+            cell(t, hy__count(n / h->train.seconds));
+            cell(t, hy__number_digits(HY__UNIT_PLAIN, h->days, 3));
+        } else {
+            word(t, "too small");
+            word(t, "-");
+        }
+        limited(t, h->batch, h->batch_limit, false);
+        limited(t, h->tokens, h->tokens_limit, true);
+        limited(t, h->served, h->served_limit, true);
+        end(t);
+    }
+    hy__text_add(t,
+                 "  batch: largest micro-batch of %s tokens that fits; length: longest at batch 1; "
+                 "served: longest\n  of %s at once. Peaks and their sources: docs/accounting.md.\n",
+                 hy__tokens((double)s->opt.tokens).text, hy__count((double)s->opt.sequences).text);
+}
+
+/* ---- rivals ---- */
+
+static void put_measure(hy__text *t, const hy__sheet *s, hy__measure m) {
+    static const hy__unit UNIT[] = {HY__UNIT_FLOP, HY__UNIT_FLOP, HY__UNIT_BYTES, HY__UNIT_BYTES};
+    head(t, hy__measure_name(m));
+    put_lengths(t, s, "T");
+    for (int64_t r = -1; r < s->n_rival; r++) {
+        const hy__account *a = r < 0 ? &s->account : &s->rival[r].account;
+        char name[LABEL + 1];
+        snprintf(name, sizeof name, "%.*s", LABEL, r < 0 ? s->name : s->rival[r].name);
+        label(t, name);
+        for (int64_t i = 0; i < s->opt.n_length; i++)
+            cell(t, hy__number_show(UNIT[m],
+                                    hy__account_measure(a, m, s->length[i].tokens, s->opt.store)));
+        if (r >= 0) hy__text_add(t, "   %s", hy__sheet_crossing(s->rival[r].cross[m]).text);
+        end(t);
+    }
+}
+
+static void put_rivals(hy__text *t, const hy__sheet *s) {
+    if (s->n_rival == 0) return;
+    head(t, "Against");
+    for (int64_t r = 0; r < s->n_rival; r++) {
+        const hy__sheet_rival *v = &s->rival[r];
+        const double n = (double)hy__account_count(&v->account, false);
+        label(t, v->name);
+        hy__text_add(t, " %s parameters (%+.2f%%): %s, d_model %lld\n",
+                     hy__number_digits(HY__UNIT_COUNT, n, 4).text, 100 * (n / (double)s->param - 1),
+                     v->account.cfg.model.layers, (long long)v->account.cfg.model.d_model);
+    }
+    for (hy__measure m = 0; m < HY__MEASURE_N; m++) put_measure(t, s, m);
+}
+
+void hy__sheet_text(hy__text *t, const hy__sheet *s) {
+    const hy__config *c = &s->account.cfg;
+    hy__text_add(t, "%s: %s\n  %lld layers, d_model %lld, vocabulary %lld, chunk %lld\n", s->name,
+                 c->model.layers, (long long)s->layers, (long long)c->model.d_model,
+                 (long long)c->model.vocab, (long long)c->model.chunk);
+    put_parameters(t, s);
+    put_flops(t, s, false);
+    put_flops(t, s, true);
+    put_bytes(t, s, false);
+    put_bytes(t, s, true);
+    put_training(t, s);
+    put_training_memory(t, s);
+    put_serving(t, s);
+    put_hardware(t, s);
+    put_rivals(t, s);
+}

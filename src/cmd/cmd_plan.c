@@ -1,0 +1,250 @@
+/* cmd_plan.c: hydralm plan: what a configuration costs, before it is built. */
+#include "account/sheet_faces.h"
+#include "base/file.h"
+#include "ckpt/checkpoint.h"
+#include "cmd/cmd.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+typedef struct plan_options {
+    const char *dtype, *html;
+    text_list set, hardware, against;
+    int_list lengths;
+    int64_t sequences, devices;
+    double budget;
+    bool markdown, json;
+} plan_options;
+
+/* ---- configurations ---- */
+
+/* "configs/nano.yaml" and "runs/nano/" are nano. */
+static void name_of(const char *path, char name[HY__SHEET_NAME]) {
+    size_t end = strlen(path);
+    while (end > 1 && path[end - 1] == '/') end--;
+    size_t begin = end;
+    while (begin > 0 && path[begin - 1] != '/') begin--;
+    if (end - begin > 5 && strncmp(path + end - 5, ".yaml", 5) == 0) end -= 5;
+    snprintf(name, HY__SHEET_NAME, "%.*s", (int)(end - begin), path + begin);
+}
+
+/* A configuration file, or the configuration of a model's directory, with the settings of --set. */
+static hy_status read_account(hy__account *a, const char *path, const text_list *set,
+                              hy_error *err) {
+    hy__config c;
+    hy__train_config t;
+    HY_TRY(hy__path_is_dir(path) ? hy__checkpoint_config(path, &c, &t, err)
+                                 : hy__config_read_yaml(path, &c, &t, err));
+    for (int64_t i = 0; i < set->n; i++) HY_TRY(hy__config_assign(&c, &t, set->item[i], err));
+    HY_TRY(hy__config_finish(&c, err));
+    hy__account_init(a, &c, &t);
+    return HY_OK;
+}
+
+static bool only(const hy__account *a, const char *letters) {
+    return strspn(a->cfg.letter, letters) == strlen(a->cfg.letter);
+}
+
+/* What it is compared with: what --against names, or both baselines but for what it is itself. */
+static hy_status add_rivals(hy__sheet *s, const hy__account *a, const text_list *against,
+                            hy_error *err) {
+    static const char *const baseline[] = {"transformer", "mamba2"};
+    const int64_t n = against->n > 0 ? against->n : 2;
+    for (int64_t i = 0; i < n; i++) {
+        const char *what = against->n > 0 ? against->item[i] : baseline[i];
+        if (strcmp(what, "none") == 0) continue;
+        if (against->n == 0 && only(a, i == 0 ? "AF" : "S")) continue;
+        if (s->n_rival == HY__SHEET_RIVALS) {
+            return hy__fail(err, HY_E_INVALID, "--against is given %lld times, wanted at most %d",
+                            (long long)against->n, HY__SHEET_RIVALS);
+        }
+        hy__sheet_rival *r = &s->rival[s->n_rival++];
+        name_of(what, r->name);
+        if (strcmp(what, baseline[0]) == 0 || strcmp(what, baseline[1]) == 0) {
+            HY_TRY(hy__account_rival(a, what, &r->account, err));
+        } else {
+            HY_TRY(read_account(&r->account, what, &(text_list){0}, err));
+        }
+    }
+    return HY_OK;
+}
+
+/* ---- options ---- */
+
+static hy_status take_lengths(hy__sheet_options *o, const int_list *lengths, hy_error *err) {
+    if (lengths->n == 0) return HY_OK;
+    if (lengths->n > HY__SHEET_LENGTHS) {
+        return hy__fail(err, HY_E_INVALID, "--lengths has %lld lengths, wanted at most %d",
+                        (long long)lengths->n, HY__SHEET_LENGTHS);
+    }
+    for (int64_t i = 0; i < lengths->n; i++) {
+        if (lengths->item[i] < 1 || (i > 0 && lengths->item[i] <= lengths->item[i - 1])) {
+            return hy__fail(err, HY_E_INVALID,
+                            "length %lld of --lengths is %lld, wanted rising numbers of tokens, "
+                            "for example 1024,8192,65536",
+                            (long long)i + 1, (long long)lengths->item[i]);
+        }
+        o->length[i] = lengths->item[i];
+    }
+    o->n_length = lengths->n;
+    return HY_OK;
+}
+
+static hy_status take_dtype(hy__sheet_options *o, const char *dtype, hy_error *err) {
+    char known[64] = "";
+    for (hy__store k = 0; k < HY__STORE_N; k++) {
+        if (strcmp(dtype, hy__store_name(k)) == 0) {
+            o->store = k;
+            return HY_OK;
+        }
+        snprintf(known + strlen(known), sizeof known - strlen(known), "%s%s", k ? " or " : "",
+                 hy__store_name(k));
+    }
+    return hy__fail(err, HY_E_INVALID, "--dtype is \"%.60s\", wanted %s", dtype, known);
+}
+
+static hy_status take_hardware(hy__sheet_options *o, const text_list *hardware, hy_error *err) {
+    if (hardware->n == 0) return HY_OK;
+    if (hardware->n > HY__SHEET_HARDWARE) {
+        return hy__fail(err, HY_E_INVALID, "--hardware is given %lld times, wanted at most %d",
+                        (long long)hardware->n, HY__SHEET_HARDWARE);
+    }
+    for (int64_t i = 0; i < hardware->n; i++)
+        HY_TRY(hy__hardware_find(&o->hardware[i], hardware->item[i], err));
+    o->n_hardware = hardware->n;
+    return HY_OK;
+}
+
+/* ---- one plan ---- */
+
+static hy_status fill(hy__sheet **out, const char *path, const plan_options *p, hy_error *err) {
+    char name[HY__SHEET_NAME];
+    hy__sheet *s = calloc(1, sizeof *s);
+    hy__account *a = calloc(1, sizeof *a);
+    hy__sheet_options o;
+    hy_status status;
+    if (!s || !a) {
+        status = hy__fail(err, HY_E_MEMORY, "there is not enough memory for a plan");
+        goto done;
+    }
+    HY_TRY_GOTO(read_account(a, path, &p->set, err));
+    o = hy__sheet_defaults(a);
+    o.sequences = p->sequences;
+    o.devices = p->devices;
+    o.budget = p->budget;
+    HY_TRY_GOTO(take_lengths(&o, &p->lengths, err));
+    HY_TRY_GOTO(take_dtype(&o, p->dtype, err));
+    HY_TRY_GOTO(take_hardware(&o, &p->hardware, err));
+    HY_TRY_GOTO(add_rivals(s, a, &p->against, err));
+    name_of(path, name);
+    HY_TRY_GOTO(hy__sheet_fill(s, a, name, &o, err));
+    *out = s;
+    s = NULL;
+done:
+    free(s);
+    free(a);
+    return status;
+}
+
+static hy_status put_text(const hy__text *t, hy_error *err) {
+    HY_TRY(hy__text_check(t, err));
+    return cmd_write(t->data, t->size, err);
+}
+
+static hy_status plan_one(const char *path, const plan_options *p, hy_error *err) {
+    hy__sheet *s = NULL;
+    hy__text t = {0};
+    hy_status status;
+    HY_TRY(fill(&s, path, p, err));
+    if (p->html) HY_TRY_GOTO(hy__sheet_html(s, p->html, err));
+    if (p->json) {
+        status = cmd_print_json(hy__sheet_json(s), err);
+        goto done;
+    }
+    if (p->markdown) {
+        HY_TRY_GOTO(hy__derivation_markdown(&t, err));
+        hy__sheet_markdown(&t, s);
+    } else {
+        hy__sheet_text(&t, s);
+    }
+    status = put_text(&t, err);
+done:
+    hy__text_release(&t);
+    free(s);
+    return status;
+}
+
+/* ---- a folder of configurations ---- */
+
+static bool is_yaml(const char *path) {
+    const size_t n = strlen(path);
+    return n > 5 && strcmp(path + n - 5, ".yaml") == 0;
+}
+
+static hy_status plan_folder(const char *dir, const plan_options *p, hy_error *err) {
+    hy__file_list list = {0};
+    hy__text t = {0};
+    hy_status status;
+    int64_t n = 0;
+    HY_TRY(hy__dir_list(&list, dir, err));
+    HY_TRY_GOTO(hy__derivation_markdown(&t, err));
+    for (int64_t i = 0; i < list.n; i++) {
+        if (!is_yaml(list.path[i])) continue;
+        hy__sheet *s;
+        HY_TRY_GOTO(fill(&s, list.path[i], p, err));
+        hy__sheet_markdown(&t, s);
+        free(s);
+        n++;
+    }
+    if (n == 0) {
+        status = hy__fail(err, HY_E_INVALID, "%s has no configuration, wanted files *.yaml", dir);
+        goto done;
+    }
+    status = put_text(&t, err);
+done:
+    hy__text_release(&t);
+    hy__file_list_release(&list);
+    return status;
+}
+
+/* A folder without a model in it holds configurations. */
+static hy_status plan(const char *path, const plan_options *p, hy_error *err) {
+    char *config = NULL;
+    if (!p->markdown || !hy__path_is_dir(path)) return plan_one(path, p, err);
+    HY_TRY(hy__fileset_find(&config, path, "config.json", err));
+    const bool model = config != NULL;
+    free(config);
+    return model ? plan_one(path, p, err) : plan_folder(path, p, err);
+}
+
+int cmd_plan(int argc, char **argv) {
+    const char *path;
+    plan_options p = {.dtype = "bf16", .sequences = 1, .devices = 1};
+    /* clang-format off */
+    option table[] = {
+        {.name = "set", .kind = OPTION_EACH, .to = &p.set, .value = "KEY=VALUE", .doc = "change a field of the configuration, e.g. train.batch=4"},
+        {.name = "lengths", .kind = OPTION_INTS, .to = &p.lengths, .value = "T,…", .doc = "lengths to show, in tokens (default 1024,8192,65536,1048576)"},
+        {.name = "dtype", .kind = OPTION_TEXT, .to = &p.dtype, .value = "NAME", .doc = "weights of the running model: fp32 or bf16"},
+        {.name = "sequences", .kind = OPTION_INT, .to = &p.sequences, .value = "N", .min = 1, .max = 1e6, .doc = "sequences served at once"},
+        {.name = "train-tokens", .kind = OPTION_REAL, .to = &p.budget, .value = "N", .min = 0, .max = 1e18, .doc = "length of a training; 0 = 20 tokens for each active parameter"},
+        {.name = "devices", .kind = OPTION_INT, .to = &p.devices, .value = "N", .min = 1, .max = 1e6, .doc = "devices that train together"},
+        {.name = "hardware", .kind = OPTION_EACH, .to = &p.hardware, .value = "NAME", .doc = "named hardware, or peak=989T,bandwidth=3.35T,memory=80G (default: all named)"},
+        {.name = "against", .kind = OPTION_EACH, .to = &p.against, .value = "WHAT", .doc = "compare with transformer, mamba2 (of equal parameters; default: both), a configuration, or none"},
+        {.name = "html", .kind = OPTION_TEXT, .to = &p.html, .value = "FILE", .doc = "write one page with charts, too"},
+        {.name = "markdown", .kind = OPTION_FLAG, .to = &p.markdown, .doc = "as docs/accounting.md: formulas and tables; CONFIG may be a folder of them"},
+        {.name = "json", .kind = OPTION_FLAG, .to = &p.json, .doc = "the result as one line of JSON on stdout"},
+    };
+    /* clang-format on */
+    const command self = {.name = "plan",
+                          .operand = "CONFIG",
+                          .brief = "tell what a configuration costs, before it is built",
+                          .detail = "CONFIG is a configuration file or a model's directory. Batch, "
+                                    "length and recomputation of training are its section train.",
+                          .option = table,
+                          .n_option = sizeof table / sizeof *table};
+    hy_error err = {0};
+    int exit_status;
+    if (!cmd_begin(&self, argc, argv, &path, &exit_status)) return exit_status;
+    return cmd_end(&self, plan(path, &p, &err), &err);
+}
