@@ -23,13 +23,14 @@ static void put_tiles(hy__page *p, const hy__sheet *s) {
     hy__page_tiles(p);
     hy__page_item(p, "parameters", "%s", hy__count((double)s->param).text);
     hy__page_item(p, "of them a token uses", "%s", hy__count((double)s->active).text);
-    hy__page_item(p, "weights", "%s in %s", hy__bytes(s->weights[s->opt.store]).text,
-                  hy__store_name(s->opt.store));
+    char weights[32];
+    snprintf(weights, sizeof weights, "weights in %s", hy__store_name(s->opt.store));
+    hy__page_item(p, weights, "%s", hy__bytes(s->weights[s->opt.store]).text);
     hy__page_item(p, "a token read", "%s",
                   hy__flop(hy__spent_flops(&at->prefill[all]) / (double)at->tokens).text);
     hy__page_item(p, "a token written", "%s",
                   hy__bytes(hy__spent_least_bytes(&at->decode[all])).text);
-    char state[40];
+    char state[64];
     snprintf(state, sizeof state, "state at %s", hy__tokens((double)last->tokens).text);
     hy__page_item(p, state, "%s", hy__bytes(last->state).text);
     hy__page_item(p, "memory of training", "%s", hy__bytes(s->memory[s->opt.recompute].total).text);
@@ -264,21 +265,20 @@ static void put_fit(hy__page *p, int64_t n, bool limit, hy__unit unit) {
 }
 
 static void put_time(hy__page *p, const hy__sheet *s) {
-    static const hy__column column[] = {{"hardware", false},
-                                        {"reads, tokens/s", true},
-                                        {"writes, tokens/s", true},
-                                        {"trains, tokens/s", true},
-                                        {"days", true},
-                                        {"largest batch", true},
-                                        {"longest training", true},
-                                        {"longest served", true}};
+    static const hy__column column[] = {
+        {"hardware", false}, {"reads /s", true}, {"writes /s", true}, {"trains /s", true},
+        {"days", true},      {"batch", true},    {"length", true},    {"served", true}};
     const double at = (double)s->length[s->at].tokens, n = (double)(s->opt.batch * s->opt.tokens);
     hy__page_heading(p, 2, "Time, at least");
     hy__page_paragraph(p,
-                       "Lower bounds by peak rates of arithmetic and memory, one sequence of %s "
-                       "tokens; days to train on %s tokens with %lld device(s).",
+                       "Lower bounds by peak rates of arithmetic and memory: tokens a second that "
+                       "are read and written in one sequence of %s tokens, and trained; days to "
+                       "train on %s tokens with %lld device(s). Then what fits: the largest "
+                       "micro-batch of %s tokens, the longest training at batch 1, the longest of "
+                       "%lld sequence(s) served at once.",
                        hy__tokens(at).text, hy__count(s->opt.budget).text,
-                       (long long)s->opt.devices);
+                       (long long)s->opt.devices, hy__tokens((double)s->opt.tokens).text,
+                       (long long)s->opt.sequences);
     hy__page_table(p, column, sizeof column / sizeof *column);
     for (int64_t i = 0; i < s->opt.n_hardware; i++) {
         const hy__sheet_hardware *h = &s->hardware[i];

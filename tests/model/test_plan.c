@@ -78,7 +78,6 @@ static moved run_counted(law_model *lm, const hy__shape *shape) {
 
 static void assert_near(double got, double want, double tolerance, const char *what,
                         const hy__config *c, const hy__shape *s) {
-    static double worst[3];const int wi = what[0]==70?0:what[0]==119?1:2; if (fabs(got-want)/want>worst[wi]) {worst[wi]=fabs(got-want)/want; printf("%s %g %s T%d B%d ph%d\n", what, worst[wi], c->model.layers,(int)s->tokens,(int)s->batch,(int)s->phase);}
     if (fabs(got - want) <= tolerance * want) return;
     fail_msg("%s of %s, phase %d, %lld x %lld%s: planned %.6g, counted %.6g", what,
              c->model.layers, (int)s->phase, (long long)s->batch, (long long)s->tokens,
