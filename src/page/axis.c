@@ -42,16 +42,17 @@ static double round_step(const hy__ruler *r, double least) {
     if (r->unit == HY__UNIT_TOKENS && least >= 1) return exp2(ceil(log2(least) - 1e-9));
     const double unit = hy__unit_size(r->unit, like(r));
     const double decade = pow(10, floor(log10(least / unit) + 1e-9)) * unit;
-    for (int i = 0; i < 3; i++) {
-        const double step = (const double[]){1, 2, 5}[i] * decade;
+    for (int i = 0; i < 4; i++) {
+        if (i == 2 && r->unit != HY__UNIT_PERCENT) continue; /* quarters of a whole */
+        const double step = (const double[]){1, 2, 2.5, 5}[i] * decade;
         if (step >= least * (1 - 1e-9)) return step;
     }
     return 10 * decade;
 }
 
 static void linear_ticks(hy__ruler *r, bool round_ends, int want) {
-    /* ends that move out add up to two steps: fewer are asked for until all fit */
-    for (int n = want - 1; n >= 1; n--) {
+    /* ticks at both ends, and ends that move out, make more of them: wider steps until all fit */
+    for (int n = want; n >= 1; n--) {
         r->step = round_step(r, (r->hi - r->lo) / n);
         const double from =
             round_ends ? floor(r->lo / r->step + 1e-9) : ceil(r->lo / r->step - 1e-9);

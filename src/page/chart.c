@@ -3,7 +3,10 @@
 #include "page/chart_color.h"
 #include "page/chart_draw.h"
 
-enum { WIDTH = 720 }; /* pixels, where the chart says nothing */
+enum {
+    WIDTH = 720, /* pixels, where the chart says nothing */
+    EDGE = 16    /* around a chart that stands alone */
+};
 
 static const hy__kind *const kinds[] = {
     [HY__CHART_LINES] = &hy__kind_lines,
@@ -23,14 +26,16 @@ void hy__chart_style(hy__text *t) {
 static void draw(hy__text *t, const hy__chart *c, bool alone) {
     hy__canvas cv = {.t = t, .c = c, .width = c->width > 0 ? c->width : WIDTH, .alone = alone};
     kinds[c->kind]->place(&cv);
-    const hy__px width = hy__px_of(cv.width), height = hy__px_of(cv.height);
+    const double edge = alone ? EDGE : 0;
+    const hy__px from = hy__px_of(-edge);
+    const hy__px width = hy__px_of(cv.width + 2 * edge), height = hy__px_of(cv.height + 2 * edge);
     hy__text_add(
         t,
-        "<svg xmlns=\"http://www.w3.org/2000/svg\" class=\"hy-chart\" viewBox=\"0 0 %s %s\" "
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" class=\"hy-chart\" viewBox=\"%s %s %s %s\" "
         "width=\"%s\" height=\"%s\" role=\"img\" color=\"%s\" fill=\"currentColor\" "
         "font-size=\"12\" font-family=\"system-ui,-apple-system,'Segoe UI',Roboto,"
         "'Helvetica Neue',Arial,sans-serif\" aria-label=\"",
-        width.text, height.text, width.text, height.text, hy__ink("ink"));
+        from.text, from.text, width.text, height.text, width.text, height.text, hy__ink("ink"));
     hy__text_escape(t, c->title ? c->title : "chart");
     hy__text_put(t, "\">\n");
     if (alone) {

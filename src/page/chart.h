@@ -3,9 +3,10 @@
  * A chart is a list of series over axes. It takes the colours of the page it stands in, light or
  * dark, and has its own where it stands alone. A series keeps one colour by its index, from a
  * palette that the colour-blind can tell apart. Points that are no number, infinite, or not
- * positive on a logarithmic axis leave a gap. The same chart is the same text, always; it has no
- * ids, so that any number of charts can stand in one page. Nothing here is kept: the caller owns
- * all arrays. */
+ * positive on a logarithmic axis leave a gap. Any number of points will do: lines keep what can be
+ * seen of them, a heat map averages columns that are too narrow. The same chart is the same text,
+ * always; it has no ids, so that any number of charts can stand in one page. Nothing here is kept:
+ * the caller owns all arrays. */
 #ifndef HY_PAGE_CHART_H
 #define HY_PAGE_CHART_H
 
@@ -19,7 +20,7 @@ typedef enum hy__chart_kind {
     HY__CHART_STACKED_BARS, /* a horizontal bar per category, a segment per series; y >= 0, linear
                              */
     HY__CHART_GROUPED_BARS, /* a group per category, a bar per series, with error bars lo … hi */
-    HY__CHART_HEAT,         /* a row per series, a column per point, colour for y */
+    HY__CHART_HEAT,         /* a row per series, a column per point of the first one's x */
 } hy__chart_kind;
 
 /* A line across the chart with a label: where curves cross, what a machine holds, chance. */

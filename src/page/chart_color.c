@@ -11,14 +11,30 @@ static const struct ink {
     {"paper", "#ffffff", "#14181f"},  {"ink", "#1b2027", "#e8ebf0"},
     {"muted", "#5b6673", "#9aa5b3"},  {"axis", "#97a1ad", "#5f6b7a"},
     {"grid", "#e6e9ee", "#272e38"},   {"mark", "#5b6673", "#9aa5b3"},
-    {"raised", "#f5f7fa", "#1b212a"}, {"on", "#ffffff", "#10141a"},
+    {"raised", "#f5f7fa", "#1b212a"},
 };
 enum { N_INK = sizeof inks / sizeof inks[0] };
 
-static const char *const palette[HY__COLORS][2] = {
-    {"#2a6fd6", "#5b9bf5"}, {"#d9730d", "#f2994a"}, {"#12936b", "#34c294"}, {"#c2459c", "#ec7fc9"},
-    {"#a58100", "#d9b62e"}, {"#6a4fc9", "#a48df5"}, {"#1597b5", "#4cc4de"}, {"#d03a3a", "#f47373"},
+/* Any two stay apart for the three kinds of colour blindness (at least 0.085 in OKLab after Machado
+ * et al. 2009) and from the paper (2.6 : 1 or more), which takes light ones beside dark ones: words
+ * on them are dark or light. */
+static const struct color {
+    const char *light, *dark;
+    bool dark_words[2]; /* on the light theme's, on the dark theme's */
+} palette[HY__COLORS] = {
+    {"#2a66ee", "#7aa9ff", {false, true}},  /* blue */
+    {"#e0882a", "#fcc75c", {true, true}},   /* orange */
+    {"#0a6046", "#1f8a4a", {false, false}}, /* green */
+    {"#c92b92", "#f878a8", {false, true}},  /* pink */
+    {"#43107a", "#a050da", {false, false}}, /* violet */
+    {"#12acd8", "#84f0fd", {true, true}},   /* cyan */
+    {"#a01d18", "#e03f1c", {false, false}}, /* red */
+    {"#85760c", "#b3a034", {false, true}},  /* olive */
 };
+
+static const char *words_on(int color, bool dark) {
+    return palette[color - 1].dark_words[dark] ? "#10141a" : "#ffffff";
+}
 
 /* From little to much on light paper; read backwards on dark. After ColorBrewer's YlGnBu (C.
  * Brewer, colorbrewer2.org), which the colour-blind and a grey printer keep in order. */
@@ -32,7 +48,11 @@ int hy__series_color(const hy__chart *c, int64_t series) {
 }
 
 const char *hy__color(int color) {
-    return palette[color - 1][0];
+    return palette[color - 1].light;
+}
+
+const char *hy__color_on(int color) {
+    return words_on(color, false);
 }
 
 hy__paint hy__heat_color(int level) {
@@ -60,7 +80,8 @@ static void rules(hy__text *t, bool dark) {
         hy__text_add(t, "--hy-%s:%s;", inks[i].name, dark ? inks[i].dark : inks[i].light);
     hy__text_put(t, "}\n");
     for (int i = 0; i < HY__COLORS; i++)
-        hy__text_add(t, ".hy-c%d{color:%s}", i + 1, palette[i][dark]);
+        hy__text_add(t, ".hy-c%d{color:%s}.hy-o%d{color:%s}", i + 1,
+                     dark ? palette[i].dark : palette[i].light, i + 1, words_on(i + 1, dark));
     hy__text_put(t, "\n");
     for (int i = 0; i < HY__HEAT_LEVELS; i++)
         hy__text_add(t, ".hy-h%d{fill:%s}", i,

@@ -16,6 +16,7 @@ typedef struct hy__paint {
 /* Light colours: of the palette (1 … HY__COLORS), of a heat map's level, of what has a name:
  * ink muted axis grid mark paper. */
 const char *hy__color(int color);
+const char *hy__color_on(int color); /* of words on it */
 hy__paint hy__heat_color(int level);
 const char *hy__ink(const char *name);
 

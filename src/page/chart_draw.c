@@ -6,10 +6,14 @@
 #include <string.h>
 
 enum {
-    SWATCH = 18,     /* of a legend's entry */
-    MARK_ROWS = 3,   /* of labels of marks above the data; what does not fit is left to tooltips */
-    LABEL_GAP = 12,  /* least room between two labels in a row */
-    Y_TICK_ROOM = 42 /* pixels from one tick to the next, about */
+    SWATCH = 18,    /* of a legend's entry */
+    FLAGS_MAX = 16, /* labels of marks above the data, in so many rows; others are tooltips */
+    FLAG_ROWS = 4,
+    FLAG_GAP = 4,
+    HEAD_GAP = 8,   /* above the data */
+    LABEL_GAP = 12, /* least room between two labels in a row */
+    TICK_ROOM = 42, /* pixels from one tick of the upright axis to the next, about */
+    LOG_TICK_ROOM = 32
 };
 
 hy__px hy__px_of(double v) {
@@ -25,12 +29,12 @@ hy__px hy__px_of(double v) {
 
 /* Of the sans-serif faces that systems bring, at the size that charts use (12 px). */
 static double byte_width(unsigned char b) {
-    if (b >= 0xc0)
-        return b >= 0xe3 ? 12 : 7.5; /* a character's first byte; then those that follow */
+    if (b >= 0xe3) return 12; /* a character's first byte; those that follow count nothing */
+    if (b >= 0xc0) return 7.8;
     if (b >= 0x80) return 0;
-    if (strchr("iljtfrI.,:;'|!()[]/ -", b)) return 4.2;
-    if (strchr("mwMW@%", b)) return 10.5;
-    return b >= 'A' && b <= 'Z' ? 8.4 : 7;
+    if (strchr("iljtfrI.,:;'|!()[]/ -", b)) return 4.6;
+    if (strchr("mwMW@%", b)) return 11.2;
+    return b >= 'A' && b <= 'Z' ? 8.6 : 7.4;
 }
 
 double hy__words_width(const char *s) {
@@ -41,7 +45,7 @@ double hy__words_width(const char *s) {
 
 /* Bytes of s that fit in the room, whole characters; with space for an ellipsis if not all do. */
 static size_t fitting(const char *s, double room) {
-    if (hy__words_width(s) <= room) return strlen(s);
+    if (hy__words_width(s) <= room + 0.5) return strlen(s);
     double width = 10;
     size_t n = 0, whole = 0;
     while (s[n]) {
@@ -143,6 +147,12 @@ void hy__draw_series(hy__canvas *cv, int64_t series, const char *more) {
     hy__text_add(cv->t, "<g class=\"hy-c%d\" color=\"%s\"%s>\n", color, hy__color(color), more);
 }
 
+void hy__draw_on_series(hy__canvas *cv, int64_t series) {
+    const int color = hy__series_color(cv->c, series);
+    hy__text_add(cv->t, "<g class=\"hy-o%d\" color=\"%s\" pointer-events=\"none\">\n", color,
+                 hy__color_on(color));
+}
+
 void hy__draw_end(hy__canvas *cv) {
     hy__text_put(cv->t, "</g>\n");
 }
@@ -207,34 +217,45 @@ static double legend(hy__canvas *cv, double y, bool draw) {
     return shown ? y + HY__LINE + 6 : y;
 }
 
-static bool inside(const hy__ruler *r, double value) {
+bool hy__inside(const hy__ruler *r, double value) {
     const double at = hy__ruler_at(r, value), slack = 0.5;
     return at >= fmin(r->from, r->to) - slack && at <= fmax(r->from, r->to) + slack;
 }
 
-/* Puts the labels of marks into rows so that none touches another; returns how many rows. Draws
- * when y is a number: the lowest row's baseline. */
-static int mark_labels(hy__canvas *cv, const hy__axis *axis, double y) {
-    double used[MARK_ROWS];
-    int rows = 0;
-    for (int64_t i = 0; i < axis->n_mark; i++) {
-        const char *label = axis->mark[i].label;
-        if (!label || !*label || !inside(&cv->x, axis->mark[i].at)) continue;
-        const double width = fmin(hy__words_width(label), cv->width);
-        const double at = hy__ruler_at(&cv->x, axis->mark[i].at);
-        const double x = fmax(0, fmin(at - width / 2, cv->width - width));
-        int row = 0;
-        while (row < rows && x < used[row] + LABEL_GAP) row++;
-        if (row == MARK_ROWS) continue;
-        if (row == rows) rows++;
-        used[row] = x + width;
-        if (!isnan(y))
-            hy__draw_words(cv, x + width / 2, y - row * HY__LINE, HY__ANCHOR_MIDDLE, width, label);
+/* A mark's label stands like a flag on its line, above the data. */
+typedef struct flag {
+    const hy__mark *mark;
+    double x, width;
+    int row; /* from below */
+} flag;
+
+/* The flags by place, in rows so that no line runs through the label of another mark: a label that
+ * reaches over the next lines stands above theirs. Returns how many flags. */
+static int collect_flags(const hy__canvas *cv, const hy__axis *axis, flag flags[FLAGS_MAX]) {
+    int n = 0;
+    for (int64_t k = 0; k < axis->n_mark && n < FLAGS_MAX; k++) {
+        const hy__mark *m = &axis->mark[k];
+        if (!m->label || !*m->label || !hy__inside(&cv->x, m->at)) continue;
+        const flag f = {m, hy__ruler_at(&cv->x, m->at), hy__words_width(m->label) + FLAG_GAP, 0};
+        int i = n++;
+        for (; i > 0 && flags[i - 1].x > f.x; i--) flags[i] = flags[i - 1];
+        flags[i] = f;
     }
+    for (int i = n - 2; i >= 0; i--)
+        for (int k = i + 1; k < n && flags[k].x < flags[i].x + flags[i].width + LABEL_GAP; k++)
+            if (flags[i].row <= flags[k].row) flags[i].row = flags[k].row + 1;
+    return n;
+}
+
+static int flag_rows(const hy__canvas *cv, const hy__axis *axis) {
+    flag flags[FLAGS_MAX];
+    int rows = 0;
+    for (int i = collect_flags(cv, axis, flags) - 1; i >= 0; i--)
+        if (flags[i].row < FLAG_ROWS && flags[i].row >= rows) rows = flags[i].row + 1;
     return rows;
 }
 
-void hy__draw_head(hy__canvas *cv, const hy__head *head, bool draw) {
+double hy__draw_head(hy__canvas *cv, const hy__head *head, bool draw) {
     double y = 0;
     if (cv->alone && cv->c->title) {
         if (draw) hy__text_put(cv->t, "<g font-size=\"14\" font-weight=\"600\">\n");
@@ -253,26 +274,34 @@ void hy__draw_head(hy__canvas *cv, const hy__head *head, bool draw) {
         }
         y += HY__LINE + 2;
     }
-    if (head->x_marks && head->x_marks->n_mark > 0) {
-        const int rows = mark_labels(cv, head->x_marks, NAN);
-        y += rows * HY__LINE;
-        if (draw) mark_labels(cv, head->x_marks, y - 4);
-    }
-    cv->top = y + 8;
+    if (head->x_marks) y += flag_rows(cv, head->x_marks) * HY__LINE;
+    return y + HEAD_GAP;
+}
+
+void hy__draw_nothing(hy__canvas *cv) {
+    hy__draw_ink(cv, "muted", "");
+    hy__draw_words(cv, cv->width / 2, (cv->top + cv->bottom) / 2, HY__ANCHOR_MIDDLE, cv->width,
+                   "no data");
+    hy__draw_end(cv);
 }
 
 /* ---- axes ---- */
 
+bool hy__axis_fixed(const hy__axis *axis) {
+    return axis->min < axis->max && hy__scale_shows(axis->scale, axis->min) &&
+           hy__scale_shows(axis->scale, axis->max);
+}
+
 hy__range hy__axis_range(const hy__axis *axis, hy__range data) {
-    if (axis->min < axis->max && hy__scale_shows(axis->scale, axis->min))
-        return (hy__range){axis->min, axis->max};
+    if (hy__axis_fixed(axis)) return (hy__range){axis->min, axis->max};
     for (int64_t i = 0; i < axis->n_mark; i++) hy__range_add(&data, axis->scale, axis->mark[i].at);
     return data;
 }
 
-void hy__place_y(hy__canvas *cv, const hy__axis *axis, hy__range range, bool round) {
-    const int want = (int)((cv->bottom - cv->top) / Y_TICK_ROOM) + 1;
-    hy__ruler_init(&cv->y, axis->unit, axis->scale, range, round, want);
+void hy__place_y(hy__canvas *cv, const hy__axis *axis, hy__range range) {
+    const int room = axis->scale == HY__SCALE_LINEAR ? TICK_ROOM : LOG_TICK_ROOM;
+    const int want = (int)((cv->bottom - cv->top) / room) + 1;
+    hy__ruler_init(&cv->y, axis->unit, axis->scale, range, !hy__axis_fixed(axis), want);
     cv->y.from = cv->bottom;
     cv->y.to = cv->top;
     double widest = 0;
@@ -293,9 +322,9 @@ static bool labels_apart(const hy__ruler *r) {
     return true;
 }
 
-void hy__place_x(hy__canvas *cv, const hy__axis *axis, hy__range range, bool round) {
+void hy__place_x(hy__canvas *cv, const hy__axis *axis, hy__range range) {
     for (int want = (int)((cv->right - cv->left) / 48) + 1;; want--) {
-        hy__ruler_init(&cv->x, axis->unit, axis->scale, range, round, want);
+        hy__ruler_init(&cv->x, axis->unit, axis->scale, range, false, want);
         cv->x.from = cv->left;
         cv->x.to = cv->right;
         if (want <= 2 || labels_apart(&cv->x)) return;
@@ -314,6 +343,10 @@ void hy__draw_y(hy__canvas *cv) {
         hy__draw_words(cv, cv->left - HY__TICK_GAP, hy__ruler_at(&cv->y, cv->y.tick[i]) + 4,
                        HY__ANCHOR_END, cv->width, hy__ruler_label(&cv->y, cv->y.tick[i]).text);
     hy__draw_end(cv);
+}
+
+double hy__plot_height(const hy__canvas *cv) {
+    return fmax(190, fmin(0.3 * cv->width, 280));
 }
 
 double hy__below(const hy__axis *axis) {
@@ -344,31 +377,53 @@ void hy__draw_x(hy__canvas *cv, const char *label, bool grid) {
     hy__draw_end(cv);
 }
 
+/* The mark's line, from the top of its flag, if it has one. */
+static void draw_mark_line(hy__canvas *cv, const hy__axis *axis, const hy__mark *m, double top) {
+    hy__text_add(cv->t, "<path d=\"M%s %sV%s\"><title>",
+                 hy__px_of(hy__ruler_at(&cv->x, m->at)).text, hy__px_of(top).text,
+                 hy__px_of(cv->bottom).text);
+    hy__text_escape(cv->t, m->label ? m->label : "");
+    hy__text_add(cv->t, "%s%s</title></path>\n", m->label && *m->label ? ": " : "",
+                 hy__number_show(axis->unit, m->at).text);
+}
+
 void hy__draw_x_marks(hy__canvas *cv, const hy__axis *axis) {
+    flag flags[FLAGS_MAX];
+    const int n = collect_flags(cv, axis, flags);
+    const double base = cv->top - HEAD_GAP;
+    for (int i = 0; i < n; i++) {
+        if (flags[i].row >= FLAG_ROWS) continue;
+        const double room = flags[i].width - FLAG_GAP, x = flags[i].x + FLAG_GAP;
+        const bool back = x + room > cv->width; /* no place to the right */
+        hy__draw_words(cv, back ? flags[i].x - FLAG_GAP : x, base - 4 - flags[i].row * HY__LINE,
+                       back ? HY__ANCHOR_END : HY__ANCHOR_START, room, flags[i].mark->label);
+    }
     if (axis->n_mark == 0) return;
     hy__draw_ink(cv, "mark", " stroke=\"currentColor\" stroke-dasharray=\"4 3\"");
-    for (int64_t i = 0; i < axis->n_mark; i++) {
-        const hy__mark *m = &axis->mark[i];
-        if (!inside(&cv->x, m->at)) continue;
-        const hy__px x = hy__px_of(hy__ruler_at(&cv->x, m->at));
-        hy__text_add(cv->t, "<path d=\"M%s %sV%s\"><title>", x.text, hy__px_of(cv->top - 2).text,
-                     hy__px_of(cv->bottom).text);
-        hy__text_escape(cv->t, m->label ? m->label : "");
-        hy__text_add(cv->t, "%s%s</title></path>\n", m->label && *m->label ? ": " : "",
-                     hy__number_show(axis->unit, m->at).text);
+    for (int64_t k = 0; k < axis->n_mark; k++) {
+        if (!hy__inside(&cv->x, axis->mark[k].at)) continue;
+        double top = cv->top;
+        for (int i = 0; i < n; i++)
+            if (flags[i].mark == &axis->mark[k] && flags[i].row < FLAG_ROWS)
+                top = base - (flags[i].row + 1) * HY__LINE + 2;
+        draw_mark_line(cv, axis, &axis->mark[k], top);
     }
     hy__draw_end(cv);
 }
 
-void hy__draw_y_marks(hy__canvas *cv, const hy__axis *axis, bool labels) {
+void hy__draw_y_marks(hy__canvas *cv, const hy__axis *axis, hy__labels labels) {
     for (int64_t i = 0; i < axis->n_mark; i++) {
         const hy__mark *m = &axis->mark[i];
-        if (!inside(&cv->y, m->at)) continue;
+        if (!hy__inside(&cv->y, m->at)) continue;
         const double y = hy__ruler_at(&cv->y, m->at);
         hy__draw_ink(cv, "mark", " stroke=\"currentColor\" stroke-dasharray=\"4 3\"");
         hy__text_add(cv->t, "<path d=\"M%s %sH%s\"/>\n", hy__px_of(cv->left).text,
                      hy__px_of(y).text, hy__px_of(cv->right).text);
         hy__draw_end(cv);
-        if (labels && m->label) hy__draw_haloed(cv, cv->right - 4, y - 5, HY__ANCHOR_END, m->label);
+        if (labels == HY__LABELS_ON_LINE && m->label)
+            hy__draw_haloed(cv, cv->right - 4, y - 5, HY__ANCHOR_END, m->label);
+        if (labels == HY__LABELS_BESIDE && m->label)
+            hy__draw_words(cv, cv->right + 6, y + 4, HY__ANCHOR_START, cv->width - cv->right - 6,
+                           m->label);
     }
 }

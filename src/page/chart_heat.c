@@ -10,10 +10,10 @@ enum {
     ROW = 20,          /* height of a row with few of them */
     ROWS_HEIGHT = 360, /* of many */
     ROW_LEAST = 3,
-    COLUMN_LEAST = 3,
+    COLUMN_LEAST = 5,
     SCALE_WIDTH = 6 * HY__HEAT_LEVELS,
     NAME_ROOM = 14, /* a row's name needs so much height */
-    TELLING = 6000  /* cells that tell their value; beyond, a page would grow too large */
+    TELLING = 4000  /* cells that tell their value; beyond, a page would grow too large */
 };
 
 /* What stands for a column. */
@@ -68,11 +68,18 @@ static void place(hy__canvas *cv) {
     const double each = fmax(ROW_LEAST, fmin(ROW, ROWS_HEIGHT / rows));
     cv->left = fmin(widest, 0.3 * cv->width) + HY__TICK_GAP + 1;
     cv->right = cv->width - 12;
-    hy__draw_head(cv, &(hy__head){0}, false);
-    cv->top += HY__LINE + 10; /* the scale of colours */
+    cv->top = hy__draw_head(cv, &(hy__head){0}, false) + HY__LINE + 10; /* the scale of colours */
     const double below = hy__below(&c->x);
     cv->height = c->height > 0 ? c->height : cv->top + each * rows + below;
     cv->bottom = fmax(cv->top + 1, cv->height - below);
+}
+
+/* The colour stands in the style sheet; alone, where that may not be read, in the cell too. */
+static void begin_cell(hy__canvas *cv, int level, double x, double y, double width, double height) {
+    hy__text_add(cv->t, "<rect class=\"hy-h%d\" x=\"%s\" y=\"%s\" width=\"%s\" height=\"%s\"",
+                 level, hy__px_of(x).text, hy__px_of(y).text, hy__px_of(width).text,
+                 hy__px_of(height).text);
+    if (cv->alone) hy__text_add(cv->t, " fill=\"%s\"", hy__heat_color(level).text);
 }
 
 /* What the colours mean: a bar from the least to the greatest value. */
@@ -87,11 +94,10 @@ static void draw_scale(hy__canvas *cv, const hy__ruler *r) {
     hy__draw_words(cv, x - 6, y, HY__ANCHOR_END, cv->width, lo.text);
     hy__draw_words(cv, x + SCALE_WIDTH + 6, y, HY__ANCHOR_START, cv->width, hi.text);
     hy__draw_end(cv);
-    for (int i = 0; i < HY__HEAT_LEVELS; i++)
-        hy__text_add(cv->t,
-                     "<rect class=\"hy-h%d\" fill=\"%s\" x=\"%s\" y=\"%s\" width=\"6\" "
-                     "height=\"10\"/>\n",
-                     i, hy__heat_color(i).text, hy__px_of(x + 6 * i).text, hy__px_of(y - 9).text);
+    for (int i = 0; i < HY__HEAT_LEVELS; i++) {
+        begin_cell(cv, i, x + 6 * i, y - 9, 6, 10);
+        hy__text_put(cv->t, "/>\n");
+    }
 }
 
 /* The colour of a value; -1 for none. */
@@ -102,15 +108,19 @@ static int level_of(const hy__ruler *r, double v) {
     return level < HY__HEAT_LEVELS ? level : HY__HEAT_LEVELS - 1;
 }
 
+static double column_value(const hy__chart *c, int64_t i) {
+    const double *x = i < c->series[0].n ? c->series[0].x : NULL;
+    return x ? x[i] : (double)i;
+}
+
 /* A column by its name, or by the first row's x. */
 static label column_name(const hy__chart *c, int64_t i) {
     label out;
-    const double *x = i < c->series[0].n ? c->series[0].x : NULL;
     if (c->n_category > 0)
         hy__print(out.text, sizeof out.text, "%s", hy__category(c, i));
     else
         hy__print(out.text, sizeof out.text, "%s",
-                  hy__number_show(c->x.unit, x ? x[i] : (double)i).text);
+                  hy__number_show(c->x.unit, column_value(c, i)).text);
     return out;
 }
 
@@ -132,7 +142,6 @@ static void draw_row(hy__canvas *cv, const hy__ruler *r, int64_t row, bool telli
     const int64_t n = n_column(cv->c), each = merged(cv);
     const double high = (cv->bottom - cv->top) / (double)cv->c->n_series;
     const double seam = high >= 10 ? 1 : 0, wide = (cv->right - cv->left) / (double)n;
-    const hy__px y = hy__px_of(cv->top + (double)row * high), height = hy__px_of(high - seam);
     for (int64_t i = 0, to; i < n; i = to) {
         const double v = mean(cv, row, i, each);
         const int level = level_of(r, v);
@@ -140,13 +149,11 @@ static void draw_row(hy__canvas *cv, const hy__ruler *r, int64_t row, bool telli
         for (to = i + each; !telling && to < n; to += each)
             if (level_of(r, mean(cv, row, to, each)) != level) break;
         if (level < 0) continue;
-        const double x = cv->left + (double)i * wide;
-        const double width = (double)((to < n ? to : n) - i) * wide;
-        hy__text_add(cv->t,
-                     "<rect class=\"hy-h%d\" fill=\"%s\" x=\"%s\" y=\"%s\" width=\"%s\" "
-                     "height=\"%s\"",
-                     level, hy__heat_color(level).text, hy__px_of(x).text, y.text,
-                     hy__px_of(width - (width >= 12 && telling ? 1 : 0)).text, height.text);
+        /* whole pixels: neighbours share an edge */
+        const double x = round(cv->left + (double)i * wide);
+        const double width = round(cv->left + (double)(to < n ? to : n) * wide) - x;
+        begin_cell(cv, level, x, cv->top + (double)row * high, width - (width >= 12 && telling),
+                   high - seam);
         hy__text_put(cv->t, telling ? ">" : "/>\n");
         if (!telling) continue;
         cell_title(cv, row, i, v);
@@ -164,10 +171,35 @@ static void draw_rows(hy__canvas *cv) {
                            HY__ANCHOR_END, cv->left - HY__TICK_GAP, cv->c->series[s].name);
 }
 
+/* Places the x axis from the first column's middle to the last one's; false when the columns have
+ * names, or do not stand evenly on it. */
+static bool place_columns(hy__canvas *cv) {
+    const hy__chart *c = cv->c;
+    const int64_t n = n_column(c);
+    const double half = (cv->right - cv->left) / (double)n / 2;
+    if (c->n_category > 0 || n < 2) return false;
+    hy__range range = {INFINITY, -INFINITY};
+    hy__range_add(&range, c->x.scale, column_value(c, 0));
+    hy__range_add(&range, c->x.scale, column_value(c, n - 1));
+    hy__place_x(cv, &c->x, range);
+    cv->x.from = cv->left + half;
+    cv->x.to = cv->right - half;
+    for (int64_t i = 0; i < n; i++) {
+        const double off =
+            hy__ruler_at(&cv->x, column_value(c, i)) - (cv->x.from + 2 * half * (double)i);
+        if (!(fabs(off) <= half)) return false;
+    }
+    return true;
+}
+
 /* Names of columns, of every few so that none touches another. */
 static void draw_columns(hy__canvas *cv) {
     const hy__chart *c = cv->c;
     const int64_t n = n_column(c);
+    if (place_columns(cv)) {
+        hy__draw_x(cv, c->x.label, false);
+        return;
+    }
     const double wide = (cv->right - cv->left) / (double)n;
     double widest = 0;
     for (int64_t i = 0; i < n; i++) widest = fmax(widest, hy__words_width(column_name(c, i).text));
@@ -186,13 +218,18 @@ static void draw_columns(hy__canvas *cv) {
 static void draw(hy__canvas *cv) {
     const int64_t n = n_column(cv->c);
     hy__draw_head(cv, &(hy__head){0}, true);
-    if (n == 0) return;
+    if (n == 0) {
+        hy__draw_nothing(cv);
+        return;
+    }
     const hy__ruler r = colours(cv);
     const bool telling = (n + merged(cv) - 1) / merged(cv) * cv->c->n_series <= TELLING;
     draw_scale(cv, &r);
     draw_rows(cv);
     draw_columns(cv);
+    hy__text_put(cv->t, "<g shape-rendering=\"crispEdges\">\n");
     for (int64_t s = 0; s < cv->c->n_series; s++) draw_row(cv, &r, s, telling);
+    hy__draw_end(cv);
 }
 
 const hy__kind hy__kind_heat = {place, draw};

@@ -1,18 +1,13 @@
 /* chart_lines.c: lines and stacked areas over x, with names at their ends where they fit. */
-#include "page/chart_draw.h"
+#include "page/chart_lines.h"
 
 #include <math.h>
-#include <string.h>
 
 enum {
-    PLOT_HEIGHT = 230,
     ENDS_MAX = 12,  /* names beside the data; more stand in a legend */
     END_GAP = 18,   /* from the data to a name */
     END_SHIFT = 28, /* a name stands at most so far above or below its line's end */
-    DOT_RADIUS = 3,
-    STRIPS_MAX = 160, /* places that tell their values under the pointer */
-    STRIP_SERIES = 16,
-    STRIP_LEAST = 6
+    DOT_RADIUS = 3
 };
 
 /* ---- values and places ---- */
@@ -21,12 +16,12 @@ static bool areas(const hy__canvas *cv) {
     return cv->c->kind == HY__CHART_AREAS;
 }
 
-static int64_t length(const hy__canvas *cv, int64_t s) {
+int64_t hy__line_length(const hy__canvas *cv, int64_t s) {
     const hy__series *series = cv->c->series;
     return areas(cv) && series[0].n < series[s].n ? series[0].n : series[s].n;
 }
 
-static double x_value(const hy__canvas *cv, int64_t s, int64_t i) {
+double hy__line_x(const hy__canvas *cv, int64_t s, int64_t i) {
     const double *x = cv->c->series[areas(cv) ? 0 : s].x;
     return x ? x[i] : (double)i;
 }
@@ -42,11 +37,11 @@ static double stacked_below(const hy__canvas *cv, int64_t s, int64_t i) {
 }
 
 /* The value that is drawn: of areas the upper edge. */
-static double y_value(const hy__canvas *cv, int64_t s, int64_t i) {
+double hy__line_y(const hy__canvas *cv, int64_t s, int64_t i) {
     return areas(cv) ? stacked_below(cv, s + 1, i) : cv->c->series[s].y[i];
 }
 
-static bool visible(const hy__canvas *cv, double x, double y) {
+bool hy__line_visible(const hy__canvas *cv, double x, double y) {
     return x >= cv->left - 0.5 && x <= cv->right + 0.5 && y >= cv->top - 0.5 &&
            y <= cv->bottom + 0.5;
 }
@@ -54,11 +49,11 @@ static bool visible(const hy__canvas *cv, double x, double y) {
 static void add_ranges(const hy__canvas *cv, int64_t s, hy__range *x, hy__range *y) {
     const hy__series *series = &cv->c->series[s];
     const hy__scale scale = areas(cv) ? HY__SCALE_LINEAR : cv->c->y.scale;
-    for (int64_t i = 0; i < length(cv, s); i++) {
-        const double at = x_value(cv, s, i);
+    for (int64_t i = 0; i < hy__line_length(cv, s); i++) {
+        const double at = hy__line_x(cv, s, i);
         if (!hy__scale_shows(cv->c->x.scale, at)) continue;
         hy__range_add(x, cv->c->x.scale, at);
-        hy__range_add(y, scale, y_value(cv, s, i));
+        hy__range_add(y, scale, hy__line_y(cv, s, i));
         if (series->lo) hy__range_add(y, scale, series->lo[i]);
         if (series->hi) hy__range_add(y, scale, series->hi[i]);
     }
@@ -95,13 +90,13 @@ static void spread(end *ends, int n, double top, double bottom) {
 
 /* The end of a series' line, or of an area's right edge its middle; false when it has none. */
 static bool end_of(const hy__canvas *cv, int64_t s, end *e) {
-    for (int64_t i = length(cv, s) - 1; i >= 0; i--) {
-        const double x = hy__ruler_at(&cv->x, x_value(cv, s, i));
-        double y = hy__ruler_at(&cv->y, y_value(cv, s, i));
+    for (int64_t i = hy__line_length(cv, s) - 1; i >= 0; i--) {
+        const double x = hy__ruler_at(&cv->x, hy__line_x(cv, s, i));
+        double y = hy__ruler_at(&cv->y, hy__line_y(cv, s, i));
         if (areas(cv)) y = (y + hy__ruler_at(&cv->y, stacked_below(cv, s, i))) / 2;
         if (isnan(x) || isnan(y)) continue;
         *e = (end){.x = x, .want = y, .name = cv->c->series[s].name, .series = s};
-        return visible(cv, x, y);
+        return hy__line_visible(cv, x, y);
     }
     return false;
 }
@@ -120,7 +115,7 @@ static int collect_ends(const hy__canvas *cv, end ends[ENDS_MAX]) {
     for (int64_t i = 0; i < cv->c->y.n_mark && !cv->legend; i++) {
         const hy__mark *m = &cv->c->y.mark[i];
         const double y = hy__ruler_at(&cv->y, m->at);
-        if (!m->label || isnan(y)) continue;
+        if (!m->label || !hy__inside(&cv->y, m->at)) continue;
         if (n == ENDS_MAX) return -1;
         add_end(ends, &n, (end){cv->right, y, y, m->label, -1});
     }
@@ -162,24 +157,20 @@ static double ends_room(const hy__canvas *cv) {
 
 static void place_with(hy__canvas *cv, hy__range x, hy__range y, double room) {
     const hy__chart *c = cv->c;
-    const bool fixed = c->y.min < c->y.max;
     hy__axis up = c->y;
     if (areas(cv)) up.scale = HY__SCALE_LINEAR;
     const hy__head head = {.up = c->y.label, .x_marks = &c->x};
     cv->right = cv->width - fmax(room, 16);
     /* the head's height depends on where the marks stand, the left edge on the height */
     cv->top = 0;
-    for (int round = 0; round < 2; round++) {
-        cv->height = c->height > 0 ? c->height : cv->top + PLOT_HEIGHT + hy__below(&c->x);
+    for (int round = 0; round < 3; round++) {
+        cv->height = c->height > 0 ? c->height : cv->top + hy__plot_height(cv) + hy__below(&c->x);
         cv->bottom = fmax(cv->top + 1, cv->height - hy__below(&c->x));
-        hy__place_y(cv, &up, hy__axis_range(&up, y), !fixed);
-        hy__place_x(cv, &c->x, hy__axis_range(&c->x, x), false);
-        hy__draw_head(cv, &head, false);
+        hy__place_y(cv, &up, hy__axis_range(&up, y));
+        hy__place_x(cv, &c->x, hy__axis_range(&c->x, x));
+        if (cv->empty) cv->x.n_tick = cv->y.n_tick = 0;
+        if (round < 2) cv->top = hy__draw_head(cv, &head, false);
     }
-    cv->height = c->height > 0 ? c->height : cv->top + PLOT_HEIGHT + hy__below(&c->x);
-    cv->bottom = fmax(cv->top + 1, cv->height - hy__below(&c->x));
-    cv->y.from = cv->bottom;
-    cv->y.to = cv->top;
 }
 
 /* A linear axis begins at 0 when that costs at most a third of it. */
@@ -192,6 +183,7 @@ static void toward_zero(hy__range *r, hy__scale scale) {
 static void place(hy__canvas *cv) {
     hy__range x = {INFINITY, -INFINITY}, y = x;
     for (int64_t s = 0; s < cv->c->n_series; s++) add_ranges(cv, s, &x, &y);
+    cv->empty = !(x.lo <= x.hi) || !(y.lo <= y.hi);
     if (areas(cv)) hy__range_add(&y, HY__SCALE_LINEAR, 0);
     toward_zero(&y, cv->c->y.scale);
     const double room = ends_room(cv);
@@ -259,10 +251,10 @@ static void draw_line(hy__canvas *cv, int64_t s) {
     hy__text_add(cv->t,
                  "<path fill=\"none\" stroke=\"currentColor\" stroke-width=\"%s\" "
                  "stroke-linejoin=\"round\" stroke-linecap=\"round\"%s%s d=\"",
-                 series->faint ? "1" : "2", series->faint ? " opacity=\".35\"" : "",
+                 series->faint ? "1" : "2", series->faint ? " opacity=\".25\"" : "",
                  hy__series_dash(cv->c, s));
     for (int64_t i = 0; i < series->n; i++) {
-        const double x = hy__ruler_at(&cv->x, x_value(cv, s, i));
+        const double x = hy__ruler_at(&cv->x, hy__line_x(cv, s, i));
         const double y = hy__ruler_at(&cv->y, series->y[i]);
         if (isnan(x) || isnan(y)) {
             pen_flush(&p);
@@ -274,9 +266,10 @@ static void draw_line(hy__canvas *cv, int64_t s) {
     hy__text_put(cv->t, "\"/>\n");
 }
 
-static bool has_point(const hy__canvas *cv, int64_t s, int64_t i) {
-    return i >= 0 && i < length(cv, s) && !isnan(hy__ruler_at(&cv->x, x_value(cv, s, i))) &&
-           !isnan(hy__ruler_at(&cv->y, y_value(cv, s, i)));
+bool hy__line_has(const hy__canvas *cv, int64_t s, int64_t i) {
+    return i >= 0 && i < hy__line_length(cv, s) &&
+           !isnan(hy__ruler_at(&cv->x, hy__line_x(cv, s, i))) &&
+           !isnan(hy__ruler_at(&cv->y, hy__line_y(cv, s, i)));
 }
 
 /* Markers, where they have room, and points without neighbours, which no line shows. */
@@ -284,15 +277,19 @@ static void draw_dots(hy__canvas *cv, int64_t s) {
     const hy__series *series = &cv->c->series[s];
     const bool all =
         series->markers && (double)series->n * 2 * (DOT_RADIUS + 1) < cv->right - cv->left;
+    bool begun = false;
     for (int64_t i = 0; i < series->n; i++) {
-        if (!has_point(cv, s, i)) continue;
-        if (!all && (has_point(cv, s, i - 1) || has_point(cv, s, i + 1))) continue;
-        const double x = hy__ruler_at(&cv->x, x_value(cv, s, i));
+        if (!hy__line_has(cv, s, i)) continue;
+        if (!all && (hy__line_has(cv, s, i - 1) || hy__line_has(cv, s, i + 1))) continue;
+        const double x = hy__ruler_at(&cv->x, hy__line_x(cv, s, i));
         const double y = hy__ruler_at(&cv->y, series->y[i]);
-        if (visible(cv, x, y))
-            hy__text_add(cv->t, "<circle cx=\"%s\" cy=\"%s\" r=\"%d\" fill=\"currentColor\"/>\n",
-                         hy__px_of(x).text, hy__px_of(y).text, DOT_RADIUS);
+        if (!hy__line_visible(cv, x, y)) continue;
+        if (!begun) hy__draw_series(cv, s, "");
+        begun = true;
+        hy__text_add(cv->t, "<circle cx=\"%s\" cy=\"%s\" r=\"%d\" fill=\"currentColor\"/>\n",
+                     hy__px_of(x).text, hy__px_of(y).text, DOT_RADIUS);
     }
+    if (begun) hy__draw_end(cv);
 }
 
 /* A filled shape between two edges over the points from … to-1. */
@@ -302,14 +299,14 @@ static void draw_between(hy__canvas *cv, int64_t s, int64_t from, int64_t to, ed
                          edge *high) {
     double drawn = -INFINITY;
     for (int64_t i = from; i < to; i++) {
-        const double x = hy__ruler_at(&cv->x, x_value(cv, s, i));
+        const double x = hy__ruler_at(&cv->x, hy__line_x(cv, s, i));
         if (x - drawn < 0.5 && i < to - 1) continue;
         point(cv, i == from ? 'M' : 'L', x, high(cv, s, i));
         drawn = x;
     }
     drawn = INFINITY;
     for (int64_t i = to - 1; i >= from; i--) {
-        const double x = hy__ruler_at(&cv->x, x_value(cv, s, i));
+        const double x = hy__ruler_at(&cv->x, hy__line_x(cv, s, i));
         if (drawn - x < 0.5 && i > from) continue;
         point(cv, 'L', x, low(cv, s, i));
         drawn = x;
@@ -341,132 +338,18 @@ static double area_high(const hy__canvas *cv, int64_t s, int64_t i) {
 /* Fills every run of points that can be shown. */
 static void draw_filled(hy__canvas *cv, int64_t s, const char *opacity, edge *low, edge *high) {
     hy__text_add(cv->t, "<path fill=\"currentColor\" opacity=\"%s\" d=\"", opacity);
-    for (int64_t from = 0, to; from < length(cv, s); from = to + 1) {
-        for (to = from; has_point(cv, s, to);) to++;
+    for (int64_t from = 0, to; from < hy__line_length(cv, s); from = to + 1) {
+        for (to = from; hy__line_has(cv, s, to);) to++;
         if (to > from) draw_between(cv, s, from, to, low, high);
     }
     hy__text_put(cv->t, "\"/>\n");
-}
-
-/* ---- what the pointer tells ---- */
-
-typedef struct strips {
-    int n;
-    double at[STRIPS_MAX];
-    int64_t nearest[STRIP_SERIES][STRIPS_MAX]; /* the series's point there, or -1 */
-} strips;
-
-/* The first strip whose place is not left of x. */
-static int strip_from(const strips *st, double x) {
-    int low = 0, high = st->n;
-    while (low < high) {
-        const int middle = (low + high) / 2;
-        if (st->at[middle] < x)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    return low;
-}
-
-static void add_strip(strips *st, double x, double apart) {
-    const int i = strip_from(st, x);
-    if (st->n == STRIPS_MAX || (i < st->n && st->at[i] - x < apart) ||
-        (i > 0 && x - st->at[i - 1] < apart))
-        return;
-    memmove(st->at + i + 1, st->at + i, (size_t)(st->n - i) * sizeof *st->at);
-    st->at[i] = x;
-    st->n++;
-}
-
-static void add_nearest(const hy__canvas *cv, strips *st, int64_t s, double apart) {
-    for (int i = 0; i < st->n; i++) st->nearest[s][i] = -1;
-    for (int64_t k = 0; k < length(cv, s); k++) {
-        if (!has_point(cv, s, k)) continue;
-        const double x = hy__ruler_at(&cv->x, x_value(cv, s, k));
-        int i = strip_from(st, x);
-        if (i == st->n || (i > 0 && x - st->at[i - 1] < st->at[i] - x)) i--;
-        const int64_t held = i >= 0 ? st->nearest[s][i] : -1;
-        if (i < 0 || fabs(x - st->at[i]) > apart) continue;
-        if (held < 0 ||
-            fabs(x - st->at[i]) < fabs(hy__ruler_at(&cv->x, x_value(cv, s, held)) - st->at[i]))
-            st->nearest[s][i] = k;
-    }
-}
-
-static void tell(hy__canvas *cv, const strips *st, int strip) {
-    const hy__chart *c = cv->c;
-    bool headed = false;
-    for (int64_t s = 0; s < c->n_series && s < STRIP_SERIES; s++) {
-        const hy__series *series = &c->series[s];
-        const int64_t i = st->nearest[s][strip];
-        if (i < 0 || series->faint) continue;
-        if (!headed && c->x.label) {
-            hy__text_escape(cv->t, c->x.label);
-            hy__text_put(cv->t, ": ");
-        }
-        if (!headed) hy__text_put(cv->t, hy__number_digits(c->x.unit, x_value(cv, s, i), 4).text);
-        headed = true;
-        hy__text_put(cv->t, "\n");
-        if (series->name) hy__text_escape(cv->t, series->name);
-        hy__text_add(cv->t, "%s%s", series->name ? ": " : "",
-                     hy__number_digits(c->y.unit, series->y[i], 4).text);
-        if (series->lo && series->hi)
-            hy__text_add(cv->t, " (%s to %s)", hy__number_show(c->y.unit, series->lo[i]).text,
-                         hy__number_show(c->y.unit, series->hi[i]).text);
-    }
-}
-
-static void draw_strip(hy__canvas *cv, const strips *st, int i) {
-    const double from = i > 0 ? (st->at[i - 1] + st->at[i]) / 2 : cv->left;
-    const double to = i < st->n - 1 ? (st->at[i] + st->at[i + 1]) / 2 : cv->right;
-    const hy__px top = hy__px_of(cv->top);
-    hy__text_put(cv->t, "<g><title>");
-    tell(cv, st, i);
-    hy__text_add(cv->t,
-                 "</title><path d=\"M%s %sH%sV%sH%sZ\" fill=\"none\" pointer-events=\"all\"/>"
-                 "<g opacity=\"0\"><path d=\"M%s %sV%s\" stroke=\"currentColor\" opacity=\".4\"/>",
-                 hy__px_of(from).text, top.text, hy__px_of(to).text, hy__px_of(cv->bottom).text,
-                 hy__px_of(from).text, hy__px_of(st->at[i]).text, top.text,
-                 hy__px_of(cv->bottom).text);
-    for (int64_t s = 0; s < cv->c->n_series && s < STRIP_SERIES; s++) {
-        const int64_t k = st->nearest[s][i];
-        if (k < 0 || cv->c->series[s].faint) continue;
-        const double x = hy__ruler_at(&cv->x, x_value(cv, s, k));
-        const double y = hy__ruler_at(&cv->y, y_value(cv, s, k));
-        if (!visible(cv, x, y)) continue;
-        hy__draw_series(cv, s, "");
-        hy__text_add(cv->t, "<circle cx=\"%s\" cy=\"%s\" r=\"4\" fill=\"currentColor\"/>",
-                     hy__px_of(x).text, hy__px_of(y).text);
-        hy__draw_end(cv);
-    }
-    hy__text_put(cv->t, "</g></g>\n");
-}
-
-/* Upright strips over the data: the values there as a tooltip, and dots on the lines. */
-static void draw_strips(hy__canvas *cv) {
-    const double apart = fmax(STRIP_LEAST, (cv->right - cv->left) / (STRIPS_MAX - 1));
-    strips st = {0};
-    for (int64_t s = 0; s < cv->c->n_series && s < STRIP_SERIES; s++)
-        for (int64_t i = 0; i < length(cv, s); i++) {
-            const double x = hy__ruler_at(&cv->x, x_value(cv, s, i));
-            if (has_point(cv, s, i) && x >= cv->left - 0.5 && x <= cv->right + 0.5)
-                add_strip(&st, x, apart);
-        }
-    if (st.n == 0) return;
-    for (int64_t s = 0; s < cv->c->n_series && s < STRIP_SERIES; s++)
-        add_nearest(cv, &st, s, apart);
-    hy__text_put(cv->t, "<g class=\"hy-hover\">\n");
-    for (int i = 0; i < st.n; i++) draw_strip(cv, &st, i);
-    hy__draw_end(cv);
 }
 
 /* ---- all of it ---- */
 
 /* Whatever an axis's fixed ends cut off is not drawn over the labels. */
 static bool begin_clip(hy__canvas *cv) {
-    const hy__chart *c = cv->c;
-    if (!(c->x.min < c->x.max) && !(c->y.min < c->y.max)) return false;
+    if (!hy__axis_fixed(&cv->c->x) && !hy__axis_fixed(&cv->c->y)) return false;
     const hy__px x = hy__px_of(cv->left - 1), y = hy__px_of(cv->top - 1);
     const hy__px width = hy__px_of(cv->right - cv->left + 2);
     const hy__px height = hy__px_of(cv->bottom - cv->top + 2);
@@ -485,7 +368,6 @@ static void draw_one(hy__canvas *cv, int64_t s) {
     } else {
         if (series->lo && series->hi) draw_filled(cv, s, ".18", band_low, band_high);
         draw_line(cv, s);
-        draw_dots(cv, s);
     }
     hy__draw_end(cv);
 }
@@ -495,15 +377,20 @@ static void draw(hy__canvas *cv) {
     hy__draw_head(cv, &head, true);
     hy__draw_y(cv);
     hy__draw_x(cv, cv->c->x.label, false);
+    if (cv->empty) {
+        hy__draw_nothing(cv);
+        return;
+    }
     hy__draw_x_marks(cv, &cv->c->x);
     const bool clipped = begin_clip(cv);
     for (int faint = 1; faint >= 0; faint--) /* what is faint lies behind */
         for (int64_t s = 0; s < cv->c->n_series; s++)
             if (cv->c->series[s].faint == faint) draw_one(cv, s);
     if (clipped) hy__text_put(cv->t, "</svg>\n");
-    hy__draw_y_marks(cv, &cv->c->y, cv->legend);
+    for (int64_t s = 0; s < cv->c->n_series && !areas(cv); s++) draw_dots(cv, s);
+    hy__draw_y_marks(cv, &cv->c->y, cv->legend ? HY__LABELS_ON_LINE : HY__LABELS_NONE);
     if (!cv->legend) draw_ends(cv);
-    draw_strips(cv);
+    hy__draw_tips(cv);
 }
 
 const hy__kind hy__kind_lines = {place, draw}, hy__kind_areas = {place, draw};

@@ -44,7 +44,7 @@ static const struct unit {
 /* Decimals that show so many significant digits; digits before the point are never cut. */
 static int decimals_of(double value, int digits) {
     const double size = fabs(value);
-    const int order = size > 0 ? (int)floor(log10(size) + 1e-12) : 0;
+    const int order = size > 0 && isfinite(size) ? (int)floor(log10(size) + 1e-12) : 0;
     return digits - 1 > order ? digits - 1 - order : 0;
 }
 
@@ -125,6 +125,7 @@ hy__number hy__number_like(hy__unit unit, double value, double like, int decimal
     const double shown = value / hy__unit_size(unit, like);
     if (!isfinite(shown) || fabs(shown) >= 1e7 || decimals > 6)
         return hy__number_digits(unit, value, decimals > 12 ? 15 : decimals + 3);
+    if (shown == 0 && u->steps) return (hy__number){"0"};
     hy__print(out.text, sizeof out.text, "%.*f", shown == 0 ? 0 : decimals, shown == 0 ? 0 : shown);
     if (u->steps) put_name(&out, step_of(u, like, 3)->name);
     put_name(&out, u->after);

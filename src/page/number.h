@@ -30,7 +30,8 @@ hy__number hy__number_show(hy__unit unit, double value);
 /* With that many significant digits (1 … 15), for values that lie close together. */
 hy__number hy__number_digits(hy__unit unit, double value, int digits);
 
-/* For the labels of one axis: all in the unit that `like` is shown in, with so many decimals. */
+/* For the labels of one axis: all in the unit that `like` is shown in, with so many decimals; zero
+ * needs no unit. */
 hy__number hy__number_like(hy__unit unit, double value, double like, int decimals);
 
 /* What one is in the unit that the value is shown in: 1e9 for 2 GB, 60 for 5 min. */

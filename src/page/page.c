@@ -4,15 +4,16 @@
 
 #include <string.h>
 
-enum { WIDE = 800, HALF = 470, NARROW = 350 }; /* pixels that charts are drawn for */
+enum { WIDE = 920, HALF = 444, NARROW = 350 }; /* pixels that charts are drawn for */
 
 static const char style[] =
     "*{box-sizing:border-box}\n"
     "html{color-scheme:light dark;background:var(--hy-paper);color:var(--hy-ink);"
     "font:16px/1.55 system-ui,-apple-system,'Segoe UI',Roboto,'Helvetica Neue',Arial,sans-serif;"
     "-webkit-text-size-adjust:100%}\n"
-    "body{max-width:62rem;margin:0 auto;padding:2.5rem 1.25rem 5rem}\n"
+    "body{max-width:60rem;margin:0 auto;padding:2.5rem 1.25rem 5rem}\n"
     "main>p,main>ul{max-width:44rem}\n"
+    "h1 code,h2 code,h3 code,.title code{background:none;padding:0}\n"
     "h1{font-size:1.9rem;line-height:1.2;letter-spacing:-.02em;margin:0 0 1rem}\n"
     "h2{font-size:1.3rem;line-height:1.3;letter-spacing:-.01em;margin:3rem 0 .75rem}\n"
     "h3{font-size:1rem;margin:2rem 0 .5rem}\n"
@@ -27,7 +28,7 @@ static const char style[] =
     ".grid{display:grid;grid-template-columns:1fr 1fr;gap:0 2rem}\n"
     ".grid>*{min-width:0}\n"
     ".wide{display:block}.narrow{display:none}\n"
-    ".hy-chart{display:block}\n"
+    ".hy-chart{display:block;overflow:visible}\n"
     ".scroll{overflow-x:auto;margin:1rem 0}\n"
     "table{border-collapse:collapse;font-variant-numeric:tabular-nums;font-size:.92rem}\n"
     "th,td{text-align:left;padding:.38rem .9rem;white-space:nowrap;"
@@ -38,10 +39,15 @@ static const char style[] =
     ".n{text-align:right}\n"
     ".total th,.total td{font-weight:600;border-bottom:0;border-top:1px solid var(--hy-axis)}\n"
     "dl{margin:1rem 0}dd{margin:0}\n"
-    ".tiles{display:grid;grid-template-columns:repeat(auto-fill,minmax(10.5rem,1fr));gap:.75rem}\n"
-    ".tiles>div{background:var(--hy-raised);border-radius:8px;padding:.8rem 1rem}\n"
+    ".tiles{display:grid;grid-template-columns:repeat(auto-fit,minmax(9rem,1fr));gap:.75rem}\n"
+    /* rows of equal length, where the reader's program can count */
+    "@media (min-width:52rem){.tiles:has(>:nth-child(6):last-child),"
+    ".tiles:has(>:nth-child(9):last-child){grid-template-columns:repeat(3,1fr)}"
+    ".tiles:has(>:nth-child(7):last-child),.tiles:has(>:nth-child(8):last-child)"
+    "{grid-template-columns:repeat(4,1fr)}}\n"
+    ".tiles>div{background:var(--hy-raised);border-radius:8px;padding:.75rem 1rem}\n"
     ".tiles dt{font-size:.82rem;line-height:1.3}\n"
-    ".tiles dd{font-size:1.45rem;font-weight:600;line-height:1.35;letter-spacing:-.01em}\n"
+    ".tiles dd{font-size:1.35rem;font-weight:600;line-height:1.35;letter-spacing:-.01em}\n"
     ".list>div{display:grid;grid-template-columns:minmax(8rem,14rem) 1fr;gap:1rem;padding:.2rem "
     "0}\n"
     "details{margin:1rem 0}summary{cursor:pointer;font-weight:500}\n"
@@ -51,7 +57,8 @@ static const char style[] =
     ".wide{display:none}.narrow{display:block}"
     ".list>div{grid-template-columns:1fr;gap:0;padding:.35rem 0}}\n"
     "@media print{html{font-size:11px}body{max-width:none;padding:0}"
-    ".wide{display:block}.narrow{display:none}"
+    ".wide{display:block}.narrow{display:none}.grid{grid-template-columns:1fr 1fr}"
+    "details::details-content{content-visibility:visible}"
     "h2,h3{break-after:avoid}figure,tr,.tiles>div{break-inside:avoid}"
     ".tiles>div{border:1px solid var(--hy-grid)}.scroll{overflow:visible}}\n";
 

@@ -231,7 +231,7 @@ static void test_numbers(void **state) {
         assert_string_equal(hy__number_show(cases[i].unit, cases[i].value).text, cases[i].want);
     assert_string_equal(hy__number_digits(HY__UNIT_COUNT, 1234567, 5).text, "1.2346M");
     assert_string_equal(hy__number_like(HY__UNIT_COUNT, 5e8, 2e9, 1).text, "0.5B");
-    assert_string_equal(hy__number_like(HY__UNIT_COUNT, 0, 2e9, 1).text, "0B");
+    assert_string_equal(hy__number_like(HY__UNIT_COUNT, 0, 2e9, 1).text, "0");
     for (int e = -320; e <= 308; e++) /* fits its buffer, always */
         for (int u = HY__UNIT_PLAIN; u <= HY__UNIT_FLOP_RATE; u++)
             assert_true(strlen(hy__number_show((hy__unit)u, -9.87654321 * pow(10, e)).text) < 31);
@@ -266,10 +266,10 @@ static void test_ticks(void **state) {
     assert_ticks(HY__UNIT_PLAIN, linear, 0, 9.3, true, 6, "0 2 4 6 8 10");
     assert_ticks(HY__UNIT_PLAIN, linear, 2.31, 3.02, true, 6, "2.2 2.4 2.6 2.8 3.0 3.2");
     assert_ticks(HY__UNIT_PLAIN, linear, -1, 1, true, 6, "-1.0 -0.5 0 0.5 1.0");
-    assert_ticks(HY__UNIT_COUNT, linear, 0, 1.6e9, false, 5, "0B 0.5B 1.0B 1.5B");
+    assert_ticks(HY__UNIT_COUNT, linear, 0, 1.6e9, false, 5, "0 0.5B 1.0B 1.5B");
     assert_ticks(HY__UNIT_PERCENT, linear, 0, 1, true, 6, "0% 20% 40% 60% 80% 100%");
-    assert_ticks(HY__UNIT_SECONDS, linear, 0, 5400, false, 6, "0 min 20 min 40 min 60 min 80 min");
-    assert_ticks(HY__UNIT_TOKENS, linear, 0, 65536, true, 5, "0K 16K 32K 48K 64K");
+    assert_ticks(HY__UNIT_SECONDS, linear, 0, 5400, false, 6, "0 20 min 40 min 60 min 80 min");
+    assert_ticks(HY__UNIT_TOKENS, linear, 0, 65536, true, 5, "0 16K 32K 48K 64K");
     assert_ticks(HY__UNIT_TOKENS, log2, 1024, 1 << 20, false, 6, "1K 4K 16K 64K 256K 1M");
     assert_ticks(HY__UNIT_TOKENS, log2, 512, 16384, false, 9, "512 1K 2K 4K 8K 16K");
     assert_ticks(HY__UNIT_TOKENS, log2, 1500, 1900, false, 6, "1.500K 1.625K 1.750K");
@@ -370,6 +370,12 @@ static void test_any_data(void **state) {
                                          .width = (const double[]){0, 350, 40}[width],
                                          .height = (const double[]){0, 0, 10}[width]};
                     free(drawn(&c));
+                    hy__chart fixed = c; /* ends that cut through the data, or make no sense */
+                    fixed.x.min = (const double[]){-1, 2, -INFINITY}[width];
+                    fixed.y.min = fixed.x.min;
+                    fixed.x.max = (const double[]){4, INFINITY, 3}[width];
+                    fixed.y.max = fixed.x.max;
+                    free(drawn(&fixed));
                 }
 }
 
@@ -471,7 +477,7 @@ static void test_bars(void **state) {
     s[0].hi = hi;
     text = drawn(&c);
     assert_int_equal(occurrences(text, "<rect"), 4 + 2); /* bars, legend */
-    assert_int_equal(occurrences(text, "v6M") + occurrences(text, "h6M"), 2);
+    assert_int_equal(occurrences(text, "v6M") + occurrences(text, "h6M"), 4);
     free(text);
 }
 
@@ -488,6 +494,70 @@ static void test_heat(void **state) {
     assert_int_equal(occurrences(text, "<rect"), 5 + 24); /* cells that are numbers, the scale */
     assert_non_null(strstr(text, "<title>e0, step 2: 100%</title>"));
     free(text);
+}
+
+/* The y from which the line of a mark runs down. */
+static double mark_top(const char *text, const char *title) {
+    const char *at = strstr(text, title);
+    assert_non_null(at);
+    while (strncmp(at, "<path", 5) != 0) at--;
+    double x, y;
+    assert_int_equal(sscanf(at, "<path d=\"M%lf %lfV", &x, &y), 2);
+    return y;
+}
+
+/* A label that reaches over the next mark stands in the row above; marks far away are not drawn
+ * where the axis is fixed, and extend it where it is not. */
+static void test_marks(void **state) {
+    (void)state;
+    const double y[] = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10};
+    const hy__series s = {.y = y, .n = 10};
+    const hy__mark x_mark[] = {{4.2, "second"}, {4, "first"}, {8, "third"}}, y_mark = {50, "limit"};
+    hy__chart c = {.x = {.mark = x_mark, .n_mark = 3, .unit = HY__UNIT_COUNT},
+                   .y = {.mark = &y_mark, .n_mark = 1},
+                   .series = &s,
+                   .n_series = 1};
+    char *text = drawn(&c);
+    const double first = mark_top(text, "<title>first: 4</title>");
+    const double second = mark_top(text, "<title>second: 4.2</title>");
+    assert_true(first + 10 < second);
+    assert_true(second == mark_top(text, "<title>third: 8</title>"));
+    assert_non_null(strstr(text, ">limit</text>"));
+    assert_non_null(strstr(text, ">50</text>"));
+    free(text);
+    c.y.max = 10;
+    c.x.max = 5;
+    text = drawn(&c);
+    assert_null(strstr(text, "limit"));
+    assert_null(strstr(text, "third"));
+    assert_non_null(strstr(text, "overflow=\"hidden\""));
+    free(text);
+}
+
+/* Under the pointer a line tells its values, with the band's. */
+static void test_tells(void **state) {
+    (void)state;
+    const double x[] = {1024, 4096}, y[] = {0.5, 0.25}, lo[] = {0.4, 0.2}, hi[] = {0.6, 0.3};
+    const hy__series s[] = {{.name = "W", .x = x, .y = y, .lo = lo, .hi = hi, .n = 2},
+                            {.name = "late", .x = x + 1, .y = y, .n = 1}};
+    const hy__chart c = {.x = {.label = "tokens", .unit = HY__UNIT_TOKENS},
+                         .y = {.unit = HY__UNIT_PERCENT},
+                         .series = s,
+                         .n_series = 2};
+    char *text = drawn(&c);
+    assert_non_null(strstr(text, "<title>tokens: 1K\nW: 50% (40% to 60%)</title>"));
+    assert_non_null(strstr(text, "<title>tokens: 4K\nW: 25% (20% to 30%)\nlate: 50%</title>"));
+    free(text);
+}
+
+static void test_nothing(void **state) {
+    (void)state;
+    for (int64_t k = 0; k < COUNT(all_kinds); k++) {
+        const hy__chart c = {.kind = all_kinds[k]};
+        char *text = drawn(&c);
+        assert_non_null(strstr(text, ">no data</text>"));
+        free(text);
+    }
 }
 
 /* ---- pages ---- */
@@ -564,7 +634,8 @@ int main(void) {
         cmocka_unit_test(test_gaps),    cmocka_unit_test(test_log_skips),
         cmocka_unit_test(test_names),   cmocka_unit_test(test_thinned),
         cmocka_unit_test(test_bars),    cmocka_unit_test(test_heat),
-        cmocka_unit_test(test_page),
+        cmocka_unit_test(test_page),    cmocka_unit_test(test_marks),
+        cmocka_unit_test(test_tells),   cmocka_unit_test(test_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
