@@ -13,7 +13,8 @@ enum {
     HEAD_GAP = 8,   /* above the data */
     LABEL_GAP = 12, /* least room between two labels in a row */
     TICK_ROOM = 42, /* pixels from one tick of the upright axis to the next, about */
-    LOG_TICK_ROOM = 32
+    LOG_TICK_ROOM = 32,
+    TICK_ROOM_X = 60 /* of the axis that runs to the right */
 };
 
 hy__px hy__px_of(double v) {
@@ -323,7 +324,7 @@ static bool labels_apart(const hy__ruler *r) {
 }
 
 void hy__place_x(hy__canvas *cv, const hy__axis *axis, hy__range range) {
-    for (int want = (int)((cv->right - cv->left) / 48) + 1;; want--) {
+    for (int want = (int)((cv->right - cv->left) / TICK_ROOM_X) + 1;; want--) {
         hy__ruler_init(&cv->x, axis->unit, axis->scale, range, false, want);
         cv->x.from = cv->left;
         cv->x.to = cv->right;
