@@ -147,7 +147,9 @@ HY_API hy_status hy_session_load(hy_session *session, const char *path, hy_error
 
 /* Feeds n tokens, 0 … vocab-1. logits: NULL, or [n, vocab] of each position. Any split of a
  * sequence into feeds gives the same results. HY_E_INVALID for another token: then nothing was fed.
- */
+ * After another failure hy_session_pos tells how far it came. One in the middle of a step (no
+ * memory, a library) leaves half a state: until it is reset or loaded, the session then refuses to
+ * be fed, to generate and to be saved, HY_E_INVALID. */
 HY_API hy_status hy_session_feed(hy_session *session, const int32_t *tokens, int64_t n,
                                  float *logits, hy_error *err);
 

@@ -30,6 +30,9 @@ struct hy_session {
     int64_t last; /* row of the work whose logits tell what comes next; -1 = nothing was fed */
 };
 
+/* HY_E_INVALID for a session that a failed step has left with half a state. */
+hy_status hy__session_check(const hy_session *s, hy_error *err);
+
 /* The memory of a session's steps, in the precision that its model asks for. */
 hy_status hy__session_work(hy__work **out, const hy_model *model, hy_error *err);
 

@@ -23,8 +23,8 @@ static hy_status feed_prompt(hy_session *s, const char *prompt, size_t size,
     result->prefill_seconds = hy__now() - start;
     if (status == HY_OK && s->last < 0) {
         return hy__fail(err, HY_E_INVALID,
-                        "the prompt is empty and the session has seen nothing, wanted some text to "
-                        "go on from");
+                        "the prompt is empty and the session has no output to go on from (it has "
+                        "seen nothing, or a feed failed), wanted some text");
     }
     return status;
 }

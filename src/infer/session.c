@@ -43,9 +43,15 @@ size_t hy_session_bytes(const hy_session *s) {
     return hy__state_bytes(s->state);
 }
 
+hy_status hy__session_check(const hy_session *s, hy_error *err) {
+    const hy_status whole = hy__state_check_whole(s->state, err);
+    return whole == HY_OK ? HY_OK : hy__fail_in(err, whole, "the session cannot go on");
+}
+
 hy_status hy_session_feed(hy_session *s, const int32_t *tokens, int64_t n, float *logits,
                           hy_error *err) {
     const int64_t vocab = s->model->net->cfg.model.vocab;
+    HY_TRY(hy__session_check(s, err));
     for (int64_t i = 0; i < n; i++) {
         if (tokens[i] < 0 || tokens[i] >= vocab) {
             return hy__fail(err, HY_E_INVALID, "token %lld of those fed is %d, wanted 0 to %lld",
@@ -65,8 +71,8 @@ hy_status hy_session_feed(hy_session *s, const int32_t *tokens, int64_t n, float
         };
         s->last = -1;
         HY_TRY(hy__forward(s->work, &batch, err));
-        if (logits) HY_TRY(hy__logits(s->work, 0, len, logits + done * vocab, err));
         s->last = len - 1;
+        if (logits) HY_TRY(hy__logits(s->work, 0, len, logits + done * vocab, err));
         done += len;
     }
     return HY_OK;

@@ -19,6 +19,7 @@ hy_status hy_session_save(const hy_session *s, const char *path, hy_error *err) 
     const hy__model *net = s->model->net;
     void *output = NULL;
     hy_status status = HY_OK;
+    HY_TRY(hy__session_check(s, err));
     HY_TRY(fingerprint(s->model, err));
     if (s->last >= 0) {
         output = malloc((size_t)net->cfg.model.d_model * hy__dtype_size(net->be->real));

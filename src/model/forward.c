@@ -15,6 +15,8 @@ static hy_status check_states(const hy__work *w, const hy__batch *b, int64_t i, 
     const hy__state *in = b->state_in ? b->state_in[i] : NULL;
     const hy__state *to = b->state_out ? b->state_out[i] : NULL;
     const int64_t pos = in ? in->pos : 0;
+    const hy_status whole = in ? hy__state_check_whole(in, err) : HY_OK;
+    if (whole != HY_OK) return hy__fail_in(err, whole, "sequence %lld", (long long)i);
     if (s->pos != pos) {
         return hy__fail(err, HY_E_INVALID,
                         "sequence %lld is said to stand at position %lld, but its state is at %lld",
@@ -197,6 +199,20 @@ static hy__embed_args embedding(const hy__work *w) {
                             .vocab = w->m->cfg.model.vocab};
 }
 
+/* States are written in place, layer by layer: only when all is written do they stand anywhere. */
+static void begin_states(const hy__batch *b) {
+    for (int64_t i = 0; b->state_out && i < b->rows.n_seq; i++)
+        if (b->state_out[i]) b->state_out[i]->broken = true;
+}
+
+static void end_states(const hy__batch *b) {
+    for (int64_t i = 0; b->state_out && i < b->rows.n_seq; i++) {
+        if (!b->state_out[i]) continue;
+        b->state_out[i]->pos = b->rows.seq[i].pos + b->rows.seq[i].len;
+        b->state_out[i]->broken = false;
+    }
+}
+
 hy_status hy__forward(hy__work *w, const hy__batch *b, hy_error *err) {
     w->ran = w->graded = false;
     HY_TRY(check_batch(w, b, err));
@@ -206,6 +222,7 @@ hy_status hy__forward(hy__work *w, const hy__batch *b, hy_error *err) {
     HY_TRY(bind_batch(w, b, err));
 
     hy__backend *be = w->m->be;
+    begin_states(b);
     be->write(be, w->token, b->token, (size_t)w->rows.n_row * sizeof *b->token);
     const hy__embed_args embed = embedding(w);
     be->kernels.embed(be, &embed);
@@ -214,8 +231,7 @@ hy_status hy__forward(hy__work *w, const hy__batch *b, hy_error *err) {
     be->kernels.rmsnorm(be, &norm);
     HY_TRY(hy__backend_check(be, err));
 
-    for (int64_t i = 0; b->state_out && i < b->rows.n_seq; i++)
-        if (b->state_out[i]) b->state_out[i]->pos = b->rows.seq[i].pos + b->rows.seq[i].len;
+    end_states(b);
     w->ran = true;
     return HY_OK;
 }

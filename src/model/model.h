@@ -95,6 +95,7 @@ typedef struct hy__state {
     hy__model *model; /* borrowed */
     int64_t pos;      /* tokens seen */
     int64_t n_slot;   /* KV slots */
+    bool broken;      /* a forward failed while it wrote here: the tensors stand at no position */
     hy__buffer buf;   /* owned: all tensors, layer after layer */
     hy__tensor *t;    /* [n_layer][HY__STATE_MAX] */
     size_t bytes;     /* of buf that are used, padding included */
@@ -109,6 +110,8 @@ void hy__state_reset(hy__state *s);
 int64_t hy__state_elements(const hy__state_decl *d, int64_t n_slot);
 /* Bytes of all its tensors, without the padding between them. */
 size_t hy__state_bytes(const hy__state *s);
+/* HY_E_INVALID for a broken one: until it is reset nothing may be read from it. */
+hy_status hy__state_check_whole(const hy__state *s, hy_error *err);
 /* HY_E_INVALID unless a sequence of the model can stand at pos with n_slot slots: for numbers that
  * come from a file. */
 hy_status hy__state_check(const hy__model *m, int64_t pos, int64_t n_slot, hy_error *err);
@@ -120,7 +123,9 @@ hy_status hy__state_reserve(hy__state *s, int64_t capacity, hy_error *err);
 /* A list of sequences' pieces. Arrays have n_seq entries. A NULL state_in entry is a fresh sequence
  * (rows.seq[i].pos must then be 0); otherwise rows.seq[i].pos == state_in[i]->pos. state_out may be
  * the same object as state_in (not when training); NULL entries are not written. On success
- * state_out[i]->pos = pos + len. dstate_* are gradients with the layout of the states. */
+ * state_out[i]->pos = pos + len. A failure inside the layers leaves what is in state_out broken,
+ * and state_in whole where it is not the same; a broken state_in is refused. dstate_* are gradients
+ * with the layout of the states. */
 typedef struct hy__batch {
     hy__rows rows;
     const int32_t *token; /* host [n_row], 0 … vocab-1, or -1 for padding */

@@ -63,7 +63,8 @@ hy_status hy__state_new(hy__state **out, hy__model *m, int64_t capacity, hy_erro
     const hy_status status = m->be->buffer_new(m->be, s->bytes, &s->buf, err);
     if (status != HY_OK) {
         hy__state_free(s);
-        return status;
+        return hy__fail_in(err, status, "the state of a sequence of %lld tokens",
+                           (long long)capacity);
     }
     m->be->zero(m->be, (hy__tensor){.buf = &s->buf}, s->bytes);
     *out = s;
@@ -80,6 +81,15 @@ void hy__state_free(hy__state *s) {
 void hy__state_reset(hy__state *s) {
     s->model->be->zero(s->model->be, (hy__tensor){.buf = &s->buf}, s->bytes);
     s->pos = 0;
+    s->broken = false;
+}
+
+hy_status hy__state_check_whole(const hy__state *s, hy_error *err) {
+    if (!s->broken) return HY_OK;
+    return hy__fail(err, HY_E_INVALID,
+                    "its state is half-written, since a step at position %lld failed; wanted one "
+                    "that was reset or loaded since",
+                    (long long)s->pos);
 }
 
 hy_status hy__state_check(const hy__model *m, int64_t pos, int64_t n_slot, hy_error *err) {

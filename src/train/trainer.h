@@ -66,7 +66,7 @@ void hy__lanes_release(hy__lanes *l);
 
 /* One optimizer step; fills tr->report and step, tokens, loss, bits_per_byte, lr and grad_norm of
  * p. A loss or a gradient that is not finite is HY_E_INVALID and leaves the weights as they were.
- */
+ * After a failure some of the step's gradients and streams are behind it: the trainer ends. */
 hy_status hy__trainer_step(hy__trainer *tr, hy_train_progress *p, hy_error *err);
 
 /* Loss over the held-out part, in order, with the state carried. */

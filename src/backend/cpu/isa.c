@@ -61,6 +61,7 @@ static hy_status cpu_buffer_new(hy__backend *be, size_t size, hy__buffer *out, h
     const size_t rounded = (size + HY__ALIGN) / HY__ALIGN * HY__ALIGN;
     *out = (hy__buffer){.data = aligned_alloc(HY__ALIGN, rounded), .size = size};
     if (!out->data) {
+        *out = (hy__buffer){0};
         return hy__fail(err, HY_E_MEMORY, "there is not enough memory: %.1f MB could not be had",
                         (double)size / 1e6);
     }
