@@ -237,25 +237,46 @@ bool hy__path_is_dir(const char *path) {
     return stat(path, &st) == 0 && S_ISDIR(st.st_mode);
 }
 
-hy_status hy__dir_make(const char *path, hy_error *err) {
-    char *p = strdup(path);
-    if (!p) return fail_memory(err, path);
-    hy_status status = HY_OK;
-    for (char *at = p; *at && status == HY_OK;) {
+/* Makes what is missing of p, which it changes on the way; *had as hy__dir_make has it. */
+static hy_status make_folders(char *p, size_t *had, hy_error *err) {
+    *had = 0;
+    for (char *at = p;;) {
         at += strspn(at, "/");
+        if (!*at) return HY_OK;
         at += strcspn(at, "/");
         const char kept = *at;
         *at = '\0';
-        if (*p && mkdir(p, 0777) != 0 && errno != EEXIST)
-            status = fail_io(err, "make the folder", p);
+        const bool made = mkdir(p, 0777) == 0;
+        if (!made && errno != EEXIST) return fail_io(err, "make the folder", p);
+        if (!made) *had = (size_t)(at - p);
         *at = kept;
     }
-    free(p);
+}
+
+hy_status hy__dir_make(const char *path, size_t *had, hy_error *err) {
+    char *p = strdup(path);
+    size_t before;
     struct stat st;
+    if (!p) return fail_memory(err, path);
+    hy_status status = make_folders(p, &before, err);
+    free(p);
     if (status == HY_OK && stat(path, &st) != 0) status = fail_io(err, "make the folder", path);
     if (status == HY_OK && !S_ISDIR(st.st_mode))
         status = hy__fail(err, HY_E_IO, "%.400s is a file, but must be a folder", path);
+    if (status != HY_OK) hy__dir_unmake(path, before);
+    if (had) *had = before;
     return status;
+}
+
+void hy__dir_unmake(const char *path, size_t had) {
+    char *p = strdup(path);
+    for (size_t n = p ? strlen(p) : 0; n > had;) {
+        p[n] = '\0';
+        rmdir(p); /* fails for one that holds something, and then for all above it */
+        while (n > had && p[n - 1] != '/') n--;
+        while (n > had && p[n - 1] == '/') n--;
+    }
+    free(p);
 }
 
 char *hy__path_join(const char *dir, const char *name) {

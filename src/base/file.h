@@ -53,8 +53,11 @@ hy_status hy__dir_sync(const char *dir, hy_error *err);
 /* Whether there is a folder of that name. */
 bool hy__path_is_dir(const char *path);
 
-/* Makes the folder and those above it; one that exists is fine. */
-hy_status hy__dir_make(const char *path, hy_error *err);
+/* Makes the folder and those above it; one that exists is fine. *had, which may be NULL: the bytes
+ * of `path` that name a folder that was there before. A failure leaves nothing that it made. */
+hy_status hy__dir_make(const char *path, size_t *had, hy_error *err);
+/* Removes the folders of `path` behind those bytes, the deepest first, while they are empty. */
+void hy__dir_unmake(const char *path, size_t had);
 
 /* Regular files below a folder, sorted by path in byte order. Names that begin with a dot are
  * passed over, and links to folders are not followed. */

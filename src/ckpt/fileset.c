@@ -163,7 +163,8 @@ static hy_status journal_apply(const entries *e, const char *dir, hy_error *err)
 
 struct hy__fileset {
     char *dir;
-    int lock; /* the open directory */
+    size_t had; /* bytes of dir that name a folder that was there before */
+    int lock;   /* the open directory */
     entries e;
 };
 
@@ -187,18 +188,24 @@ static void clear_staged(const char *dir) {
     closedir(d);
 }
 
+static void fileset_free(hy__fileset *s) {
+    if (s->lock >= 0) close(s->lock);
+    entries_free(&s->e);
+    free(s->dir);
+    free(s);
+}
+
 hy_status hy__fileset_open(hy__fileset **out, const char *dir, hy_error *err) {
     *out = NULL;
-    HY_TRY(hy__dir_make(dir, err));
-    hy__fileset *s = malloc(sizeof *s);
-    if (!s) return no_memory(err, dir);
-    *s = (hy__fileset){.lock = -1, .dir = strdup(dir)};
-    hy_status status = HY_OK;
-    entries old = {0};
-    if (!s->dir) {
-        status = no_memory(err, dir);
-        goto done;
+    hy__fileset *s = calloc(1, sizeof *s);
+    if (!s || !(s->dir = strdup(dir))) {
+        free(s);
+        return no_memory(err, dir);
     }
+    s->lock = -1;
+    hy_status status;
+    entries old = {0};
+    HY_TRY_GOTO(hy__dir_make(dir, &s->had, err));
     s->lock = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (s->lock < 0) {
         status = io_failed(err, "open the folder", dir);
@@ -206,6 +213,7 @@ hy_status hy__fileset_open(hy__fileset **out, const char *dir, hy_error *err) {
     }
     if (flock(s->lock, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK) {
         status = hy__fail(err, HY_E_IO, "another process is writing to %s", dir);
+        s->had = strlen(dir); /* and the folder is not ours to remove */
         goto done;
     }
     HY_TRY_GOTO(journal_read(&old, dir, err));
@@ -216,9 +224,8 @@ hy_status hy__fileset_open(hy__fileset **out, const char *dir, hy_error *err) {
 done:
     entries_free(&old);
     if (s) {
-        if (s->lock >= 0) close(s->lock);
-        free(s->dir);
-        free(s);
+        hy__dir_unmake(dir, s->had);
+        fileset_free(s);
     }
     return status;
 }
@@ -255,13 +262,6 @@ hy_status hy__fileset_remove(hy__fileset *s, const char *name, hy_error *err) {
     return entries_set(&s->e, name, false, err);
 }
 
-static void fileset_free(hy__fileset *s) {
-    close(s->lock);
-    entries_free(&s->e);
-    free(s->dir);
-    free(s);
-}
-
 hy_status hy__fileset_commit(hy__fileset *s, hy_error *err) {
     const hy_status status = journal_write(&s->e, s->dir, err);
     if (status != HY_OK) {
@@ -277,6 +277,7 @@ hy_status hy__fileset_commit(hy__fileset *s, hy_error *err) {
 void hy__fileset_discard(hy__fileset *s) {
     if (!s) return;
     clear_staged(s->dir);
+    hy__dir_unmake(s->dir, s->had);
     fileset_free(s);
 }
 

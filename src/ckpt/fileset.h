@@ -32,7 +32,7 @@ const char *hy__fileset_dir(const hy__fileset *s);
 bool hy__fileset_has(const hy__fileset *s, const char *name);
 /* Makes all of it real at once; frees s whatever comes of it. */
 hy_status hy__fileset_commit(hy__fileset *s, hy_error *err);
-/* Leaves the directory as it was and frees s. NULL is fine. */
+/* Leaves the directory as it was (one that was made for it goes) and frees s. NULL is fine. */
 void hy__fileset_discard(hy__fileset *s);
 
 /* Where NAME of DIR is to be read; the caller frees *path. NULL when there is no such file. */

@@ -17,7 +17,7 @@ static hy_status cannot_write(const hy__trainer *tr, hy_error *err) {
 
 hy_status hy__metrics_open(hy__trainer *tr, hy_error *err) {
     tr->made_out = access(tr->opt->out, F_OK) != 0;
-    HY_TRY(hy__dir_make(tr->opt->out, err));
+    HY_TRY(hy__dir_make(tr->opt->out, NULL, err));
     char *path = hy__path_join(tr->opt->out, "metrics.jsonl");
     if (!path) return hy__fail(err, HY_E_MEMORY, "there is not enough memory for a path");
     tr->metrics = fopen(path, "ab");

@@ -155,9 +155,9 @@ static void failures_are_sentences(void **state) {
                         "cannot create a temporary file for no/such: No such file or directory");
     assert_int_equal(hy__dir_list(&list, "no/such", &err), HY_E_IO);
     assert_string_equal(err.text, "cannot list the folder no/such: No such file or directory");
-    assert_int_equal(hy__dir_make("/dev/null/x", &err), HY_E_IO);
+    assert_int_equal(hy__dir_make("/dev/null/x", NULL, &err), HY_E_IO);
     assert_non_null(strstr(err.text, "cannot make the folder /dev/null/x"));
-    assert_int_equal(hy__dir_make("/dev/null", &err), HY_E_IO);
+    assert_int_equal(hy__dir_make("/dev/null", NULL, &err), HY_E_IO);
     assert_string_equal(err.text, "/dev/null is a file, but must be a folder");
 }
 
@@ -255,8 +255,8 @@ static void folders_are_listed_in_order(void **state) {
     hy_error err = {0};
     for (size_t i = 0; i < 3; i++) {
         char *path = path_of(folder[i]);
-        must(hy__dir_make(path, &err), &err);
-        must(hy__dir_make(path, &err), &err); /* again is fine */
+        must(hy__dir_make(path, NULL, &err), &err);
+        must(hy__dir_make(path, NULL, &err), &err); /* again is fine */
         free(path);
     }
     for (size_t i = 0; i < 6; i++) {
@@ -293,6 +293,59 @@ static void folders_are_listed_in_order(void **state) {
     free(link);
     free(loop);
     free(top);
+}
+
+/* What was made goes again, from below, and nothing that was there or that holds something. */
+static void made_folders_are_unmade(void **state) {
+    (void)state;
+    static const struct {
+        const char *path, *left; /* the deepest folder that stays; "" = the test's own */
+    } row[] = {{"a", ""},
+               {"a/", ""},
+               {"a//b/c", ""},
+               {"there/a/b", "there"},
+               {"there", "there"},
+               {"there/./a", "there"},
+               {"there/a//", "there"}};
+    char *there = path_of("there");
+    hy_error err = {0};
+    size_t had;
+    must(hy__dir_make(there, NULL, &err), &err);
+    for (size_t i = 0; i < sizeof row / sizeof *row; i++) {
+        char *path = path_of(row[i].path), *left = path_of(row[i].left);
+        must(hy__dir_make(path, &had, &err), &err);
+        assert_true(hy__path_is_dir(path));
+        hy__dir_unmake(path, had);
+        assert_int_equal(hy__path_is_dir(path), strcmp(row[i].path, row[i].left) == 0);
+        assert_true(hy__path_is_dir(left));
+        free(path);
+        free(left);
+    }
+    char *deep = path_of("a/b/c"), *file = path_of("a/f"), *wrong = path_of("a/b/f/c");
+    must(hy__dir_make(deep, &had, &err), &err);
+    must(hy__file_write(file, "x", 1, &err), &err);
+    hy__dir_unmake(deep, had);
+    assert_int_equal(access(file, F_OK), 0);
+    assert_int_equal(access(deep, F_OK), -1);
+    /* a name that no folder can have: what was made above it goes */
+    char *name = malloc(strlen(wrong) + 301);
+    assert_non_null(name);
+    strcpy(name, wrong);
+    memset(name + strlen(wrong), 'n', 300);
+    name[strlen(wrong) + 300] = '\0';
+    assert_int_equal(hy__dir_make(name, NULL, &err), HY_E_IO);
+    free(deep);
+    deep = path_of("a/b");
+    assert_int_equal(access(deep, F_OK), -1);
+    unlink(file);
+    *strrchr(file, '/') = '\0';
+    assert_int_equal(rmdir(file), 0);
+    assert_int_equal(rmdir(there), 0);
+    free(name);
+    free(wrong);
+    free(deep);
+    free(file);
+    free(there);
 }
 
 static void memory_is_measured(void **state) {
@@ -346,6 +399,7 @@ int main(void) {
         cmocka_unit_test(links_and_pipes_stay),
         cmocka_unit_test(an_abandoned_writer_leaves_nothing),
         cmocka_unit_test(folders_are_listed_in_order),
+        cmocka_unit_test(made_folders_are_unmade),
         cmocka_unit_test(memory_is_measured),
         cmocka_unit_test(a_log_gets_plain_lines_at_intervals),
     };

@@ -56,7 +56,7 @@ static int setup(void **state) {
     (void)state;
     if (!mkdtemp(dir)) return -1;
     char *many = path_of("many/deep");
-    const hy_status status = hy__dir_make(many, NULL);
+    const hy_status status = hy__dir_make(many, NULL, NULL);
     free(many);
     if (status != HY_OK || hy__tokenizer_open(&tok, NULL, NULL) != HY_OK) return -1;
     put_text("one.txt", 1000);

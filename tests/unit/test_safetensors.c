@@ -603,6 +603,7 @@ static void test_one_writer(void **state) {
     snprintf(dir, sizeof dir, "%s/lock", root);
     hy__fileset *a, *b;
     hy_error err;
+    assert_int_equal(hy__dir_make(dir, NULL, &err), HY_OK);
     assert_int_equal(hy__fileset_open(&a, dir, &err), HY_OK);
     assert_int_equal(hy__fileset_open(&b, dir, &err), HY_E_IO);
     assert_non_null(strstr(err.text, "another process"));
