@@ -4,7 +4,7 @@
 #include "ckpt/checkpoint.h"
 #include "ckpt/hf_mamba2.h"
 #include "ckpt/json_file.h"
-#include "ckpt/tokenizer_put.h"
+#include "ckpt/tokenizer_dir.h"
 #include "infer/engine.h"
 
 #include <stdlib.h>
@@ -84,7 +84,7 @@ static hy_status load(hy_model *m, const char *dir, const char *dtype, hy_error 
     HY_TRY(hy__checkpoint_config(dir, &cfg, &m->train, err));
     HY_TRY(hy__checkpoint_open(&m->net, m->be, dir, dtype, err));
     HY_TRY(read_eos(m, dir, err));
-    const hy_status status = hy__tokenizer_open(&m->tok, dir, &m->no_text);
+    const hy_status status = hy__tokenizer_open_dir(&m->tok, dir, &m->no_text);
     if (status == HY_OK || status == HY_E_UNSUPPORTED) return HY_OK;
     return hy__fail(err, status, "%s", m->no_text.text);
 }

@@ -5,11 +5,9 @@
 #include "text/tokenizer.h"
 #include "base/file.h"
 
-#include <errno.h>
 #include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 enum { BYTES = 256, FILE_LIMIT = 256 << 20 };
 
@@ -60,9 +58,6 @@ static bool is_byte_vocabulary(const json_t *root) {
 static hy_status check_file(const char *path, hy_error *err) {
     char *text;
     size_t size;
-    if (access(path, F_OK) != 0 && errno == ENOENT)
-        return hy__fail(err, HY_E_UNSUPPORTED,
-                        "there is no %.400s, so tokens cannot become text or text tokens", path);
     HY_TRY(hy__file_read(path, FILE_LIMIT, &text, &size, err));
     json_error_t said;
     json_t *root = json_loadb(text, size, JSON_REJECT_DUPLICATES, &said);
@@ -79,15 +74,9 @@ static hy_status check_file(const char *path, hy_error *err) {
                     path);
 }
 
-hy_status hy__tokenizer_open(hy__tokenizer **out, const char *dir, hy_error *err) {
+hy_status hy__tokenizer_open(hy__tokenizer **out, const char *path, hy_error *err) {
     *out = NULL;
-    if (dir) {
-        char *path = hy__path_join(dir, "tokenizer.json");
-        const hy_status status =
-            path ? check_file(path, err) : hy__fail(err, HY_E_MEMORY, "out of memory");
-        free(path);
-        HY_TRY(status);
-    }
+    if (path) HY_TRY(check_file(path, err));
     hy__tokenizer *tok = malloc(sizeof *tok);
     if (!tok) return hy__fail(err, HY_E_MEMORY, "out of memory for a tokenizer");
     tok->vocab = BYTES;

@@ -9,10 +9,9 @@
 
 typedef struct hy__tokenizer hy__tokenizer;
 
-/* The tokenizer of a model directory (its tokenizer.json), or, with dir NULL, bytes.
- * HY_E_UNSUPPORTED when the directory has none, or one that is not of bytes: such a model can still
- * compute with token ids. */
-hy_status hy__tokenizer_open(hy__tokenizer **out, const char *dir, hy_error *err);
+/* The tokenizer of a tokenizer.json, or, with path NULL, bytes. HY_E_UNSUPPORTED when it is not of
+ * bytes. Of a model directory: ckpt/tokenizer_dir.h. */
+hy_status hy__tokenizer_open(hy__tokenizer **out, const char *path, hy_error *err);
 void hy__tokenizer_free(hy__tokenizer *tok);
 
 int64_t hy__tokenizer_vocab(const hy__tokenizer *tok);

@@ -9,7 +9,7 @@
 #include "ckpt/checkpoint.h"
 #include "ckpt/json_file.h"
 #include "ckpt/safetensors.h"
-#include "ckpt/tokenizer_put.h"
+#include "ckpt/tokenizer_dir.h"
 
 #include <inttypes.h>
 #include <stdlib.h>

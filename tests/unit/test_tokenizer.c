@@ -1,8 +1,8 @@
 /* The byte tokenizer, its files as others read them, and well-formed UTF-8. */
 #include "base/file.h"
-#include "ckpt/tokenizer_put.h"
-#include "text/tokenizer.h"
 #include "base/utf8.h"
+#include "ckpt/tokenizer_dir.h"
+#include "text/tokenizer.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -57,7 +57,7 @@ static void saved_files_open_again(void **state) {
         hy__fileset_commit(set, &err) != HY_OK)
         fail_msg("%s", err.text);
     hy__tokenizer_free(tok);
-    if (hy__tokenizer_open(&tok, dir, &err) != HY_OK) fail_msg("%s", err.text);
+    if (hy__tokenizer_open_dir(&tok, dir, &err) != HY_OK) fail_msg("%s", err.text);
     hy__tokenizer_free(tok);
 
     /* GPT-2's byte map: '!' is itself, the newline is U+010A, the space U+0120, byte AD U+0143. */
@@ -77,14 +77,14 @@ static void saved_files_open_again(void **state) {
     /* Another vocabulary is refused, with a reason. */
     json_object_set_new(vocab, "!", json_integer(0x22));
     assert_int_equal(json_dump_file(root, path, 0), 0);
-    assert_int_equal(hy__tokenizer_open(&tok, dir, &err), HY_E_UNSUPPORTED);
+    assert_int_equal(hy__tokenizer_open_dir(&tok, dir, &err), HY_E_UNSUPPORTED);
     assert_non_null(strstr(err.text, "not supported"));
     json_decref(root);
     assert_int_equal(hy__file_write(path, "{", 1, NULL), HY_OK);
-    assert_int_equal(hy__tokenizer_open(&tok, dir, &err), HY_E_INVALID);
+    assert_int_equal(hy__tokenizer_open_dir(&tok, dir, &err), HY_E_INVALID);
     assert_non_null(strstr(err.text, "not valid JSON"));
     unlink(path);
-    assert_int_equal(hy__tokenizer_open(&tok, dir, &err), HY_E_UNSUPPORTED);
+    assert_int_equal(hy__tokenizer_open_dir(&tok, dir, &err), HY_E_UNSUPPORTED);
     assert_non_null(strstr(err.text, "there is no "));
     snprintf(path, sizeof path, "%s/tokenizer_config.json", dir);
     assert_int_equal(unlink(path), 0);

@@ -1,0 +1,31 @@
+/* tokenizer_dir.c: see tokenizer_dir.h. */
+#include "ckpt/tokenizer_dir.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+hy_status hy__tokenizer_open_dir(hy__tokenizer **out, const char *dir, hy_error *err) {
+    char *path;
+    *out = NULL;
+    HY_TRY(hy__fileset_find(&path, dir, "tokenizer.json", err));
+    if (!path)
+        return hy__fail(err, HY_E_UNSUPPORTED,
+                        "there is no %.400s/tokenizer.json, so tokens cannot become text or text "
+                        "tokens",
+                        dir);
+    const hy_status status = hy__tokenizer_open(out, path, err);
+    free(path);
+    return status;
+}
+
+hy_status hy__tokenizer_put(hy__fileset *set, const hy__tokenizer *tok, hy_error *err) {
+    for (int i = 0;; i++) {
+        const char *name;
+        char *text;
+        HY_TRY(hy__tokenizer_file(tok, i, &name, &text, err));
+        if (!name) return HY_OK;
+        const hy_status status = hy__fileset_write(set, name, text, strlen(text), err);
+        free(text);
+        HY_TRY(status);
+    }
+}
