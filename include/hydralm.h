@@ -68,9 +68,15 @@ HY_API hy_status hy_model_open(hy_model **out, const char *dir, const hy_model_o
 /* Writes the model as a directory; all or nothing. */
 HY_API hy_status hy_model_save(const hy_model *model, const char *dir, hy_error *err);
 
+typedef struct hy_convert_result {
+    char note[256]; /* what became another setting on the way; "" = nothing did */
+} hy_convert_result;
+
 /* A Hugging Face directory of a Mamba2ForCausalLM becomes a model directory of the pattern Nx(S),
- * or, with to_hf, a model directory of such a pattern becomes a Mamba2ForCausalLM directory. */
-HY_API hy_status hy_convert(const char *from, const char *to, bool to_hf, hy_error *err);
+ * or, with to_hf, a model directory of such a pattern becomes a Mamba2ForCausalLM directory. result
+ * may be NULL. */
+HY_API hy_status hy_convert(const char *from, const char *to, bool to_hf, hy_convert_result *result,
+                            hy_error *err);
 
 /* After its sessions. NULL is fine. */
 HY_API void hy_model_free(hy_model *model);

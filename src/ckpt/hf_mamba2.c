@@ -157,11 +157,11 @@ static hy_status parse_theirs(const json_t *config, const char *dir, theirs *t, 
 }
 
 /* Our configuration of their model; the field table checks its bounds. */
-static hy_status our_config(const theirs *t, const char *dir, hy__config *c, char *note,
-                            hy_error *err) {
+static hy_status our_config(const theirs *t, const char *dir, hy__config *c,
+                            hy_convert_result *result, hy_error *err) {
     const int64_t chunk = t->chunk < 16 ? 16 : t->chunk > 256 ? 256 : t->chunk / 16 * 16;
     if (chunk != t->chunk)
-        snprintf(note, HY__HF_NOTE,
+        snprintf(result->note, sizeof result->note,
                  "chunk_size %jd became chunk %jd (a multiple of 16 from 16 to 256): the values of "
                  "the model do not depend on it",
                  (intmax_t)t->chunk, (intmax_t)chunk);
@@ -262,8 +262,8 @@ static hy_status put_import(const hy__model *m, const char *from, const char *to
 }
 
 /* Reads config.json and adapts it to the weights: an embedding may be padded beyond vocab_size. */
-static hy_status read_theirs(const char *from, const hy__st *st, hy__config *c, char *note,
-                             hy_error *err) {
+static hy_status read_theirs(const char *from, const hy__st *st, hy__config *c,
+                             hy_convert_result *result, hy_error *err) {
     json_t *config;
     theirs t;
     HY_TRY(hy__json_read(&config, from, "config.json", err));
@@ -273,20 +273,21 @@ static hy_status read_theirs(const char *from, const hy__st *st, hy__config *c, 
     HY_TRY(status);
     const hy__st_tensor *embed = their_tensor(st, EMBEDDING);
     if (embed && embed->n_dim == 2 && embed->shape[0] > t.vocab) t.vocab = embed->shape[0];
-    return our_config(&t, from, c, note, err);
+    return our_config(&t, from, c, result, err);
 }
 
-hy_status hy__hf_import(const char *from, const char *to, char *note, hy_error *err) {
-    char unread[HY__HF_NOTE];
-    if (!note) note = unread;
-    *note = 0;
+hy_status hy__hf_import(const char *from, const char *to, hy_convert_result *result,
+                        hy_error *err) {
+    hy_convert_result unread;
+    if (!result) result = &unread;
+    *result = (hy_convert_result){0};
     hy__st *st = NULL;
     hy__backend *be = NULL;
     hy__model *m = NULL;
     hy__config c;
     hy_status status;
     HY_TRY_GOTO(hy__st_open_dir(&st, from, err));
-    HY_TRY_GOTO(read_theirs(from, st, &c, note, err));
+    HY_TRY_GOTO(read_theirs(from, st, &c, result, err));
     HY_TRY_GOTO(hy__backend_open(&be, "ref", 1, err));
     const hy__st_tensor *embed = their_tensor(st, EMBEDDING);
     const bool bf16 = embed && embed->dtype == HY__ST_BF16;

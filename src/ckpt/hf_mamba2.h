@@ -13,12 +13,9 @@
 
 #include "base/status.h"
 
-enum { HY__HF_NOTE = 256 };
-
 /* A directory of theirs (transformers' config or that of state-spaces/mamba, weights in
- * safetensors) becomes a model directory. note [HY__HF_NOTE], or NULL: what was changed on the way,
- * "" for nothing. Tokenizer files are copied. */
-hy_status hy__hf_import(const char *from, const char *to, char *note, hy_error *err);
+ * safetensors) becomes a model directory. result may be NULL. Tokenizer files are copied. */
+hy_status hy__hf_import(const char *from, const char *to, hy_convert_result *result, hy_error *err);
 
 /* A model directory becomes one that transformers opens. */
 hy_status hy__hf_export(const char *from, const char *to, hy_error *err);

@@ -25,14 +25,17 @@ int cmd_convert(int argc, char **argv) {
                               "of the pattern Nx(S).",
                           .option = table,
                           .n_option = sizeof table / sizeof *table};
+    hy_convert_result result;
     hy_error err = {0};
     int exit_status;
     if (!cmd_begin(&self, argc, argv, &operand, &exit_status)) return exit_status;
     hy_status status = force ? HY_OK : cmd_refuse_model(out, &err);
-    if (status == HY_OK) status = hy_convert(from, out, to_hf, &err);
+    if (status == HY_OK) status = hy_convert(from, out, to_hf, &result, &err);
     if (status == HY_OK && shared.json) {
-        status = cmd_print_json(json_pack("{s:s, s:s}", "from", from, "out", out), &err);
+        status = cmd_print_json(
+            json_pack("{s:s, s:s, s:s}", "from", from, "out", out, "note", result.note), &err);
     } else if (status == HY_OK && !shared.quiet) {
+        if (*result.note) fprintf(stderr, "%s: %s\n", out, result.note);
         fprintf(stderr, "%s: written\n", out);
     }
     return cmd_end(&self, status, &err);

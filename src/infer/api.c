@@ -120,8 +120,11 @@ hy_status hy_model_save(const hy_model *m, const char *dir, hy_error *err) {
     return status;
 }
 
-hy_status hy_convert(const char *from, const char *to, bool to_hf, hy_error *err) {
-    return to_hf ? hy__hf_export(from, to, err) : hy__hf_import(from, to, NULL, err);
+hy_status hy_convert(const char *from, const char *to, bool to_hf, hy_convert_result *result,
+                     hy_error *err) {
+    if (!to_hf) return hy__hf_import(from, to, result, err);
+    if (result) *result = (hy_convert_result){0};
+    return hy__hf_export(from, to, err);
 }
 
 /* ---- what can be asked of a model ---- */

@@ -53,6 +53,13 @@ ok eval --model back --data text.txt --json
 awk -v a="$(field nats_per_token)" -v b="$first" 'BEGIN { d = a - b; exit !(d < 1e-5 && d > -1e-5) }' ||
     die "the model that came back has $(field nats_per_token) nats per token, before $first"
 fails 1 "already holds a model" convert --from hf --out back
+sed -i 's/"chunk_size": *[0-9]*/"chunk_size": 40/' hf/config.json
+ok convert --from hf --out chunked
+case $said in *"chunk_size 40 became chunk 32"*) ;; *) die "convert did not say its note: $said" ;; esac
+ok convert --from hf --out chunked --force --quiet
+is "$said" "" "stderr of a quiet convert"
+ok convert --from hf --out chunked --force --json
+case $out in *"chunk_size 40 became chunk 32"*) ;; *) die "convert --json has no note: $out" ;; esac
 fails 1 "layer 1 is 'E'" convert --from m --out refused --to-hf
 absent refused "a model of other letters"
 fails 1 "hydralm convert" inspect hf

@@ -87,8 +87,8 @@ static void test_killed_commit(void **state) {
     assert_int_equal(n, 4);
     free(token);
     hy_model_free(m);
-    must(hy_convert(dir, hf, true, &err), &err);
-    must(hy_convert(hf, back, false, &err), &err);
+    must(hy_convert(dir, hf, true, NULL, &err), &err);
+    must(hy_convert(hf, back, false, NULL, &err), &err);
     must(hy_model_open(&m, back, NULL, &err), &err);
     must(hy_encode(m, "text", 4, &token, &n, &err), &err);
     free(token);
@@ -123,15 +123,16 @@ static void test_full_disk(void **state) {
     signal(SIGXFSZ, SIG_IGN);
     must(hy__dir_make(at_root("old"), NULL, &err), &err);
     must(hy_model_save(model, at_root("good"), &err), &err);
-    must(hy_convert(at_root("good"), at_root("theirs"), true, &err), &err);
+    must(hy_convert(at_root("good"), at_root("theirs"), true, NULL, &err), &err);
     for (size_t i = 0; i < sizeof bytes / sizeof *bytes; i++)
         for (size_t j = 0; j < sizeof to / sizeof *to; j++) {
             limit_files(bytes[i]);
             expect_untouched(hy_model_save(model, at_root(to[j]), &err), &err);
             limit_files(bytes[i]);
-            expect_untouched(hy_convert(at_root("good"), at_root(to[j]), true, &err), &err);
+            expect_untouched(hy_convert(at_root("good"), at_root(to[j]), true, NULL, &err), &err);
             limit_files(bytes[i]);
-            expect_untouched(hy_convert(at_root("theirs"), at_root(to[j]), false, &err), &err);
+            expect_untouched(hy_convert(at_root("theirs"), at_root(to[j]), false, NULL, &err),
+                             &err);
         }
     assert_int_equal(rmdir(at_root("old")), 0); /* empty */
     signal(SIGXFSZ, SIG_DFL);
