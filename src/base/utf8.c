@@ -1,18 +1,28 @@
 /* utf8.c: see utf8.h. */
 #include "base/utf8.h"
 
+size_t hy__utf8_length(unsigned char lead) {
+    if (lead < 0x80) return 1;
+    if (lead < 0xC2 || lead > 0xF4) return 0; /* continuation, overlong, beyond U+10FFFF */
+    return lead < 0xE0 ? 2 : lead < 0xF0 ? 3 : 4;
+}
+
+bool hy__utf8_continues(unsigned char lead, size_t i, unsigned char byte) {
+    unsigned char least = 0x80, most = 0xBF;
+    if (i == 1) { /* no overlong forms, no surrogates, nothing beyond U+10FFFF */
+        if (lead == 0xE0) least = 0xA0;
+        if (lead == 0xED) most = 0x9F;
+        if (lead == 0xF0) least = 0x90;
+        if (lead == 0xF4) most = 0x8F;
+    }
+    return byte >= least && byte <= most;
+}
+
 size_t hy__utf8_sequence(const unsigned char *text, size_t size) {
-    const unsigned char a = text[0];
-    if (a < 0x80) return 1;
-    if (a < 0xC2 || a > 0xF4) return 0; /* continuation, overlong, beyond U+10FFFF */
-    const size_t n = a < 0xE0 ? 2 : a < 0xF0 ? 3 : 4;
+    const size_t n = hy__utf8_length(text[0]);
     if (size < n) return 0;
-    /* The second byte's range excludes overlong forms, surrogates and what is beyond U+10FFFF. */
-    const unsigned char low = a == 0xE0 ? 0xA0 : a == 0xF0 ? 0x90 : 0x80;
-    const unsigned char high = a == 0xED ? 0x9F : a == 0xF4 ? 0x8F : 0xBF;
-    if (text[1] < low || text[1] > high) return 0;
-    for (size_t i = 2; i < n; i++)
-        if ((text[i] & 0xC0) != 0x80) return 0;
+    for (size_t i = 1; i < n; i++)
+        if (!hy__utf8_continues(text[0], i, text[i])) return 0;
     return n;
 }
 

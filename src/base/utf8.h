@@ -2,7 +2,14 @@
 #ifndef HY_BASE_UTF8_H
 #define HY_BASE_UTF8_H
 
+#include <stdbool.h>
 #include <stddef.h>
+
+/* Bytes of the sequence that `lead` begins; 0 when none begins so. */
+size_t hy__utf8_length(unsigned char lead);
+
+/* Whether byte may be number i >= 1 of the sequence that lead begins. */
+bool hy__utf8_continues(unsigned char lead, size_t i, unsigned char byte);
 
 /* Bytes of the well-formed sequence that text[0 … size-1], size >= 1, begins with; 0 = none. */
 size_t hy__utf8_sequence(const unsigned char *text, size_t size);

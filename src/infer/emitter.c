@@ -1,6 +1,8 @@
 /* emitter.c: see emitter.h. */
 #include "infer/emitter.h"
 
+#include "base/utf8.h"
+
 #include <stdlib.h>
 #include <string.h>
 
@@ -38,37 +40,16 @@ static hy_status append_replacement(hy__emitter *e, hy_error *err) {
     return append(e, "\xEF\xBF\xBD", 3, err);
 }
 
-/* Length of the character that a byte begins; 0 when no character begins so. */
-static size_t char_length(unsigned char lead) {
-    if (lead < 0x80) return 1;
-    if (lead >= 0xC2 && lead <= 0xDF) return 2;
-    if (lead >= 0xE0 && lead <= 0xEF) return 3;
-    return lead >= 0xF0 && lead <= 0xF4 ? 4 : 0;
-}
-
-/* Whether byte may be number i of the character that lead begins (Unicode 15, table 3-7: no
- * overlong forms, no surrogates, nothing beyond U+10FFFF). */
-static bool continues(unsigned char lead, size_t i, unsigned char byte) {
-    unsigned char least = 0x80, most = 0xBF;
-    if (i == 1) {
-        if (lead == 0xE0) least = 0xA0;
-        if (lead == 0xED) most = 0x9F;
-        if (lead == 0xF0) least = 0x90;
-        if (lead == 0xF4) most = 0x8F;
-    }
-    return byte >= least && byte <= most;
-}
-
 static hy_status put_byte(hy__emitter *e, unsigned char byte, hy_error *err) {
-    if (e->n_part > 0 && !continues(e->part[0], e->n_part, byte)) {
+    if (e->n_part > 0 && !hy__utf8_continues(e->part[0], e->n_part, byte)) {
         e->n_part = 0;
         HY_TRY(append_replacement(e, err));
     }
-    if (e->n_part == 0 && char_length(byte) == 0) return append_replacement(e, err);
+    if (e->n_part == 0 && hy__utf8_length(byte) == 0) return append_replacement(e, err);
     e->part[e->n_part++] = byte;
-    if (e->n_part < char_length(e->part[0])) return HY_OK;
+    if (e->n_part < hy__utf8_length(e->part[0])) return HY_OK;
     e->n_part = 0;
-    return append(e, e->part, char_length(e->part[0]), err);
+    return append(e, e->part, hy__utf8_length(e->part[0]), err);
 }
 
 /* Passes on the first n bytes. */
