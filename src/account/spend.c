@@ -125,7 +125,7 @@ static double planned(const call *c, const hy__part *p) {
         {2, 2, 0, 2, 0},
         {3, 2, 2, 4, 3},
     };
-    hy__plan plan = {.real = HY__DTYPE_F32, .expert_k = c->a->cfg.experts.k};
+    hy__plan plan = {.real = HY__DTYPE_F32};
     hy__component_find(p->letter)->plan(&c->a->cfg, &c->rows, &plan);
     double bytes = 0;
     for (int id = 0; id < plan.n_buf; id++)

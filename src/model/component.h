@@ -91,6 +91,15 @@ void hy__declare(hy__decl *d, int id, const char *name, hy__group group, hy__ini
                  int n_dim, const int64_t *shape);
 void hy__declare_state(hy__decl *d, int id, const char *name, int64_t fixed, int64_t per_slot);
 
+/* Run-time controls of the experts of one layer; zero = as configured. */
+typedef struct hy__expert_control {
+    int64_t k;          /* choose so many */
+    double temperature; /* of the router */
+    bool ban[HY__EXPERT_MAX];
+    int32_t force[16]; /* these, and no others, when n_force > 0 */
+    int64_t n_force;
+} hy__expert_control;
+
 /* How long a planned buffer lives. */
 typedef enum hy__life {
     HY__LIFE_KEEP = 0,     /* from this layer's forward to its backward */
@@ -107,8 +116,8 @@ typedef struct hy__buf_decl {
 } hy__buf_decl;
 
 typedef struct hy__plan {
-    hy__dtype real;   /* of the backend */
-    int64_t expert_k; /* choices per token of an E layer, run-time control included */
+    hy__dtype real;                   /* of the backend */
+    const hy__expert_control *expert; /* NULL = none */
     hy__buf_decl buf[HY__BUF_MAX];
     int32_t n_buf;
 } hy__plan;
@@ -157,15 +166,6 @@ void hy__extents(const hy__config *c, const hy__rows *rows, int64_t n_logit,
 /* The most rows of one batch: kernels number (token, choice) pairs in int32, the experts of a token
  * and the table rows that it reads. */
 int64_t hy__rows_max(const hy__config *c);
-
-/* Run-time controls of the experts of one layer; zero = as configured. */
-typedef struct hy__expert_control {
-    int64_t k;          /* choose so many */
-    double temperature; /* of the router */
-    bool ban[HY__EXPERT_MAX];
-    int32_t force[16]; /* these, and no others, when n_force > 0 */
-    int64_t n_force;
-} hy__expert_control;
 
 /* One call of a layer. Arrays are indexed by the component's own ids. */
 typedef struct hy__call {

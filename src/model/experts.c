@@ -100,8 +100,7 @@ static void declare(const hy__config *c, hy__decl *d) {
 }
 
 static void plan(const hy__config *c, const hy__rows *rows, hy__plan *p) {
-    dims m = dims_of(c, NULL);
-    m.k = p->expert_k;
+    const dims m = dims_of(c, p->expert);
     const int64_t n = rows->n_row, nk = n * m.k;
     const int64_t units = m.by_unit ? hy__rows_units(rows, c->experts.expert_chunk) : 0;
     const int64_t routes = m.by_token ? n : units;

@@ -20,12 +20,7 @@ static hy__tensor take(cursor *c, hy__dtype dtype, int64_t n) {
 }
 
 static void plan_layer(const hy__work *w, int64_t layer, const hy__rows *rows, hy__plan *p) {
-    *p = (hy__plan){.real = w->real, .expert_k = w->cfg->experts.k};
-    if (w->m) {
-        const hy__expert_control *ctl = &w->m->layer[layer].expert;
-        if (ctl->k > 0) p->expert_k = ctl->k;
-        if (ctl->n_force > 0) p->expert_k = ctl->n_force;
-    }
+    *p = (hy__plan){.real = w->real, .expert = w->m ? &w->m->layer[layer].expert : NULL};
     hy__component_find(w->cfg->letter[layer])->plan(w->cfg, rows, p);
 }
 
