@@ -17,8 +17,9 @@
  *   handle in it, is "a fresh zero state" as input and "not wanted" as output. state_out may be the
  *   same memory as state_in.
  * - Results do not depend on timing: equal inputs, threads and build give equal bits.
- * - Kernels cannot fail on valid arguments; what a library reports is kept and returned by
- *   hy__backend_check at the end of a step.
+ * - A kernel returns no status. On valid arguments it fails only when a library does or when there
+ *   is no memory for its scratch: it may then have written all, some or none of its outputs, and
+ * the first such failure is kept for hy__backend_check, to be asked at the end of a step.
  *
  * Letters: N rows (tokens) of a batch, d model width, H heads, C chunk, see each kernel. */
 #ifndef HY_BACKEND_BACKEND_H
@@ -435,7 +436,7 @@ struct hy__backend {
     int n_thread;
     hy__kernels kernels; /* a copy, so that a call is one load away */
     hy__counters counters;
-    hy_error error; /* the first failure of a library since the last check */
+    hy_error error; /* the first failure of a kernel since the last check */
 
     hy_status (*buffer_new)(hy__backend *be, size_t size, hy__buffer *out, hy_error *err);
     void (*buffer_free)(hy__backend *be, hy__buffer *buf);

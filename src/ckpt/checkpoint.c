@@ -87,15 +87,6 @@ hy_status hy__checkpoint_put(hy__fileset *set, const hy__model *m, const hy__tra
     return status;
 }
 
-hy_status hy__checkpoint_save(const hy__model *m, const char *dir, hy_error *err) {
-    hy__fileset *set;
-    HY_TRY(hy__fileset_open(&set, dir, err));
-    const hy_status status = hy__checkpoint_put(set, m, NULL, err);
-    if (status == HY_OK) return hy__fileset_commit(set, err);
-    hy__fileset_discard(set);
-    return status;
-}
-
 /* ---- reading ----------------------------------------------------------------------------------
  */
 

@@ -16,16 +16,14 @@
 #include "ckpt/safetensors.h"
 #include "model/model.h"
 
-/* Writes the model; what the directory held of another model is replaced. */
-hy_status hy__checkpoint_save(const hy__model *m, const char *dir, hy_error *err);
-
 /* The state of a training beside the model (src/train/resume.c). */
 #define HY__TRAINING_TENSORS  "training.safetensors"
 #define HY__TRAINING_COUNTERS "training.json"
 
-/* The same into a set that is open, so that other files can change in the same moment. `train`: the
- * section of that name, or NULL. The state of a training that the directory holds belongs to other
- * weights and goes; a training puts its own after this. */
+/* Writes the model into an open set, so that other files can change in the same moment; what the
+ * directory held of another model is replaced. `train`: the section of that name, or NULL. The
+ * state of a training that the directory holds belongs to other weights and goes; a training puts
+ * its own after this. */
 hy_status hy__checkpoint_put(hy__fileset *set, const hy__model *m, const hy__train_config *train,
                              hy_error *err);
 

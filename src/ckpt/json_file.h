@@ -1,5 +1,5 @@
 /* json_file.h: JSON that other programs wrote, read strictly: UTF-8, no duplicate keys, no deeper
- * than asked for, nothing after the value. Only config.c and ckpt know jansson. */
+ * than asked for, nothing after the value. */
 #ifndef HY_CKPT_JSON_FILE_H
 #define HY_CKPT_JSON_FILE_H
 

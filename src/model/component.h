@@ -245,6 +245,4 @@ hy_status hy__work_size(size_t *size, const hy__config *c, const hy__rows *rows,
 bool hy__group_may_be_narrow(hy__group g);
 bool hy__group_is_trained(hy__group g);
 
-/* Statistics. E: load[n_expert], Σ lse², Σ auxiliary loss. P: use[rows of the table], Σ β. */
-
 #endif

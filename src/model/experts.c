@@ -96,7 +96,7 @@ static void declare(const hy__config *c, hy__decl *d) {
         hy__declare_state(d, SUM_STATE, "sum", m.width, 0);
         hy__declare_state(d, PREV_STATE, "prev", m.width, 0);
     }
-    d->n_stat = m.n_expert + 2;
+    d->n_stat = m.n_expert + 2; /* load[n_expert], Σ lse², Σ auxiliary loss */
 }
 
 static void plan(const hy__config *c, const hy__rows *rows, hy__plan *p) {

@@ -59,7 +59,7 @@ static void declare(const hy__config *c, hy__decl *d) {
                 (int64_t[]){m.rows, m.dv});
     d->param[TABLE].shared = true;
     d->param[TABLE].active = fmin(1, (double)(m.head * m.k) / (double)m.rows);
-    d->n_stat = m.rows + 1;
+    d->n_stat = m.rows + 1; /* use[rows], Σ β */
 }
 
 static void plan(const hy__config *c, const hy__rows *rows, hy__plan *p) {

@@ -24,7 +24,6 @@ typedef enum hy__dtype {
 typedef struct hy__buffer {
     void *data;
     size_t size; /* bytes */
-    bool mapped; /* `data` belongs to a file mapping, not to the allocator */
 } hy__buffer;
 
 /* A tensor handle; buf == NULL is "absent" and is how an optional argument is left out. */

@@ -165,6 +165,13 @@ static void test_export(void **state) {
     }
 }
 
+static void save(const hy__model *m, const char *dir) {
+    hy__fileset *set;
+    GOOD(hy__fileset_open(&set, dir, E));
+    GOOD(hy__checkpoint_put(set, m, NULL, E));
+    GOOD(hy__fileset_commit(set, E));
+}
+
 static hy__model *new_model(hy__backend *be, const char *layers, hy__dtype dtype) {
     hy__config c;
     hy__config_default(&c, NULL);
@@ -197,7 +204,7 @@ static void test_export_gate(void **state) {
     const double gates[] = {0.3, -1.7};
     for (int i = 0; i < 2; i++)
         hy__tensor_write_f64(be, m->layer[i].value[m->layer[i].gate], &gates[i], 1);
-    GOOD(hy__checkpoint_save(m, at_root("gated"), E));
+    save(m, at_root("gated"));
     GOOD(hy__hf_export(at_root("gated"), at_root("folded"), E));
     GOOD(hy__hf_import(at_root("folded"), at_root("unfolded"), NULL, E));
     GOOD(hy__checkpoint_open(&n, be, at_root("unfolded"), NULL, E));
@@ -211,7 +218,7 @@ static void test_export_gate(void **state) {
     hy__model_free(n);
 
     m = new_model(be, "S F", be->real);
-    GOOD(hy__checkpoint_save(m, at_root("other"), E));
+    save(m, at_root("other"));
     hy_error err;
     assert_int_equal(hy__hf_export(at_root("other"), at_root("none"), &err), HY_E_UNSUPPORTED);
     assert_non_null(strstr(err.text, "layer 1 is 'F'"));
@@ -344,10 +351,10 @@ static void test_checkpoint(void **state) {
     hy__backend *be;
     GOOD(hy__backend_open(&be, "ref", 1, E));
     hy__model *m = new_model(be, "S A E F W P P", be->real), *n;
-    GOOD(hy__checkpoint_save(m, at_root("all"), E));
+    save(m, at_root("all"));
     /* the state of a training of other weights does not outlive them */
     GOOD(hy__file_write(at_root("all/" HY__TRAINING_COUNTERS), "{}", 2, E));
-    GOOD(hy__checkpoint_save(m, at_root("all"), E));
+    save(m, at_root("all"));
     assert_int_not_equal(access(at_root("all/" HY__TRAINING_COUNTERS), F_OK), 0);
     GOOD(hy__checkpoint_open(&n, be, at_root("all"), NULL, E));
     assert_int_equal(m->n_param, n->n_param);
@@ -365,11 +372,11 @@ static void test_checkpoint(void **state) {
 
     /* fp32 to bf16 on the way in, saved as bf16, the same again; then as fp32 once more. */
     GOOD(hy__checkpoint_open(&n, be, at_root("all"), "bf16", E));
-    GOOD(hy__checkpoint_save(n, at_root("half"), E));
+    save(n, at_root("half"));
     hy__model_free(n);
     GOOD(hy__checkpoint_open(&n, be, at_root("half"), NULL, E));
     assert_int_equal(n->weight_dtype, HY__DTYPE_BF16);
-    GOOD(hy__checkpoint_save(n, at_root("half2"), E));
+    save(n, at_root("half2"));
     expect_same_file(at_root("half"), at_root("half2"));
     hy__model_free(n);
     GOOD(hy__checkpoint_open(&n, be, at_root("half"), "fp32", E));
@@ -389,8 +396,8 @@ static void test_checkpoint(void **state) {
 /* Opens dir after its weights were replaced by those of another model. */
 static void expect_mismatch(hy__backend *be, const char *layers, const char *says) {
     hy__model *m = new_model(be, "S F", be->real), *other = new_model(be, layers, be->real);
-    GOOD(hy__checkpoint_save(m, at_root("mixed"), E));
-    GOOD(hy__checkpoint_save(other, at_root("donor"), E));
+    save(m, at_root("mixed"));
+    save(other, at_root("donor"));
     assert_int_equal(rename(at_root("donor/model.safetensors"), at_root("mixed/model.safetensors")),
                      0);
     hy__model *n;

@@ -70,7 +70,7 @@ static hy_status cpu_buffer_new(hy__backend *be, size_t size, hy__buffer *out, h
 
 static void cpu_buffer_free(hy__backend *be, hy__buffer *buf) {
     (void)be;
-    if (!buf->mapped) free(buf->data);
+    free(buf->data);
     *buf = (hy__buffer){0};
 }
 
