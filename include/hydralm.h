@@ -147,8 +147,9 @@ HY_API size_t hy_session_bytes(const hy_session *session);
 /* Writes what the session carries as one safetensors file; all or nothing. HY_E_IO, HY_E_MEMORY. */
 HY_API hy_status hy_session_save(const hy_session *session, const char *path, hy_error *err);
 /* Goes on where the saved session stood: with equal build, backend and threads, in the same bits.
- * HY_E_INVALID for a file that is none or that belongs to another model (configuration, weights or
- * their dtype in memory), HY_E_IO, HY_E_MEMORY; then the session is as it was. */
+ * HY_E_INVALID for a file that is none, that is damaged or that belongs to another model
+ * (configuration, weights or their dtype in memory), HY_E_IO, HY_E_MEMORY; then the session is as
+ * it was. */
 HY_API hy_status hy_session_load(hy_session *session, const char *path, hy_error *err);
 
 /* Feeds n tokens, 0 … vocab-1. logits: NULL, or [n, vocab] of each position. Any split of a

@@ -1,7 +1,6 @@
 /* fingerprint.c: see fingerprint.h. */
 #include "ckpt/fingerprint.h"
 
-#include "base/hash.h"
 #include "ckpt/checkpoint.h"
 
 #include <inttypes.h>
@@ -10,7 +9,20 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { PIECE = 1 << 18 }; /* bytes read at a time: they stay in the cache until they are hashed */
+void hy__hash_print(char hex[HY__FINGERPRINT], const hy__hash *h) {
+    snprintf(hex, HY__FINGERPRINT, "%016" PRIx64, hy__hash_value(h));
+}
+
+void hy__hash_add_tensor(hy__hash *h, hy__backend *be, hy__tensor t, int64_t n,
+                         unsigned char *piece) {
+    const size_t element = hy__dtype_size(t.dtype);
+    const int64_t step = (int64_t)(HY__HASH_PIECE / element);
+    for (int64_t i = 0; i < n; i += step) {
+        const size_t size = (size_t)(n - i < step ? n - i : step) * element;
+        be->read(be, piece, hy__at(t, i), size);
+        hy__hash_add(h, piece, size);
+    }
+}
 
 static void add_text(hy__hash *h, const char *text) {
     hy__hash_add(h, text, strlen(text));
@@ -37,25 +49,19 @@ static void add_param(hy__hash *h, hy__backend *be, const hy__param *p, unsigned
         add_text(h, number);
     }
     add_text(h, "\n");
-    const size_t element = hy__dtype_size(p->value.dtype);
-    const int64_t step = (int64_t)(PIECE / element);
-    for (int64_t i = 0; i < p->n; i += step) {
-        const size_t size = (size_t)(p->n - i < step ? p->n - i : step) * element;
-        be->read(be, piece, hy__at(p->value, i), size);
-        hy__hash_add(h, piece, size);
-    }
+    hy__hash_add_tensor(h, be, p->value, p->n, piece);
 }
 
 hy_status hy__fingerprint(char hex[HY__FINGERPRINT], const hy__model *m, hy_error *err) {
     hy__hash h;
     hy__hash_init(&h);
-    unsigned char *piece = malloc(PIECE);
+    unsigned char *piece = malloc(HY__HASH_PIECE);
     if (!piece || !add_config(&h, &m->cfg)) {
         free(piece);
         return hy__fail(err, HY_E_MEMORY, "there is not enough memory to fingerprint a model");
     }
     for (int64_t i = 0; i < m->n_param; i++) add_param(&h, m->be, &m->param[i], piece);
     free(piece);
-    snprintf(hex, HY__FINGERPRINT, "%016" PRIx64, hy__hash_value(&h));
+    hy__hash_print(hex, &h);
     return hy__backend_check(m->be, err);
 }

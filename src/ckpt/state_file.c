@@ -2,6 +2,7 @@
 #include "ckpt/state_file.h"
 
 #include "ckpt/checkpoint.h"
+#include "ckpt/fingerprint.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -48,6 +49,18 @@ static size_t output_size(const hy__model *m) {
     return (size_t)m->cfg.model.d_model * hy__dtype_size(m->be->real);
 }
 
+/* The checksum of a file begins with what its metadata say of the state; the tensors follow, in the
+ * order of the model. output: "" = none. */
+static void begin_checksum(hy__hash *h, const char *position, const char *slots,
+                           const char *output) {
+    const char *text[] = {position, slots, output};
+    hy__hash_init(h);
+    for (size_t i = 0; i < sizeof text / sizeof *text; i++) {
+        hy__hash_add(h, text[i], strlen(text[i]));
+        hy__hash_add(h, "\n", 1);
+    }
+}
+
 /* ---- writing ---- */
 
 typedef struct listing {
@@ -90,6 +103,15 @@ static hy_status fill(void *user, int64_t i, int64_t first, int64_t n, void *dst
     return hy__backend_check(l->be, err);
 }
 
+static hy_status add_tensors(hy__hash *h, const listing *l, hy_error *err) {
+    unsigned char *piece = malloc(HY__HASH_PIECE);
+    if (!piece) return no_memory(err);
+    for (int64_t i = 0; i < l->n; i++)
+        hy__hash_add_tensor(h, l->be, l->tensor[i], l->entry[i].n, piece);
+    free(piece);
+    return hy__backend_check(l->be, err);
+}
+
 /* Two digits for each byte. */
 static char *hex_of(const unsigned char *data, size_t size) {
     static const char digit[] = "0123456789abcdef";
@@ -103,27 +125,38 @@ static char *hex_of(const unsigned char *data, size_t size) {
     return hex;
 }
 
+/* hex: the output, or NULL. */
+static hy_status write_all(const listing *l, const hy__state *s, const char *hex, const char *model,
+                           const char *path, hy_error *err) {
+    hy__hash hash;
+    char position[NUMBER], slots[NUMBER], checksum[HY__FINGERPRINT];
+    snprintf(position, sizeof position, "%" PRId64, s->pos);
+    snprintf(slots, sizeof slots, "%" PRId64, s->n_slot);
+    begin_checksum(&hash, position, slots, hex ? hex : "");
+    HY_TRY(add_tensors(&hash, l, err));
+    hy__hash_print(checksum, &hash);
+    const char *about[13] = {"hydralm_session", VERSION, "model", model,      "position",
+                             position,          "slots", slots,   "checksum", checksum};
+    if (hex) {
+        about[10] = "output";
+        about[11] = hex;
+    }
+    const hy__st_list list = {.tensor = l->entry,
+                              .n_tensor = l->n,
+                              .fill = fill,
+                              .user = (void *)(uintptr_t)l,
+                              .metadata = about};
+    return hy__st_write(path, &list, err);
+}
+
 hy_status hy__state_save(const hy__state *s, const void *output, const char *model,
                          const char *path, hy_error *err) {
     listing l;
-    char position[NUMBER], slots[NUMBER];
-    snprintf(position, sizeof position, "%" PRId64, s->pos);
-    snprintf(slots, sizeof slots, "%" PRId64, s->n_slot);
     char *hex = output ? hex_of(output, output_size(s->model)) : NULL;
     if (output && !hex) return no_memory(err);
-    const char *about[11] = {"hydralm_session", VERSION,  "model", model,
-                             "position",        position, "slots", slots};
-    if (hex) {
-        about[8] = "output";
-        about[9] = hex;
-    }
     hy_status status = list_all(&l, s, err);
     if (status == HY_OK) {
-        status = hy__st_write(
-            path,
-            &(hy__st_list){
-                .tensor = l.entry, .n_tensor = l.n, .fill = fill, .user = &l, .metadata = about},
-            err);
+        status = write_all(&l, s, hex, model, path, err);
         list_free(&l);
     }
     free(hex);
@@ -220,21 +253,31 @@ static hy_status read_output(const source *f, const hy__model *m, void **output,
     return HY_OK;
 }
 
+/* The state is the caller's to free, whatever comes of it. */
 static hy_status read_state(const source *f, hy__model *m, hy__state **out, hy_error *err) {
-    hy__state *s;
-    HY_TRY(hy__state_new(&s, m, f->n_slot * m->cfg.model.chunk, err));
+    HY_TRY(hy__state_new(out, m, f->n_slot * m->cfg.model.chunk, err));
+    hy__state *s = *out;
     HY_ASSERT(s->n_slot == f->n_slot);
-    char name[NAME];
+    char name[NAME], checksum[HY__FINGERPRINT];
+    const char *want = metadata(f, "checksum");
+    hy__hash hash;
+    begin_checksum(&hash, metadata(f, "position"), metadata(f, "slots"), metadata(f, "output"));
     for (int64_t i = 0; i < m->cfg.n_layer; i++)
         for (int id = 0; id < m->layer[i].decl.n_state; id++) {
             describe(m, i, id, f->n_slot, name);
             const hy__st_tensor *t = hy__st_find(f->st, name);
-            m->be->write(m->be, s->t[i * HY__STATE_MAX + id], t->data,
-                         (size_t)t->n * hy__st_dtype_size(t->dtype));
+            const size_t size = (size_t)t->n * hy__st_dtype_size(t->dtype);
+            hy__hash_add(&hash, t->data, size);
+            m->be->write(m->be, s->t[i * HY__STATE_MAX + id], t->data, size);
             hy__st_release(t, 0, t->n);
         }
     s->pos = f->pos;
-    *out = s;
+    hy__hash_print(checksum, &hash);
+    if (strcmp(want, checksum) != 0)
+        return hy__fail(err, HY_E_INVALID,
+                        "%.400s is damaged: the checksum of what it holds is %s, wanted its "
+                        "\"%.16s\"",
+                        f->path, checksum, want);
     return hy__backend_check(m->be, err);
 }
 

@@ -13,7 +13,7 @@ hy_status hy__state_save(const hy__state *s, const void *output, const char *mod
                          const char *path, hy_error *err);
 
 /* Reads a state of the model m, whose fingerprint is `model`. *output: d reals, the caller's to
- * free, or NULL. HY_E_INVALID for what is no such file or is of another model. */
+ * free, or NULL. HY_E_INVALID for what is no such file, is of another model or is damaged. */
 hy_status hy__state_load(hy__state **out, void **output, hy__model *m, const char *model,
                          const char *path, hy_error *err);
 

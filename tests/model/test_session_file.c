@@ -5,6 +5,7 @@
 
 #include "base/file.h"
 #include "ckpt/safetensors.h"
+#include "infer/engine.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -302,17 +303,20 @@ typedef struct change {
     bool extra;
 } change;
 
-static hy_status zeros(void *user, int64_t i, int64_t first, int64_t n, void *dst, hy_error *err) {
-    const hy__st_tensor *t = user;
-    (void)first;
+/* The data as they were, or zeros where the tensor is another one. */
+static hy_status refill(void *user, int64_t i, int64_t first, int64_t n, void *dst, hy_error *err) {
+    const hy__st_tensor *t = &((const hy__st_tensor *)user)[i];
+    const size_t each = hy__st_dtype_size(t->dtype), size = (size_t)n * each;
     (void)err;
-    memset(dst, 0, (size_t)n * hy__st_dtype_size(t[i].dtype));
+    memset(dst, 0, size);
+    if (t->data) memcpy(dst, t->data + (size_t)first * each, size);
     return HY_OK;
 }
 
 static void write_changed(const char *from, const char *to, const change *c) {
-    static const char *const keys[] = {"hydralm_session", "model", "position", "slots", "output"};
-    const char *metadata[12] = {NULL};
+    static const char *const keys[] = {"hydralm_session", "model",    "position",
+                                       "slots",           "checksum", "output"};
+    const char *metadata[14] = {NULL};
     hy__st_tensor tensor[32];
     int64_t n = 0, n_meta = 0;
     hy_error err = {0};
@@ -330,6 +334,7 @@ static void write_changed(const char *from, const char *to, const change *c) {
         if (c->tensor && strcmp(c->tensor, tensor[n].name) == 0) {
             if (c->n == 0) continue;
             tensor[n].dtype = c->dtype;
+            tensor[n].data = NULL;
             tensor[n].n_dim = 1;
             tensor[n].shape[0] = c->n;
         }
@@ -337,7 +342,7 @@ static void write_changed(const char *from, const char *to, const change *c) {
     }
     if (c->extra) tensor[n++] = (hy__st_tensor){.name = "x", .dtype = HY__ST_F32};
     const hy__st_list list = {
-        .tensor = tensor, .n_tensor = n, .fill = zeros, .user = tensor, .metadata = metadata};
+        .tensor = tensor, .n_tensor = n, .fill = refill, .user = tensor, .metadata = metadata};
     must(hy__st_write(path_of(to), &list, &err), &err);
     hy__st_close(st);
 }
@@ -364,6 +369,11 @@ static void test_wrong_files(void **state) {
         {{.key = "slots", .value = "33"}, "no tensor layers.2.k of 16896 elements"},
         {{.key = "slots", .value = "1073741824"}, "no tensor layers.2.k"},
         {{.key = "slots", .value = "999999999999999999"}, "KV slots"},
+        {{.key = "position", .value = "21"}, "bad is damaged"},
+        {{.key = "position", .value = "020"}, "bad is damaged"},
+        {{.key = "output"}, "bad is damaged"},
+        {{.key = "checksum"}, "wanted its \"\""},
+        {{.key = "checksum", .value = "0123456789abcdef"}, "wanted its \"0123456789abcdef\""},
         {{.key = "output", .value = "00"}, "its output is not 256 hex digits"},
         {{.tensor = "layers.0.h"}, "no tensor layers.0.h"},
         {{.tensor = "layers.0.h", .dtype = HY__ST_F32, .n = 1023}, "layers.0.h of 1024 elements"},
@@ -398,7 +408,8 @@ static size_t header_of(const char *data) {
     return 8 + (unsigned char)data[0] + 256u * (unsigned char)data[1];
 }
 
-/* Cut anywhere, a file is refused; with any byte of its header changed, it is refused or read. */
+/* Cut anywhere, a file is refused; with any byte of its header changed, it is refused or read; and
+ * with any bit of its data changed, it is damaged. */
 static void test_damaged_files(void **state) {
     (void)state;
     hy_model *m = open_model(&patterns[ALL], 11, NULL);
@@ -424,6 +435,14 @@ static void test_damaged_files(void **state) {
         data[i] ^= 4;
     }
     assert_true(refused > 500);
+    for (size_t i = header; i < size; i += i % 997 + 1) {
+        const char bit = (char)(1 << i % 7);
+        data[i] ^= bit;
+        must(hy__file_write(path_of("flipped"), data, size, &err), &err);
+        assert_int_equal(hy_session_load(reader, path_of("flipped"), &err), HY_E_INVALID);
+        assert_non_null(strstr(err.text, "flipped is damaged"));
+        data[i] ^= bit;
+    }
     load(reader, "good");
     save(reader, "again");
     assert_same_files("good", "again");
@@ -433,28 +452,37 @@ static void test_damaged_files(void **state) {
     hy_model_free(m);
 }
 
-/* Numbers that no state has, NaN and infinities among them, give nonsense and nothing worse. */
+/* Every number of the session's state becomes one of those bits. */
+static void make_hostile(hy_session *s, size_t turn) {
+    static const uint32_t bits[] = {0xffffffff, 0x7f800000, 0xff7fffff, 0x80000001};
+    const hy__model *m = s->model->net;
+    for (int64_t i = 0; i < m->cfg.n_layer; i++)
+        for (int id = 0; id < m->layer[i].decl.n_state; id++) {
+            const hy__tensor t = s->state->t[i * HY__STATE_MAX + id];
+            const int64_t n = hy__state_elements(&m->layer[i].decl.state[id], s->state->n_slot);
+            for (int64_t at = 0; at < n; at++)
+                m->be->write(m->be, hy__at(t, at), &bits[(turn + (size_t)at % 3) % 4],
+                             sizeof *bits);
+        }
+}
+
+/* Numbers that no state has, NaN and infinities among them, give nonsense and nothing worse: their
+ * checksum is right. */
 static void test_hostile_numbers(void **state) {
     (void)state;
-    static const uint32_t bits[] = {0xffffffff, 0x7f800000, 0xff7fffff, 0x80000001};
     static float logits[40 * VOCAB];
     for (size_t i = 0; i < N_PATTERN; i++) {
         hy_model *m = open_model(&patterns[i], 11, NULL);
         hy_session *s = open_session(m);
-        hy_error err = {0};
-        size_t size;
-        feed(s, 0, 100, NULL);
-        save(s, "good");
-        char *data = content("good", &size);
-        for (size_t j = 0; j < sizeof bits / sizeof *bits; j++) {
-            for (size_t at = header_of(data); at < size; at += sizeof *bits)
-                memcpy(data + at, &bits[(j + at % 3) % 4], sizeof *bits);
-            must(hy__file_write(path_of("hostile"), data, size, &err), &err);
+        for (size_t j = 0; j < 4; j++) {
+            hy_session_reset(s);
+            feed(s, 0, 100, NULL);
+            make_hostile(s, j);
+            save(s, "hostile");
             load(s, "hostile");
             feed(s, 100, 40, logits);
             feed(s, 140, 1, logits);
         }
-        free(data);
         hy_session_free(s);
         hy_model_free(m);
     }
