@@ -46,6 +46,9 @@ typedef struct hy__account {
 /* Adds up a finished configuration. */
 void hy__account_init(hy__account *a, const hy__config *cfg, const hy__train_config *train);
 
+/* Tokens of a segment of its training: train.seq_len in whole chunks, as the loader cuts it. */
+int64_t hy__account_segment(const hy__account *a);
+
 /* Trained elements: all, or what one token uses. */
 int64_t hy__account_count(const hy__account *a, bool active);
 
@@ -60,11 +63,14 @@ typedef enum hy__phase {
     HY__PHASE_DECODE = 2,  /* one token more for each, which then hold `tokens` */
 } hy__phase;
 
+enum { HY__DOCUMENT = 65536 /* tokens of a long document, when nothing is said */ };
+
 typedef struct hy__shape {
     hy__phase phase;
-    int64_t batch;  /* sequences */
-    int64_t tokens; /* of each */
-    bool recompute; /* of training */
+    int64_t batch;    /* sequences */
+    int64_t tokens;   /* of each */
+    int64_t document; /* training: tokens through which a state is carried; 0 = HY__DOCUMENT */
+    bool recompute;   /* of training */
     hy__store store;
 } hy__shape;
 
@@ -111,7 +117,9 @@ typedef struct hy__memory {
 hy_status hy__account_memory(const hy__account *a, const hy__shape *shape, hy__memory *m,
                              hy_error *err);
 
-/* The state of one sequence of `tokens`: bytes of its tensors. */
+/* The state of a session that was fed `tokens` at once: bytes of its tensors, in memory and in a
+ * file. (A cache has room for HY__FEED tokens at least, and one that is fed little by little
+ * doubles.) */
 double hy__account_state(const hy__account *a, int64_t tokens);
 
 /* ---- hardware ---- */

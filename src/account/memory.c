@@ -6,8 +6,15 @@
 
 /* The program's code and libraries, and what its kernels and oneDNN keep beside what is planned.
  * Measured on two threads (2026-11-21): the resident memory of `hydralm generate` and of `train`,
- * less what is planned; tests/e2e/test_plan_long.sh holds the whole to a tenth. */
-static const double PROGRAM_SERVES = 12e6, PROGRAM_TRAINS = 50e6; /* bytes */
+ * less what is planned; tests/model/test_plan_long.c holds the whole to a tenth. */
+static const double PROGRAM_SERVES = 10e6, PROGRAM_TRAINS = 30e6; /* bytes */
+
+/* Slots of a session that has been fed `tokens` at once: what it begins with, or that doubled, or
+ * what is needed. */
+static int64_t session_slots(const hy__config *c, int64_t tokens) {
+    const int64_t room = tokens > HY__FEED ? 2 * HY__FEED : HY__FEED;
+    return hy__kv_slots(c, tokens > room ? tokens : room);
+}
 
 /* Slots of a cache that was grown to `tokens` by doubling (hy__state_reserve), from `start`. */
 static int64_t grown_slots(const hy__config *c, int64_t start, int64_t tokens) {
@@ -35,7 +42,7 @@ static double state_memory(const hy__account *a, int64_t slots) {
 }
 
 double hy__account_state(const hy__account *a, int64_t tokens) {
-    const int64_t slots = hy__kv_slots(&a->cfg, tokens);
+    const int64_t slots = session_slots(&a->cfg, tokens);
     double n = 0;
     for (int64_t i = 1; i < a->n_part; i++) {
         const hy__part *p = &a->part[i];
@@ -62,14 +69,6 @@ static hy_status step_memory(const hy__account *a, int64_t batch, int64_t tokens
     return status;
 }
 
-/* Slots of a stream's cache: all that it will ever have where that is bounded; otherwise they grow
- * with the document, and one segment is counted. */
-static int64_t stream_slots(const hy__config *c, int64_t segment) {
-    const int64_t far = (int64_t)1 << 40, most = hy__kv_slots(c, far);
-    const bool bounded = hy__kv_slots(c, 2 * far) == most;
-    return bounded ? most : grown_slots(c, c->model.chunk, segment);
-}
-
 static hy_status training(const hy__account *a, const hy__shape *s, hy__memory *m, hy_error *err) {
     const hy__work_options step = {.training = true, .recompute = s->recompute};
     double train = 0, eval = 0;
@@ -84,8 +83,14 @@ static hy_status training(const hy__account *a, const hy__shape *s, hy__memory *
     m->program = PROGRAM_TRAINS;
     /* what a stream comes with and what it leaves with: of evaluation, and with carry of training
      */
-    const int64_t streams = 1 + (a->train.carry ? s->batch : 0);
-    m->states = 2 * (double)streams * state_memory(a, stream_slots(&a->cfg, s->tokens));
+    const int64_t document = s->document > 0 ? s->document : HY__DOCUMENT;
+    const int64_t held_out = a->train.val_tokens;
+    const int64_t scored = held_out > 0 && held_out < document ? held_out : document;
+    m->states = 2 * state_memory(a, grown_slots(&a->cfg, HY__FEED, scored));
+    if (a->train.carry) {
+        const int64_t slots = grown_slots(&a->cfg, s->tokens, document);
+        m->states += 2 * (double)s->batch * state_memory(a, slots);
+    }
     return HY_OK;
 }
 
@@ -95,7 +100,7 @@ static hy_status serving(const hy__account *a, const hy__shape *s, hy__memory *m
         m->weights += (double)a->part[i].weight_memory[s->store];
     HY_TRY(step_memory(a, 1, piece, (hy__work_options){0}, &m->activations, err));
     m->activations *= (double)s->batch;
-    m->states = (double)s->batch * state_memory(a, grown_slots(&a->cfg, HY__FEED, s->tokens));
+    m->states = (double)s->batch * state_memory(a, session_slots(&a->cfg, s->tokens));
     m->program = PROGRAM_SERVES;
     return HY_OK;
 }

@@ -19,8 +19,9 @@ const char *hy__measure_name(hy__measure m) {
 hy__sheet_options hy__sheet_defaults(const hy__account *a) {
     static const int64_t length[] = {1024, 8192, 65536, 1 << 20};
     hy__sheet_options o = {.batch = a->train.batch,
-                           .tokens = a->train.seq_len,
+                           .tokens = hy__account_segment(a),
                            .recompute = a->train.recompute,
+                           .document = HY__DOCUMENT,
                            .store = HY__STORE_BF16,
                            .sequences = 1,
                            .devices = 1,
@@ -38,6 +39,7 @@ static hy__shape shape_of(const hy__sheet *s, hy__phase phase, int64_t batch, in
     return (hy__shape){.phase = phase,
                        .batch = batch,
                        .tokens = tokens,
+                       .document = s->opt.document,
                        .recompute = phase == HY__PHASE_TRAIN && s->opt.recompute,
                        .store = phase == HY__PHASE_TRAIN ? HY__STORE_FP32 : s->opt.store};
 }

@@ -15,6 +15,7 @@ enum {
 typedef struct hy__sheet_options {
     int64_t batch, tokens;             /* of a micro-batch of training */
     bool recompute;                    /* training recomputes activations */
+    int64_t document;                  /* tokens through which a training carries its states */
     hy__store store;                   /* of the weights of a running model */
     int64_t sequences;                 /* served at once */
     int64_t devices;                   /* that train, with perfect scaling */

@@ -12,7 +12,7 @@ typedef struct plan_options {
     const char *dtype, *html;
     text_list set, hardware, against;
     int_list lengths;
-    int64_t sequences, devices;
+    int64_t sequences, devices, document;
     double budget;
     bool markdown, json;
 } plan_options;
@@ -132,6 +132,7 @@ static hy_status fill(hy__sheet **out, const char *path, const plan_options *p, 
     o = hy__sheet_defaults(a);
     o.sequences = p->sequences;
     o.devices = p->devices;
+    o.document = p->document;
     o.budget = p->budget;
     HY_TRY_GOTO(take_lengths(&o, &p->lengths, err));
     HY_TRY_GOTO(take_dtype(&o, p->dtype, err));
@@ -220,7 +221,7 @@ static hy_status plan(const char *path, const plan_options *p, hy_error *err) {
 
 int cmd_plan(int argc, char **argv) {
     const char *path;
-    plan_options p = {.dtype = "bf16", .sequences = 1, .devices = 1};
+    plan_options p = {.dtype = "bf16", .sequences = 1, .devices = 1, .document = HY__DOCUMENT};
     /* clang-format off */
     option table[] = {
         {.name = "set", .kind = OPTION_EACH, .to = &p.set, .value = "KEY=VALUE", .doc = "change a field of the configuration, e.g. train.batch=4"},
@@ -229,6 +230,7 @@ int cmd_plan(int argc, char **argv) {
         {.name = "sequences", .kind = OPTION_INT, .to = &p.sequences, .value = "N", .min = 1, .max = 1e6, .doc = "sequences served at once"},
         {.name = "train-tokens", .kind = OPTION_REAL, .to = &p.budget, .value = "N", .min = 0, .max = 1e18, .doc = "length of a training; 0 = 20 tokens for each active parameter"},
         {.name = "devices", .kind = OPTION_INT, .to = &p.devices, .value = "N", .min = 1, .max = 1e6, .doc = "devices that train together"},
+        {.name = "document", .kind = OPTION_INT, .to = &p.document, .value = "T", .min = 1, .max = 1e12, .doc = "longest document of a training that carries its states (default 65536)"},
         {.name = "hardware", .kind = OPTION_EACH, .to = &p.hardware, .value = "NAME", .doc = "named hardware, or peak=989T,bandwidth=3.35T,memory=80G (default: all named)"},
         {.name = "against", .kind = OPTION_EACH, .to = &p.against, .value = "WHAT", .doc = "compare with transformer, mamba2 (of equal parameters; default: both), a configuration, or none"},
         {.name = "html", .kind = OPTION_TEXT, .to = &p.html, .value = "FILE", .doc = "write one page with charts, too"},

@@ -13,6 +13,8 @@ enum {
     GEMV_ROWS_BF16 = 4,
     GEMV_TILE = 4,             /* rows of weights at a time; the next tile is prefetched */
     WIDEN_BYTES = 1024 * 1024, /* of a widened tile: half of an L2 cache */
+    GROUP_ROWS = 256,
+    GROUP_UNIT = 32, /* see some_rows */
 };
 
 static void run_dnnl(hy__backend *be, const hy__product *p) {
@@ -221,46 +223,59 @@ static void fast_gemm(hy__backend *be, const hy__gemm_args *a) {
     }
 }
 
-/* One product per group that has rows. */
+/* Rows of a group's next product: oneDNN keeps code and scratch for every shape, so that groups of
+ * all lengths are made of a few. */
+static int64_t some_rows(int64_t left) {
+    if (left >= GROUP_ROWS) return GROUP_ROWS;
+    return left >= GROUP_UNIT ? left / GROUP_UNIT * GROUP_UNIT : left;
+}
+
+/* Rows [row, row + n_row) of group e. */
+static void group_product(hy__backend *be, const hy__group_gemm_args *a, int64_t e, int64_t row,
+                          int64_t n_row) {
+    const bool data = a->kind == HY__GROUP_GEMM_DATA;
+    const int64_t width_c = data ? a->k : a->n, width_a = data ? a->n : a->k;
+    float *c = (float *)hy__ptr(a->c) + row * width_c;
+    const float *x = (const float *)hy__ptr(a->a) + row * width_a;
+    void *w = hy__ptr(hy__at(a->w, e * a->n * a->k));
+    hy__product p = {.c = c,
+                     .a = x,
+                     .b = w,
+                     .b_bf16 = a->w.dtype == HY__DTYPE_BF16,
+                     .m = n_row,
+                     .n = width_c,
+                     .k = width_a,
+                     .ldc = width_c,
+                     .lda = width_a,
+                     .ldb = a->k,
+                     .tb = !data,
+                     .batch = 1};
+    if (a->kind == HY__GROUP_GEMM_WEIGHT)
+        p = (hy__product){.c = w,
+                          .a = c,
+                          .b = x,
+                          .m = a->n,
+                          .n = a->k,
+                          .k = n_row,
+                          .ldc = a->k,
+                          .lda = a->n,
+                          .ldb = a->k,
+                          .ta = true,
+                          .accumulate = true,
+                          .batch = 1};
+    matrix_product(be, &p, a->prec);
+}
+
 static void fast_group_gemm(hy__backend *be, const hy__group_gemm_args *a) {
     const int32_t *offset = hy__ptr(a->offset);
-    const bool data = a->kind == HY__GROUP_GEMM_DATA, weights = a->kind == HY__GROUP_GEMM_WEIGHT;
-    const int64_t width_c = data ? a->k : a->n, width_a = data ? a->n : a->k;
     for (int64_t e = 0; e < a->n_group; e++) {
-        const int64_t row = offset[e], n_row = offset[e + 1] - row;
-        if (n_row == 0) continue;
-        float *c = (float *)hy__ptr(a->c) + row * width_c;
-        const float *x = (const float *)hy__ptr(a->a) + row * width_a;
-        void *w = hy__ptr(hy__at(a->w, e * a->n * a->k));
-        const bool w_bf16 = a->w.dtype == HY__DTYPE_BF16;
-        hy__product p = {.c = c,
-                         .a = x,
-                         .b = w,
-                         .b_bf16 = w_bf16,
-                         .m = n_row,
-                         .n = width_c,
-                         .k = width_a,
-                         .ldc = width_c,
-                         .lda = width_a,
-                         .ldb = a->k,
-                         .tb = !data,
-                         .batch = 1};
-        if (weights)
-            p = (hy__product){.c = w,
-                              .a = c,
-                              .b = x,
-                              .m = a->n,
-                              .n = a->k,
-                              .k = n_row,
-                              .ldc = a->k,
-                              .lda = a->n,
-                              .ldb = a->k,
-                              .ta = true,
-                              .accumulate = true,
-                              .batch = 1};
-        matrix_product(be, &p, a->prec);
-        be->counters.expert_rows += n_row;
-        be->counters.experts_read++;
+        const int64_t end = offset[e + 1];
+        for (int64_t row = offset[e], n; row < end; row += n) {
+            n = some_rows(end - row);
+            group_product(be, a, e, row, n);
+        }
+        be->counters.expert_rows += end - offset[e];
+        be->counters.experts_read += end > offset[e];
     }
 }
 
