@@ -9,21 +9,24 @@
  * less what is planned; tests/model/test_plan_long.c holds the whole to a tenth. */
 static const double PROGRAM_SERVES = 10e6, PROGRAM_TRAINS = 30e6; /* bytes */
 
-/* Slots of a session that has been fed `tokens` at once: what it begins with, or that doubled, or
- * what is needed. */
-static int64_t session_slots(const hy__config *c, int64_t tokens) {
-    const int64_t room = tokens > HY__FEED ? 2 * HY__FEED : HY__FEED;
-    return hy__kv_slots(c, tokens > room ? tokens : room);
+/* Slots after a cache of `slots` made room for `tokens` (hy__state_reserve): it doubles at least.
+ */
+static int64_t reserved_slots(const hy__config *c, int64_t slots, int64_t tokens) {
+    const int64_t doubled = 2 * slots * c->model.chunk;
+    if (hy__kv_slots(c, tokens) <= slots) return slots;
+    return hy__kv_slots(c, tokens > doubled ? tokens : doubled);
 }
 
-/* Slots of a cache that was grown to `tokens` by doubling (hy__state_reserve), from `start`. */
-static int64_t grown_slots(const hy__config *c, int64_t start, int64_t tokens) {
+/* Slots of a session that has been fed `tokens` at once. */
+static int64_t session_slots(const hy__config *c, int64_t tokens) {
+    return reserved_slots(c, hy__kv_slots(c, HY__FEED), tokens);
+}
+
+/* Slots of a cache that was fed pieces of `piece` tokens up to `tokens`. */
+static int64_t grown_slots(const hy__config *c, int64_t piece, int64_t tokens) {
     const int64_t need = hy__kv_slots(c, tokens);
-    int64_t slots = hy__kv_slots(c, start);
-    while (slots < need) {
-        const int64_t more = hy__kv_slots(c, 2 * slots * c->model.chunk);
-        slots = more > slots ? more : need;
-    }
+    int64_t slots = reserved_slots(c, hy__kv_slots(c, c->model.chunk), piece);
+    while (slots < need) slots = reserved_slots(c, slots, (slots + 1) * c->model.chunk);
     return slots;
 }
 

@@ -315,7 +315,9 @@ static void check_session(const hy__config *c, uint64_t seed) {
         law_ok(hy_session_new(&s, m, &err), &err);
         law_ok(hy_session_feed(s, token, length[i], NULL, &err), &err);
         law_ok(hy_session_save(s, file, &err), &err);
-        assert_true(bytes_in(file, false) == hy__account_state(&a, length[i]));
+        if (bytes_in(file, false) != hy__account_state(&a, length[i]))
+            fail_msg("%s after %d: %.0f in the file, %.0f planned", c->model.layers, (int)length[i],
+                     bytes_in(file, false), hy__account_state(&a, length[i]));
         assert_true((double)hy_session_bytes(s) == hy__account_state(&a, length[i]));
         free(token);
         hy_session_free(s);
