@@ -6,6 +6,7 @@
 #include "ckpt/checkpoint.h"
 #include "ckpt/hf_mamba2.h"
 #include "ckpt/json_file.h"
+#include "support/law.h"
 
 #include <math.h>
 #include <setjmp.h>
@@ -165,13 +166,6 @@ static void test_export(void **state) {
     }
 }
 
-static void save(const hy__model *m, const char *dir) {
-    hy__fileset *set;
-    GOOD(hy__fileset_open(&set, dir, E));
-    GOOD(hy__checkpoint_put(set, m, NULL, E));
-    GOOD(hy__fileset_commit(set, E));
-}
-
 static hy__model *new_model(hy__backend *be, const char *layers, hy__dtype dtype) {
     hy__config c;
     hy__config_default(&c, NULL);
@@ -204,7 +198,7 @@ static void test_export_gate(void **state) {
     const double gates[] = {0.3, -1.7};
     for (int i = 0; i < 2; i++)
         hy__tensor_write_f64(be, m->layer[i].value[m->layer[i].gate], &gates[i], 1);
-    save(m, at_root("gated"));
+    law_save(m, at_root("gated"));
     GOOD(hy__hf_export(at_root("gated"), at_root("folded"), E));
     GOOD(hy__hf_import(at_root("folded"), at_root("unfolded"), NULL, E));
     GOOD(hy__checkpoint_open(&n, be, at_root("unfolded"), NULL, E));
@@ -218,7 +212,7 @@ static void test_export_gate(void **state) {
     hy__model_free(n);
 
     m = new_model(be, "S F", be->real);
-    save(m, at_root("other"));
+    law_save(m, at_root("other"));
     hy_error err;
     assert_int_equal(hy__hf_export(at_root("other"), at_root("none"), &err), HY_E_UNSUPPORTED);
     assert_non_null(strstr(err.text, "layer 1 is 'F'"));
@@ -351,10 +345,10 @@ static void test_checkpoint(void **state) {
     hy__backend *be;
     GOOD(hy__backend_open(&be, "ref", 1, E));
     hy__model *m = new_model(be, "S A E F W P P", be->real), *n;
-    save(m, at_root("all"));
+    law_save(m, at_root("all"));
     /* the state of a training of other weights does not outlive them */
     GOOD(hy__file_write(at_root("all/" HY__TRAINING_COUNTERS), "{}", 2, E));
-    save(m, at_root("all"));
+    law_save(m, at_root("all"));
     assert_int_not_equal(access(at_root("all/" HY__TRAINING_COUNTERS), F_OK), 0);
     GOOD(hy__checkpoint_open(&n, be, at_root("all"), NULL, E));
     assert_int_equal(m->n_param, n->n_param);
@@ -372,11 +366,11 @@ static void test_checkpoint(void **state) {
 
     /* fp32 to bf16 on the way in, saved as bf16, the same again; then as fp32 once more. */
     GOOD(hy__checkpoint_open(&n, be, at_root("all"), "bf16", E));
-    save(n, at_root("half"));
+    law_save(n, at_root("half"));
     hy__model_free(n);
     GOOD(hy__checkpoint_open(&n, be, at_root("half"), NULL, E));
     assert_int_equal(n->weight_dtype, HY__DTYPE_BF16);
-    save(n, at_root("half2"));
+    law_save(n, at_root("half2"));
     expect_same_file(at_root("half"), at_root("half2"));
     hy__model_free(n);
     GOOD(hy__checkpoint_open(&n, be, at_root("half"), "fp32", E));
@@ -396,8 +390,8 @@ static void test_checkpoint(void **state) {
 /* Opens dir after its weights were replaced by those of another model. */
 static void expect_mismatch(hy__backend *be, const char *layers, const char *says) {
     hy__model *m = new_model(be, "S F", be->real), *other = new_model(be, layers, be->real);
-    save(m, at_root("mixed"));
-    save(other, at_root("donor"));
+    law_save(m, at_root("mixed"));
+    law_save(other, at_root("donor"));
     assert_int_equal(rename(at_root("donor/model.safetensors"), at_root("mixed/model.safetensors")),
                      0);
     hy__model *n;

@@ -233,7 +233,7 @@ static void check_sizes(const hy__config *c, hy__store store, bool write) {
     if (write) {
         char dir[] = "/tmp/hydralm-plan-XXXXXX";
         assert_non_null(mkdtemp(dir));
-        law_ok(hy__checkpoint_save(lm.m, dir, &err), &err);
+        law_save(lm.m, dir);
         assert_true(bytes_in(dir, true) == hy__account_weight_bytes(&a, store));
         remove_dir(dir);
     }
@@ -306,7 +306,7 @@ static void check_session(const hy__config *c, uint64_t seed) {
     snprintf(file, sizeof file, "%s/session", dir);
     hy__account_init(&a, c, &NO_TRAIN);
     law_open(&lm, "cpu", c, seed);
-    law_ok(hy__checkpoint_save(lm.m, model, &err), &err);
+    law_save(lm.m, model);
     law_close(&lm);
     law_ok(hy_model_open(&m, model, NULL, &err), &err);
     for (size_t i = 0; i < sizeof length / sizeof *length; i++) {

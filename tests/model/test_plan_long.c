@@ -185,7 +185,7 @@ static void check_file(const char *path) {
     }
     law_ok(hy__count_open(&lm.be, &err), &err);
     law_ok(hy__model_new(&lm.m, lm.be, &a.cfg, HY__DTYPE_BF16, &err), &err);
-    law_ok(hy__checkpoint_save(lm.m, out, &err), &err);
+    law_save(lm.m, out);
     law_close(&lm);
     law_ok(hy__st_open_dir(&st, out, &err), &err);
     for (int64_t i = 0; i < hy__st_count(st); i++) {

@@ -2,6 +2,7 @@
 #include "support/law.h"
 
 #include "base/rng.h"
+#include "ckpt/checkpoint.h"
 #include "support/op.h"
 
 #include <glob.h>
@@ -15,6 +16,14 @@
 
 void law_ok(hy_status status, const hy_error *err) {
     if (status != HY_OK) fail_msg("%s", err->text);
+}
+
+void law_save(const hy__model *m, const char *dir) {
+    hy_error err = {0};
+    hy__fileset *set = NULL;
+    law_ok(hy__fileset_open(&set, dir, &err), &err);
+    law_ok(hy__checkpoint_put(set, m, NULL, &err), &err);
+    law_ok(hy__fileset_commit(set, &err), &err);
 }
 
 int64_t law_below(uint64_t seed, uint64_t counter, int64_t n) {

@@ -31,6 +31,9 @@ typedef struct law_model {
 void law_open(law_model *lm, const char *backend, const hy__config *c, uint64_t seed);
 void law_close(law_model *lm);
 
+/* Writes a model's directory. */
+void law_save(const hy__model *m, const char *dir);
+
 /* n random tokens, the caller frees. */
 int32_t *law_tokens(uint64_t seed, int64_t n, int64_t vocab);
 
