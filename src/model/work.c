@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { LOGIT_TILE = 1 << 21 }; /* elements of the logit tile, about: 8 MB in fp32 */
+enum { LOGIT_TILE = 1 << 23 }; /* elements of the logit tile, about: 32 MB in fp32 */
 
 /* A bump allocator over w->mem that also runs dry, to learn the size. */
 typedef struct cursor {
