@@ -97,6 +97,8 @@ static hy_status training(const hy__account *a, const hy__shape *s, hy__memory *
     return HY_OK;
 }
 
+/* The most: weights stay in the mapped file, and those that no text needs (experts, rows of the
+ * value table) are never resident. */
 static hy_status serving(const hy__account *a, const hy__shape *s, hy__memory *m, hy_error *err) {
     const int64_t piece = s->tokens < HY__FEED ? s->tokens : HY__FEED;
     for (int64_t i = 0; i < a->n_part; i++)

@@ -433,6 +433,8 @@ struct hy__backend {
     const char *isa;  /* "avx512", "avx2", "generic"; "" where it has no meaning */
     hy__dtype real;   /* dtype of activations and states */
     bool has_bf16;    /* bf16 products run in hardware */
+    bool host_memory; /* buffers are the host's memory: weights may stay in a mapped file, which
+                         kernels read and never write */
     int n_thread;
     hy__kernels kernels; /* a copy, so that a call is one load away */
     hy__counters counters;

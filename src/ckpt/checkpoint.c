@@ -183,14 +183,15 @@ hy_status hy__checkpoint_load(hy__backend *be, const hy__param *p, const hy__st_
     return hy__backend_check(be, err);
 }
 
-/* Every parameter from its tensor; then no tensor may be left over. */
-static hy_status load_all(hy__model *m, const hy__st *st, const char *dir, hy_error *err) {
+/* The tensor of every parameter; no tensor may be left over. Nothing of their data is read. */
+static hy_status find_tensors(const hy__st_tensor **from, hy__model *m, const hy__st *st,
+                              const char *dir, hy_error *err) {
     for (int64_t i = 0; i < m->n_param; i++) {
-        const hy__st_tensor *t = hy__st_find(st, m->param[i].name);
-        if (!t)
+        from[i] = hy__st_find(st, m->param[i].name);
+        if (!from[i])
             return hy__fail(err, HY_E_INVALID, "%.400s: tensor '%s' of its config is missing", dir,
                             m->param[i].name);
-        HY_TRY(hy__checkpoint_load(m->be, &m->param[i], t, dir, err));
+        HY_TRY(check_tensor(&m->param[i], from[i], dir, err));
     }
     for (int64_t i = 0; hy__st_count(st) > m->n_param && i < hy__st_count(st); i++) {
         const char *name = hy__st_at(st, i)->name;
@@ -199,6 +200,49 @@ static hy_status load_all(hy__model *m, const hy__st *st, const char *dir, hy_er
                             dir, name);
     }
     return HY_OK;
+}
+
+/* Whether the tensor lies in its file as the parameter is wanted in memory. A header of another
+ * program may leave the data at any address. */
+static bool usable_in_place(const hy__param *p, const hy__st_tensor *t) {
+    return t->mapped && t->dtype == hy__checkpoint_dtype(p->value.dtype) &&
+           (uintptr_t)t->data % hy__st_dtype_size(t->dtype) == 0;
+}
+
+/* Parameters that are usable in place become handles into the mapped files, which are the model's
+ * from now on. */
+static hy_status use_files(hy__model *m, const hy__st_tensor *const *from, hy__st *st,
+                           hy_error *err) {
+    m->file = calloc(hy__st_file_count(st), sizeof *m->file);
+    if (!m->file) return hy__fail(err, HY_E_MEMORY, "there is no memory for opening a model");
+    m->n_file = hy__st_file_count(st);
+    for (int64_t i = 0; i < m->n_param; i++) {
+        hy__tensor *value = &m->param[i].value;
+        if (!usable_in_place(&m->param[i], from[i])) continue;
+        hy__buffer *file = &m->file[from[i]->file];
+        if (!file->data) {
+            const hy__map map = hy__st_take_map(st, from[i]->file);
+            *file = (hy__buffer){.data = (void *)(uintptr_t)map.data, .size = map.size};
+        }
+        value->buf = file;
+        value->off = (size_t)(from[i]->data - (const unsigned char *)file->data);
+    }
+    return HY_OK;
+}
+
+/* Gives a declared model its weights. */
+static hy_status load_all(hy__model *m, hy__st *st, const char *dir, bool in_place, hy_error *err) {
+    const hy__st_tensor **from = calloc((size_t)m->n_param, sizeof *from);
+    if (!from) return hy__fail(err, HY_E_MEMORY, "there is no memory for opening a model");
+    hy_status status = find_tensors(from, m, st, dir, err);
+    if (status == HY_OK && in_place && m->be->host_memory) status = use_files(m, from, st, err);
+    if (status == HY_OK) status = hy__model_place(m, err);
+    for (int64_t i = 0; status == HY_OK && i < m->n_param; i++) {
+        if (m->param[i].value.buf == &m->weights)
+            status = hy__checkpoint_load(m->be, &m->param[i], from[i], dir, err);
+    }
+    free(from);
+    return status;
 }
 
 hy_status hy__checkpoint_parse_dtype(hy__dtype *out, const hy__backend *be, const char *name,
@@ -216,8 +260,8 @@ static hy__dtype dtype_of_file(const hy__backend *be, const hy__st *st) {
     return t && t->dtype == HY__ST_BF16 ? HY__DTYPE_BF16 : be->real;
 }
 
-hy_status hy__checkpoint_open(hy__model **out, hy__backend *be, const char *dir, const char *dtype,
-                              hy_error *err) {
+static hy_status open_model(hy__model **out, hy__backend *be, const char *dir, const char *dtype,
+                            bool in_place, hy_error *err) {
     *out = NULL;
     hy__config c;
     hy__st *st;
@@ -230,8 +274,8 @@ hy_status hy__checkpoint_open(hy__model **out, hy__backend *be, const char *dir,
         status = hy__checkpoint_parse_dtype(&weights, be, dtype, err);
     else
         weights = dtype_of_file(be, st);
-    if (status == HY_OK) status = hy__model_new(&m, be, &c, weights, err);
-    if (status == HY_OK) status = load_all(m, st, dir, err);
+    if (status == HY_OK) status = hy__model_declare(&m, be, &c, weights, err);
+    if (status == HY_OK) status = load_all(m, st, dir, in_place, err);
     hy__st_close(st);
     if (status != HY_OK) {
         hy__model_free(m);
@@ -239,4 +283,14 @@ hy_status hy__checkpoint_open(hy__model **out, hy__backend *be, const char *dir,
     }
     *out = m;
     return HY_OK;
+}
+
+hy_status hy__checkpoint_open(hy__model **out, hy__backend *be, const char *dir, const char *dtype,
+                              hy_error *err) {
+    return open_model(out, be, dir, dtype, true, err);
+}
+
+hy_status hy__checkpoint_open_to_train(hy__model **out, hy__backend *be, const char *dir,
+                                       hy_error *err) {
+    return open_model(out, be, dir, "fp32", false, err);
 }

@@ -30,11 +30,17 @@ hy_status hy__checkpoint_put(hy__fileset *set, const hy__model *m, const hy__tra
 /* Reads config.json. t may be NULL. */
 hy_status hy__checkpoint_config(const char *dir, hy__config *c, hy__train_config *t, hy_error *err);
 
-/* Opens a model. dtype of the weights in memory: "fp32", "bf16", or NULL for that of the file (then
- * fp16 becomes fp32). Every parameter of the config must be in the file with its shape, and nothing
- * else may be. */
+/* Opens a model to be run. dtype of the weights in memory: "fp32", "bf16", or NULL for that of the
+ * file (then fp16 becomes fp32). Every parameter of the config must be in the file with its shape,
+ * and nothing else may be. Weights whose dtype is that of the file are used where they lie, in the
+ * mapped file (on backends of the host's memory): they are read when they are needed, and must not
+ * be written. */
 hy_status hy__checkpoint_open(hy__model **out, hy__backend *be, const char *dir, const char *dtype,
                               hy_error *err);
+
+/* Opens a model to be trained: all weights are copied, as fp32. */
+hy_status hy__checkpoint_open_to_train(hy__model **out, hy__backend *be, const char *dir,
+                                       hy_error *err);
 
 /* Fills one parameter from a tensor of any float dtype; `file` is for messages. */
 hy_status hy__checkpoint_load(hy__backend *be, const hy__param *p, const hy__st_tensor *t,

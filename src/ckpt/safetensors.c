@@ -26,7 +26,8 @@ const char *hy__st_dtype_name(hy__st_dtype dtype) {
 
 /* One file: its bytes and the header that the tensors' names point into. */
 typedef struct st_file {
-    char *name; /* in messages */
+    char *name;   /* in messages */
+    size_t index; /* among the files */
     const unsigned char *data;
     size_t size;
     hy__map map; /* empty when the data are the caller's */
@@ -102,7 +103,7 @@ static hy_status parse_shape(const st_file *f, const char *name, const json_t *j
 static hy_status parse_tensor(const st_file *f, const char *name, const json_t *json,
                               const unsigned char *data, size_t size, hy__st_tensor *t,
                               extent *place, hy_error *err) {
-    *t = (hy__st_tensor){.name = name, .mapped = f->map.data != NULL};
+    *t = (hy__st_tensor){.name = name, .mapped = f->map.data != NULL, .file = f->index};
     if (!json_is_object(json)) return FAIL_AT(f, name, "%s", "its entry is no object");
     HY_TRY(parse_dtype(f, name, json_object_get(json, "dtype"), &t->dtype, err));
     HY_TRY(parse_shape(f, name, json_object_get(json, "shape"), t, err));
@@ -254,7 +255,8 @@ void hy__st_close(hy__st *st) {
 /* Opens the next file of st by its path, or, when data is given, from memory. */
 static hy_status open_next(hy__st *st, const char *path, const void *data, size_t size,
                            hy_error *err) {
-    st_file *f = &st->file[st->n_file++];
+    st_file *f = &st->file[st->n_file];
+    f->index = st->n_file++;
     if (!(f->name = strdup(path))) return no_memory(err, path);
     if (!data) {
         HY_TRY(hy__file_map(&f->map, path, err));
@@ -394,6 +396,16 @@ hy_status hy__st_open_dir(hy__st **out, const char *dir, hy_error *err) {
 void hy__st_release(const hy__st_tensor *t, int64_t first, int64_t n) {
     const size_t size = dtypes[t->dtype].size;
     if (t->mapped) hy__map_release(t->data + (size_t)first * size, (size_t)n * size);
+}
+
+size_t hy__st_file_count(const hy__st *st) {
+    return st->n_file;
+}
+
+hy__map hy__st_take_map(hy__st *st, size_t file) {
+    const hy__map map = st->file[file].map;
+    st->file[file].map = (hy__map){0};
+    return map;
 }
 
 int64_t hy__st_count(const hy__st *st) {

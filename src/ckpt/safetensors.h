@@ -11,6 +11,7 @@
 #ifndef HY_CKPT_SAFETENSORS_H
 #define HY_CKPT_SAFETENSORS_H
 
+#include "base/file.h"
 #include "ckpt/fileset.h"
 
 enum { HY__ST_DIM_MAX = 8 };
@@ -35,6 +36,7 @@ typedef struct hy__st_tensor {
     int64_t n;                 /* elements */
     const unsigned char *data; /* reading: n elements, little-endian, unaligned */
     bool mapped;               /* reading: data lie in a mapped file, not in the caller's memory */
+    size_t file;               /* reading: which of the files they lie in */
 } hy__st_tensor;
 
 /* Elements [first, first + n) as doubles, and doubles as elements of `dtype` (rounded to nearest,
@@ -61,6 +63,10 @@ void hy__st_close(hy__st *st); /* NULL is fine */
 int64_t hy__st_count(const hy__st *st);
 const hy__st_tensor *hy__st_at(const hy__st *st, int64_t i);          /* in the order of names */
 const hy__st_tensor *hy__st_find(const hy__st *st, const char *name); /* NULL when not there */
+/* Files read, and the mapping of one of them: it is the caller's from now on, and may outlive the
+ * reader. */
+size_t hy__st_file_count(const hy__st *st);
+hy__map hy__st_take_map(hy__st *st, size_t file);
 /* A value of the (first) file's "__metadata__", or NULL. */
 const char *hy__st_metadata(const hy__st *st, const char *key);
 

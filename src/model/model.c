@@ -1,9 +1,11 @@
 /* model.c: builds a model from its pattern: declares, places and initialises the parameters.
  *
  * Parameters lie one after another in one buffer of weights, gradients and statistics in another of
- * the same order, so that what is declared is what is allocated. */
+ * the same order, so that what is declared is what is allocated; only what lies in a mapped file
+ * has no place of its own. */
 #include "model/model.h"
 
+#include "base/file.h"
 #include "base/rng.h"
 
 #include <inttypes.h>
@@ -51,19 +53,20 @@ static void declare_layer(hy__model *m, int32_t index) {
     }
 }
 
+static hy__dtype dtype_of(const hy__model *m, const hy__param *p) {
+    return hy__group_may_be_narrow(p->decl.group) ? m->weight_dtype : m->be->real;
+}
+
 static void declare_all(hy__model *m) {
     hy__decl frame = {0};
     hy__frame_declare(&m->cfg, &frame);
     m->embed = add_param(m, &frame.param[HY__FRAME_EMBED], -1, 0);
     for (int32_t i = 0; i < m->cfg.n_layer; i++) declare_layer(m, i);
     m->norm_f = add_param(m, &frame.param[HY__FRAME_NORM], -1, 0);
+    for (int64_t i = 0; i < m->n_param; i++) m->param[i].value.dtype = dtype_of(m, &m->param[i]);
 }
 
 /* ---- placing ---- */
-
-static hy__dtype dtype_of(const hy__model *m, const hy__param *p) {
-    return hy__group_may_be_narrow(p->decl.group) ? m->weight_dtype : m->be->real;
-}
 
 static void bind_layers(hy__model *m) {
     for (int64_t i = 0; i < m->cfg.n_layer; i++) {
@@ -80,7 +83,8 @@ static hy_status place_weights(hy__model *m, hy_error *err) {
     size_t size = 0;
     for (int64_t i = 0; i < m->n_param; i++) {
         hy__param *p = &m->param[i];
-        p->value = (hy__tensor){.buf = &m->weights, .off = size, .dtype = dtype_of(m, p)};
+        if (hy__present(p->value)) continue;
+        p->value = (hy__tensor){.buf = &m->weights, .off = size, .dtype = p->value.dtype};
         size += hy__tensor_bytes(p->value.dtype, p->n);
     }
     HY_TRY(m->be->buffer_new(m->be, size, &m->weights, err));
@@ -93,6 +97,7 @@ hy_status hy__model_train(hy__model *m, hy_error *err) {
         return hy__fail(err, HY_E_INVALID,
                         "a model whose weights are bf16 cannot train; open it in fp32");
     }
+    HY_ASSERT(m->n_file == 0);
     if (m->grads.size > 0) return HY_OK;
     size_t size = 0;
     int64_t most_stat = 1;
@@ -134,8 +139,8 @@ void hy__model_zero_grad(hy__model *m, bool table_too) {
     }
 }
 
-hy_status hy__model_new(hy__model **out, hy__backend *be, const hy__config *cfg,
-                        hy__dtype weight_dtype, hy_error *err) {
+hy_status hy__model_declare(hy__model **out, hy__backend *be, const hy__config *cfg,
+                            hy__dtype weight_dtype, hy_error *err) {
     hy__model *m = calloc(1, sizeof *m);
     if (m) {
         *m = (hy__model){.be = be, .cfg = *cfg, .weight_dtype = weight_dtype, .table = -1};
@@ -147,10 +152,23 @@ hy_status hy__model_new(hy__model **out, hy__backend *be, const hy__config *cfg,
         return hy__fail(err, HY_E_MEMORY, "there is not enough memory for a model's description");
     }
     declare_all(m);
+    *out = m;
+    return HY_OK;
+}
+
+hy_status hy__model_place(hy__model *m, hy_error *err) {
     const hy_status status = place_weights(m, err);
+    if (status == HY_OK) return HY_OK;
+    return hy__fail_in(err, status, "the weights of a model of %" PRId64 " parameters",
+                       hy__model_count(m, false));
+}
+
+hy_status hy__model_new(hy__model **out, hy__backend *be, const hy__config *cfg,
+                        hy__dtype weight_dtype, hy_error *err) {
+    hy__model *m;
+    HY_TRY(hy__model_declare(&m, be, cfg, weight_dtype, err));
+    const hy_status status = hy__model_place(m, err);
     if (status != HY_OK) {
-        hy__fail_in(err, status, "the weights of a model of %" PRId64 " parameters",
-                    hy__model_count(m, false));
         hy__model_free(m);
         return status;
     }
@@ -162,6 +180,11 @@ void hy__model_free(hy__model *m) {
     if (!m) return;
     m->be->buffer_free(m->be, &m->weights);
     m->be->buffer_free(m->be, &m->grads);
+    for (size_t i = 0; i < m->n_file; i++) {
+        hy__map map = {.data = m->file[i].data, .size = m->file[i].size};
+        hy__file_unmap(&map);
+    }
+    free(m->file);
     free(m->stat_host);
     free(m->layer);
     free(m->param);

@@ -46,6 +46,8 @@ typedef struct hy__model {
     hy__tensor touched;        /* I32 [table rows]; absent until hy__model_train */
     double *stat_host;         /* [largest n_stat] owned; NULL until hy__model_train */
     hy__buffer weights, grads; /* owned */
+    hy__buffer *file;          /* [n_file] owned: mapped files that weights lie in, read-only */
+    size_t n_file;
 } hy__model;
 
 /* Builds a model of a finished config with uninitialised weights. weight_dtype: be->real, or BF16
@@ -54,10 +56,17 @@ hy_status hy__model_new(hy__model **out, hy__backend *be, const hy__config *cfg,
                         hy__dtype weight_dtype, hy_error *err);
 void hy__model_free(hy__model *m);
 
+/* The same in two steps, for weights that exist already. A declared model knows its parameters and
+ * the dtypes of their values, which have no memory; hy__model_place gives it to those whose value
+ * is still absent. Between the two, values may be handles into m->file. */
+hy_status hy__model_declare(hy__model **out, hy__backend *be, const hy__config *cfg,
+                            hy__dtype weight_dtype, hy_error *err);
+hy_status hy__model_place(hy__model *m, hy_error *err);
+
 /* Gives every parameter its initial value: a function of seed, its name and the element alone. */
 void hy__model_randomize(hy__model *m, uint64_t seed);
 
-/* Allocates gradients and statistics (zeroed). */
+/* Allocates gradients and statistics (zeroed). No weight may lie in a file. */
 hy_status hy__model_train(hy__model *m, hy_error *err);
 
 /* Sets the gradients to zero. The value table's are cleared row by row by the optimizer's

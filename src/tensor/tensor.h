@@ -20,7 +20,8 @@ typedef enum hy__dtype {
 } hy__dtype;
 
 /* Memory of one backend. `data` is a host address on CPU backends, a device address on a GPU, and
- * NULL on a backend without storage. Owner: whoever called backend->buffer_new. */
+ * NULL on a backend without storage. Owner: whoever called backend->buffer_new, or mapped the file
+ * that it stands for. */
 typedef struct hy__buffer {
     void *data;
     size_t size; /* bytes */
@@ -29,7 +30,7 @@ typedef struct hy__buffer {
 /* A tensor handle; buf == NULL is "absent" and is how an optional argument is left out. */
 typedef struct hy__tensor {
     const hy__buffer *buf;
-    size_t off; /* bytes, a multiple of 64 unless said */
+    size_t off; /* bytes, a multiple of 64; in a mapped file, of the element's size */
     hy__dtype dtype;
 } hy__tensor;
 

@@ -112,7 +112,7 @@ static hy_status open_loaders(hy__trainer *tr, hy_error *err) {
 
 /* The weights: those of the checkpoint, or new ones. */
 static hy_status open_weights(hy__trainer *tr, bool resume, hy_error *err) {
-    if (resume) return hy__checkpoint_open(&tr->model, tr->be, tr->opt->out, "fp32", err);
+    if (resume) return hy__checkpoint_open_to_train(&tr->model, tr->be, tr->opt->out, err);
     HY_TRY(hy__model_new(&tr->model, tr->be, &tr->cfg, tr->be->real, err));
     hy__model_randomize(tr->model, (uint64_t)tr->t.seed);
     return HY_OK;

@@ -1,6 +1,6 @@
-/* Opening a model: what is resident of its file while the weights are copied stays small, so that
- * the peak is one copy of them, whether they keep the file's dtype or are converted. Each peak is
- * that of a child process. */
+/* Opening a model reads nothing of weights that keep the file's dtype. Where they are converted,
+ * what is resident of the file meanwhile stays small, so that the peak is one copy of them. Each
+ * peak is that of a child process. */
 #include "hydralm.h"
 
 #include <setjmp.h>
@@ -64,16 +64,15 @@ static double peak_of(job j) {
     return (double)use.ru_maxrss * 1024;
 }
 
-static void check(const char *dtype, double bytes_each, double base) {
-    const double weights = large_params * bytes_each;
+static void check(const char *dtype, double base, double least, double most) {
     const double took = peak_of((job){.dir = "large", .dtype = dtype}) - base;
-    /* a quarter: the pages of the file that stay until enough of it was read */
-    if (took < weights || took > 1.25 * weights)
-        fail_msg("opening %.0f bytes of %s took %.0f more than opening next to nothing", weights,
-                 dtype, took);
+    if (took < least || took > most)
+        fail_msg("opening as %s took %.0f bytes more than opening next to nothing, wanted %.0f to "
+                 "%.0f",
+                 dtype, took, least, most);
 }
 
-static void test_one_copy(void **state) {
+static void test_peak(void **state) {
     (void)state;
 #ifdef __SANITIZE_ADDRESS__
     skip(); /* it keeps freed memory, and shadows all */
@@ -81,8 +80,10 @@ static void test_one_copy(void **state) {
     peak_of((job){.dir = "small", .config = small});
     peak_of((job){.dir = "large", .config = large});
     const double base = peak_of((job){.dir = "small"});
-    check("fp32", 4, base);
-    check("bf16", 2, base);
+    /* a 64th of the file: what a peak varies by; all of it is 77 MB */
+    check("fp32", base, -4 * large_params / 64, 4 * large_params / 64);
+    /* a quarter: the pages of the file that stay until enough of it was read */
+    check("bf16", base, 2 * large_params, 1.25 * 2 * large_params);
 }
 
 static int make_folder(void **state) {
@@ -98,6 +99,6 @@ static int remove_folder(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_one_copy)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_peak)};
     return cmocka_run_group_tests(tests, make_folder, remove_folder);
 }

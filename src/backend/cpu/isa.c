@@ -171,6 +171,7 @@ hy_status hy__cpu_open(hy__backend **out, const char *name, int n_thread, hy_err
         .isa = is_ref ? "" : NAMES[id] + strlen("cpu:"),
         .real = id == ISA_REF64 ? HY__DTYPE_F64 : HY__DTYPE_F32,
         .has_bf16 = id == ISA_AVX512 && hy__dnnl_has_bf16(),
+        .host_memory = true,
         .n_thread = n_thread > 0 ? n_thread : omp_get_num_procs(),
         .buffer_new = cpu_buffer_new,
         .buffer_free = cpu_buffer_free,
