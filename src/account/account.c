@@ -50,6 +50,7 @@ static void add_param(hy__part *p, const hy__param_decl *d, int64_t n_layer) {
     }
     p->param += copies * n;
     p->active += used;
+    if (!d->shared) p->each += n;
     if (hy__group_may_be_narrow(d->group)) {
         p->narrow += copies * n;
         p->narrow_active += used;

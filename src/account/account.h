@@ -23,6 +23,7 @@ typedef struct hy__part {
     const char *name;
     int64_t n_layer;                   /* the frame counts as one */
     int64_t param, active;             /* trained elements: all, and what one token uses */
+    int64_t each;                      /* of one layer, without what is shared */
     int64_t narrow, narrow_active;     /* of these, those that may be narrow */
     int64_t buffer;                    /* elements that are saved and never trained */
     int64_t n_tensor;                  /* parameter tensors */
@@ -58,7 +59,7 @@ double hy__account_weight_bytes(const hy__account *a, hy__store s);
 /* ---- work ---- */
 
 typedef enum hy__phase {
-    HY__PHASE_TRAIN = 0,   /* a step: forward, loss, backward, update */
+    HY__PHASE_TRAIN = 0,   /* a micro-batch: forward, loss, backward, its share of the update */
     HY__PHASE_PREFILL = 1, /* the sequences read at once; logits of their last tokens */
     HY__PHASE_DECODE = 2,  /* one token more for each, which then hold `tokens` */
 } hy__phase;
@@ -95,8 +96,9 @@ static inline double hy__spent_least_bytes(const hy__spent *s) {
     return s->weight + s->state + s->optimizer;
 }
 
-/* What each part spends, and in part[n_part] all of them. HY_E_INVALID when the batch has more
- * tokens than one can have; the sentence says how many. */
+enum { HY__COUNTED_MAX = 1 << 28 /* tokens of one call: counting walks over their blocks */ };
+
+/* What each part spends, and in part[n_part] all of them. HY_E_INVALID beyond HY__COUNTED_MAX. */
 hy_status hy__account_spend(const hy__account *a, const hy__shape *shape,
                             hy__spent part[HY__PART_MAX + 1], hy_error *err);
 
@@ -113,7 +115,8 @@ typedef struct hy__memory {
     double total;
 } hy__memory;
 
-/* Of the process that trains with batch x tokens, or that serves `batch` sessions of `tokens`. */
+/* Of the process that trains with batch x tokens, or that serves `batch` sessions of `tokens`.
+ * HY_E_INVALID when a micro-batch has more tokens than one can have of this model. */
 hy_status hy__account_memory(const hy__account *a, const hy__shape *shape, hy__memory *m,
                              hy_error *err);
 
@@ -149,8 +152,8 @@ typedef enum hy__measure {
 } hy__measure;
 double hy__account_measure(const hy__account *a, hy__measure m, int64_t tokens, hy__store store);
 
-/* The length from which on `a` needs no more than `b`, as far as 2^20 tokens: 1 when it always
- * does, 0 when it never does. */
+/* The length from which on `a` needs less than `b`, as far as 2^20 tokens: 1 when it always does, 0
+ * when it never does. */
 int64_t hy__account_cross(const hy__account *a, const hy__account *b, hy__measure m,
                           hy__store store);
 

@@ -27,27 +27,27 @@ double hy__account_measure(const hy__account *a, hy__measure m, int64_t tokens, 
     return m == HY__MEASURE_DECODE ? hy__spent_least_bytes(all) : hy__spent_flops(all);
 }
 
-static bool needs_more(const hy__account *a, const hy__account *b, hy__measure m, int64_t tokens,
+static bool needs_less(const hy__account *a, const hy__account *b, hy__measure m, int64_t tokens,
                        hy__store store) {
-    return hy__account_measure(a, m, tokens, store) > hy__account_measure(b, m, tokens, store);
+    return hy__account_measure(a, m, tokens, store) < hy__account_measure(b, m, tokens, store);
 }
 
 int64_t hy__account_cross(const hy__account *a, const hy__account *b, hy__measure m,
                           hy__store store) {
     enum { FAR = 20 /* log2 of the longest */ };
     int last = FAR;
-    while (last >= 0 && !needs_more(a, b, m, (int64_t)1 << last, store)) last--;
+    while (last >= 0 && needs_less(a, b, m, (int64_t)1 << last, store)) last--;
     if (last == FAR) return 0;
     if (last < 0) return 1;
-    int64_t more = (int64_t)1 << last, less = 2 * more;
-    while (less - more > 1) {
-        const int64_t mid = (more + less) / 2;
-        if (needs_more(a, b, m, mid, store))
-            more = mid;
+    int64_t wrong = (int64_t)1 << last, right = 2 * wrong;
+    while (right - wrong > 1) {
+        const int64_t mid = (wrong + right) / 2;
+        if (needs_less(a, b, m, mid, store))
+            right = mid;
         else
-            less = mid;
+            wrong = mid;
     }
-    return less;
+    return right;
 }
 
 /* ---- rivals ---- */
@@ -88,33 +88,43 @@ static hy_status nearest(hy__config *c, const hy__config *like, bool attention, 
     return make(c, like, attention, n, d, err);
 }
 
+/* How far a rival is off in depth and width (distances of logarithms), and above all in size: a
+ * hundredth of the parameters weighs as much as a fifth of the depth. */
+static double unlike(const hy__config *c, const hy__config *like, int64_t want) {
+    enum { SIZE_WEIGHS = 20 };
+    const double size = log((double)count(c) / (double)want);
+    const double depth = log((double)c->n_layer / (double)like->n_layer);
+    const double width = log((double)c->model.d_model / (double)like->model.d_model);
+    return SIZE_WEIGHS * fabs(size) + hypot(depth, width);
+}
+
 hy_status hy__account_rival(const hy__account *a, const char *kind, hy__account *rival,
                             hy_error *err) {
     const bool attention = strcmp(kind, "transformer") == 0;
-    const int64_t want = count(&a->cfg), d0 = a->cfg.model.d_model;
+    const int64_t want = hy__account_count(a, false), d0 = a->cfg.model.d_model;
     const int64_t step = d0 >= 256 ? 64 : a->cfg.ssm.head_dim;
     hy__config best = {0};
-    double best_score = INFINITY;
+    double best_off = INFINITY;
     if (!attention && strcmp(kind, "mamba2") != 0) {
         return hy__fail(err, HY_E_INVALID,
                         "there is no rival \"%.100s\", wanted transformer, mamba2 or a file", kind);
     }
-    /* the same width if it meets the count within a hundredth, or the nearest width that does */
     for (int64_t i = 0; i <= 16; i++) {
         hy__config c;
         hy_error refused;
         const int64_t d = d0 + i * step;
         if (nearest(&c, &a->cfg, attention, want, d, &refused) != HY_OK) continue;
-        const double off = fabs((double)count(&c) / (double)want - 1);
-        const double score = off + 2e-4 * (double)i;
-        if (score < best_score) {
+        const double off = unlike(&c, &a->cfg, want);
+        if (off < best_off) {
             best = c;
-            best_score = score;
+            best_off = off;
         }
     }
     if (best.n_layer == 0) {
-        return hy__fail(err, HY_E_INVALID, "no %s of about %lld parameters could be made", kind,
-                        (long long)want);
+        return hy__fail(err, HY_E_INVALID,
+                        "no %s of about %lld parameters has heads of a whole width, wanted another "
+                        "model to compare with, or none",
+                        kind, (long long)want);
     }
     hy__account_init(rival, &best, &a->train);
     return HY_OK;

@@ -7,6 +7,7 @@
 #include "account/hardware.h"
 
 #include "base/nearest.h"
+#include "base/utf8.h"
 
 #include <ctype.h>
 #include <math.h>
@@ -335,9 +336,10 @@ static hy_status read_name(char *out, size_t size, span text, hy_error *err) {
     bool printable = true;
     for (const char *c = text.at; c < text.end; c++)
         if (iscntrl((unsigned char)*c)) printable = false;
-    if (n == 0 || n >= size || !printable)
+    if (n == 0 || n >= size || !printable ||
+        hy__utf8_invalid((const unsigned char *)text.at, n) > 0)
         return hy__fail(err, HY_E_INVALID,
-                        "the hardware's name is \"%.*s\", wanted 1 to %zu printable bytes",
+                        "the hardware's name is \"%.*s\", wanted 1 to %zu printable bytes of UTF-8",
                         SPAN(text), size - 1);
     memcpy(out, text.at, n);
     out[n] = 0;

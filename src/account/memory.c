@@ -2,6 +2,7 @@
  * what fits into a given memory. */
 #include "account/account.h"
 
+#include <inttypes.h>
 #include <stdlib.h>
 
 /* The program's code and libraries, and what its kernels and oneDNN keep beside what is planned.
@@ -74,7 +75,15 @@ static hy_status step_memory(const hy__account *a, int64_t batch, int64_t tokens
 
 static hy_status training(const hy__account *a, const hy__shape *s, hy__memory *m, hy_error *err) {
     const hy__work_options step = {.training = true, .recompute = s->recompute};
+    const int64_t most = hy__rows_max(&a->cfg);
     double train = 0, eval = 0;
+    if (s->batch < 1 || s->tokens < 1 || s->batch > most / s->tokens) {
+        return hy__fail(err, HY_E_INVALID,
+                        "train.batch = %" PRId64 " x train.seq_len = %" PRId64
+                        " tokens, wanted at least one and at most %" PRId64
+                        " in a micro-batch of this model",
+                        s->batch, s->tokens, most);
+    }
     for (int64_t i = 0; i < a->n_part; i++) {
         m->weights += (double)a->part[i].weight_memory[HY__STORE_FP32];
         m->gradients += (double)a->part[i].grad_memory;

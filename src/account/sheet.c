@@ -6,16 +6,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-const char *hy__measure_name(hy__measure m) {
-    static const char *const name[] = {
-        [HY__MEASURE_TRAIN] = "training FLOPs",
-        [HY__MEASURE_PREFILL] = "prefill FLOPs",
-        [HY__MEASURE_DECODE] = "bytes of a decoded token",
-        [HY__MEASURE_STATE] = "state bytes",
-    };
-    return name[m];
-}
-
 hy__sheet_options hy__sheet_defaults(const hy__account *a) {
     static const int64_t length[] = {1024, 8192, 65536, 1 << 20};
     hy__sheet_options o = {.batch = a->train.batch,
@@ -48,8 +38,8 @@ static hy_status fill_training(hy__sheet *s, hy_error *err) {
     for (int again = 0; again < 2; again++) {
         hy__shape shape = shape_of(s, HY__PHASE_TRAIN, s->opt.batch, s->opt.tokens);
         shape.recompute = again;
-        HY_TRY(hy__account_spend(&s->account, &shape, s->train[again], err));
         HY_TRY(hy__account_memory(&s->account, &shape, &s->memory[again], err));
+        HY_TRY(hy__account_spend(&s->account, &shape, s->train[again], err));
     }
     return HY_OK;
 }
@@ -94,24 +84,29 @@ static hy_status fill_parts(hy__sheet *s, hy_error *err) {
 
 /* ---- hardware ---- */
 
-static bool fits(const hy__sheet_length *l, const hy__hardware *h) {
-    return l->serving.total <= h->memory;
+/* A micro-batch as large as planned, or as fits; what fits not at all is timed as planned. */
+static hy_status fill_training_time(hy__sheet *s, hy__sheet_hardware *to, hy_error *err) {
+    hy__spent part[HY__PART_MAX + 1];
+    const hy__store operands =
+        s->account.train.dtype == HY__TRAIN_BF16 ? HY__STORE_BF16 : HY__STORE_FP32;
+    to->trains = to->batch > 0;
+    to->trained = to->trains && to->batch < s->opt.batch ? to->batch : s->opt.batch;
+    const hy__shape train = shape_of(s, HY__PHASE_TRAIN, to->trained, s->opt.tokens);
+    HY_TRY(hy__account_spend(&s->account, &train, part, err));
+    to->train = hy__account_bound(&part[s->account.n_part], to->hardware, operands);
+    to->days = to->train.seconds / (double)(to->trained * s->opt.tokens) * s->opt.budget /
+               (double)s->opt.devices / 86400;
+    return HY_OK;
 }
 
-static void fill_hardware(hy__sheet *s, int64_t i) {
+static hy_status fill_hardware(hy__sheet *s, int64_t i, hy_error *err) {
     hy__sheet_hardware *to = &s->hardware[i];
     const hy__hardware *h = &s->opt.hardware[i];
     const int64_t n_part = s->account.n_part;
-    const hy__store operands =
-        s->account.train.dtype == HY__TRAIN_BF16 ? HY__STORE_BF16 : HY__STORE_FP32;
     hy__shape train = shape_of(s, HY__PHASE_TRAIN, s->opt.batch, s->opt.tokens);
     const hy__sheet_length *at = &s->length[s->at];
     to->hardware = h;
-    to->trains = s->memory[s->opt.recompute].total <= h->memory;
-    to->serves = fits(&s->length[s->opt.n_length - 1], h);
-    to->train = hy__account_bound(&s->train[s->opt.recompute][n_part], h, operands);
-    to->days = to->train.seconds / (double)(s->opt.batch * s->opt.tokens) * s->opt.budget /
-               (double)s->opt.devices / 86400;
+    to->serves = at->serving.total <= h->memory;
     to->prefill = hy__account_bound(&at->prefill[n_part], h, s->opt.store);
     to->decode = hy__account_bound(&at->decode[n_part], h, s->opt.store);
     to->batch = hy__account_fit_batch(&s->account, &train, h->memory, &to->batch_limit);
@@ -119,6 +114,7 @@ static void fill_hardware(hy__sheet *s, int64_t i) {
     to->tokens = hy__account_fit_tokens(&s->account, &train, h->memory, &to->tokens_limit);
     const hy__shape serve = shape_of(s, HY__PHASE_DECODE, s->opt.sequences, 1);
     to->served = hy__account_fit_tokens(&s->account, &serve, h->memory, &to->served_limit);
+    return fill_training_time(s, to, err);
 }
 
 /* ---- all ---- */
@@ -144,6 +140,6 @@ hy_status hy__sheet_fill(hy__sheet *s, const hy__account *a, const char *name,
     HY_TRY(fill_parts(s, err));
     fill_curve(s, a, &s->curve);
     for (int64_t i = 0; i < s->n_rival; i++) fill_rival(s, &s->rival[i]);
-    for (int64_t i = 0; i < s->opt.n_hardware; i++) fill_hardware(s, i);
+    for (int64_t i = 0; i < s->opt.n_hardware; i++) HY_TRY(fill_hardware(s, i, err));
     return HY_OK;
 }

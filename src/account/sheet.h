@@ -39,9 +39,11 @@ typedef struct hy__sheet_length {
 
 typedef struct hy__sheet_hardware {
     const hy__hardware *hardware;
-    bool trains, serves; /* the plan's training, and its sequences at the longest length, fit */
-    hy__bound train;     /* of a micro-batch */
-    double days;         /* of the whole budget on all devices, at least */
+    bool trains,
+        serves;      /* one sequence of the plan's training, and its sequences at length[at], fit */
+    int64_t trained; /* sequences of the micro-batch that is timed: the plan's, or what fits */
+    hy__bound train; /* of that micro-batch */
+    double days;     /* of the whole budget on all devices, at least */
     hy__bound prefill, decode; /* of one sequence at length[at] */
     int64_t batch, tokens; /* the largest in training: batch at options.tokens; length at batch 1 */
     int64_t served;        /* the longest of options.sequences sequences */
@@ -81,8 +83,5 @@ typedef struct hy__sheet {
  */
 hy_status hy__sheet_fill(hy__sheet *s, const hy__account *a, const char *name,
                          const hy__sheet_options *opt, hy_error *err);
-
-/* What a measure is called, and a unit for it. */
-const char *hy__measure_name(hy__measure m);
 
 #endif

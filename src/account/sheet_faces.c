@@ -28,6 +28,25 @@ double hy__part_bytes(const hy__part *p, hy__store s) {
            (double)(p->param - p->narrow + p->buffer) * hy__store_bytes(HY__STORE_FP32);
 }
 
+hy__measure_face hy__measure_face_of(hy__measure m) {
+    static const hy__measure_face face[HY__MEASURE_N] = {
+        [HY__MEASURE_TRAIN] = {"train_flops", "FLOPs of training", HY__UNIT_FLOP},
+        [HY__MEASURE_PREFILL] = {"prefill_flops", "FLOPs of reading", HY__UNIT_FLOP},
+        [HY__MEASURE_DECODE] = {"decode_bytes", "bytes of one token more", HY__UNIT_BYTES},
+        [HY__MEASURE_STATE] = {"state_bytes", "bytes of the state", HY__UNIT_BYTES},
+    };
+    return face[m];
+}
+
+double hy__flops_each(const hy__sheet_length *l, int64_t part, bool decode) {
+    return decode ? hy__spent_flops(&l->decode[part])
+                  : hy__spent_flops(&l->prefill[part]) / (double)l->tokens;
+}
+
+double hy__growth_each(const hy__sheet_length *l, int64_t part, bool decode, hy__growth g) {
+    return decode ? l->decode[part].grows[g] : l->prefill[part].grows[g] / (double)l->tokens;
+}
+
 hy__memory_part hy__memory_kind(const hy__memory *m, int kind) {
     const hy__memory_part part[HY__MEMORY_KINDS] = {
         {"weights", m->weights}, {"gradients", m->gradients},
@@ -55,10 +74,10 @@ hy__sheet_growth hy__sheet_growth_of(const hy__sheet *s) {
 hy__number hy__sheet_crossing(int64_t cross) {
     hy__number n;
     if (cross == 0)
-        snprintf(n.text, sizeof n.text, "never less");
+        snprintf(n.text, sizeof n.text, "never");
     else if (cross == 1)
-        snprintf(n.text, sizeof n.text, "always less");
+        snprintf(n.text, sizeof n.text, "always");
     else
-        snprintf(n.text, sizeof n.text, "less from %lld tokens", (long long)cross);
+        snprintf(n.text, sizeof n.text, "from %lld tokens", (long long)cross);
     return n;
 }

@@ -23,6 +23,17 @@ const char *hy__extent_name(hy__extent per);
 /* Bytes of a part's tensors in a file. */
 double hy__part_bytes(const hy__part *p, hy__store s);
 
+/* A measure in the faces: its key in JSON, its name, its unit. */
+typedef struct hy__measure_face {
+    const char *key, *name;
+    hy__unit unit;
+} hy__measure_face;
+hy__measure_face hy__measure_face_of(hy__measure m);
+
+/* What a call spends, for each of its tokens: FLOPs, or those that grow so. */
+double hy__flops_each(const hy__sheet_length *l, int64_t part, bool decode);
+double hy__growth_each(const hy__sheet_length *l, int64_t part, bool decode, hy__growth g);
+
 /* The kinds of memory, the total last. */
 enum { HY__MEMORY_KINDS = 7 };
 typedef struct hy__memory_part {
@@ -38,7 +49,7 @@ typedef struct hy__sheet_growth {
 } hy__sheet_growth;
 hy__sheet_growth hy__sheet_growth_of(const hy__sheet *s);
 
-/* "less from 3,210 tokens", "always less", "never less". */
+/* Where it needs less than a rival: "from 3210 tokens", "always", "never". */
 hy__number hy__sheet_crossing(int64_t cross);
 
 #endif

@@ -22,13 +22,12 @@ static void put_tiles(hy__page *p, const hy__sheet *s) {
     const int64_t all = s->account.n_part;
     hy__page_tiles(p);
     hy__page_item(p, "parameters", "%s", hy__count((double)s->param).text);
-    hy__page_item(p, "of them a token uses", "%s", hy__count((double)s->active).text);
+    hy__page_item(p, "active for a token", "%s", hy__count((double)s->active).text);
     char weights[32];
     snprintf(weights, sizeof weights, "weights in %s", hy__store_name(s->opt.store));
     hy__page_item(p, weights, "%s", hy__bytes(s->weights[s->opt.store]).text);
-    hy__page_item(p, "a token read", "%s",
-                  hy__flop(hy__spent_flops(&at->prefill[all]) / (double)at->tokens).text);
-    hy__page_item(p, "a token written", "%s",
+    hy__page_item(p, "to read a token", "%s", hy__flop(hy__flops_each(at, all, false)).text);
+    hy__page_item(p, "moved to write one", "%s",
                   hy__bytes(hy__spent_least_bytes(&at->decode[all])).text);
     char state[64];
     snprintf(state, sizeof state, "state at %s", hy__tokens((double)last->tokens).text);
@@ -40,7 +39,7 @@ static void put_tiles(hy__page *p, const hy__sheet *s) {
 /* ---- parameters ---- */
 
 static void put_split(hy__page *p, const hy__sheet *s) {
-    static const char *const category[] = {"all", "a token's"};
+    static const char *const category[] = {"all", "active"};
     const hy__account *a = &s->account;
     char title[HY__PART_MAX][64];
     double y[HY__PART_MAX][2];
@@ -59,23 +58,28 @@ static void put_split(hy__page *p, const hy__sheet *s) {
                                  .n_series = a->n_part,
                                  .category = category,
                                  .n_category = 2},
-                    "All parameters, and those that one token uses.");
+                    "All parameters, and the active ones: those that one token uses.");
 }
 
 static void put_parameters(hy__page *p, const hy__sheet *s) {
-    hy__column column[4 + HY__STORE_N] = {
-        {"part", false}, {"layers", true}, {"parameters", true}, {"a token's", true}};
+    enum { FIXED = 5 };
+    hy__column column[FIXED + HY__STORE_N] = {{"part", false},
+                                              {"layers", true},
+                                              {"one layer", true},
+                                              {"parameters", true},
+                                              {"active", true}};
     for (hy__store k = 0; k < HY__STORE_N; k++)
-        column[4 + k] = (hy__column){hy__store_name(k), true};
+        column[FIXED + k] = (hy__column){hy__store_name(k), true};
     hy__page_heading(p, 2, "Parameters");
     put_split(p, s);
-    hy__page_table(p, column, 4 + HY__STORE_N);
+    hy__page_table(p, column, FIXED + HY__STORE_N);
     for (int64_t i = 0; i < s->account.n_part; i++) {
         const hy__part *part = &s->account.part[i];
         char title[64];
         title_of(part, title);
         hy__page_cell(p, "%s", title);
         hy__page_cell(p, "%lld", (long long)part->n_layer);
+        hy__page_cell(p, "%s", hy__count((double)part->each).text);
         hy__page_cell(p, "%s", hy__count((double)part->param).text);
         hy__page_cell(p, "%s", hy__count((double)part->active).text);
         for (hy__store k = 0; k < HY__STORE_N; k++)
@@ -84,6 +88,7 @@ static void put_parameters(hy__page *p, const hy__sheet *s) {
     hy__page_row_total(p);
     hy__page_cell(p, "total");
     hy__page_cell(p, "%lld", (long long)s->layers);
+    hy__page_cell(p, "%s", "");
     hy__page_cell(p, "%s", hy__number_digits(HY__UNIT_COUNT, (double)s->param, 4).text);
     hy__page_cell(p, "%s", hy__number_digits(HY__UNIT_COUNT, (double)s->active, 4).text);
     for (hy__store k = 0; k < HY__STORE_N; k++)
@@ -131,25 +136,17 @@ static void put_spent(hy__page *p, const hy__sheet *s, bool decode) {
         else
             hy__page_row_total(p);
         hy__page_cell(p, "%s", title);
-        for (int64_t i = 0; i < s->opt.n_length; i++) {
-            const hy__sheet_length *l = &s->length[i];
-            const double flops = decode ? hy__spent_flops(&l->decode[j])
-                                        : hy__spent_flops(&l->prefill[j]) / (double)l->tokens;
-            hy__page_cell(p, "%s", hy__flop(flops).text);
-        }
+        for (int64_t i = 0; i < s->opt.n_length; i++)
+            hy__page_cell(p, "%s", hy__flop(hy__flops_each(&s->length[i], j, decode)).text);
     }
-    for (int g = 0; g < (decode ? 2 : 3); g++) {
+    for (hy__growth g = 0; g < (decode ? HY__GROWTH_QUADRATIC : HY__GROWTH_N); g++) {
         static const char *const name[] = {"of it constant", "of it growing with T",
                                            "of it growing with T²"};
         hy__page_cell(p, "%s", name[g]);
-        for (int64_t i = 0; i < s->opt.n_length; i++) {
-            const hy__sheet_length *l = &s->length[i];
-            const int64_t all = s->account.n_part;
-            hy__page_cell(p, "%s",
-                          hy__flop(decode ? l->decode[all].grows[g]
-                                          : l->prefill[all].grows[g] / (double)l->tokens)
-                              .text);
-        }
+        for (int64_t i = 0; i < s->opt.n_length; i++)
+            hy__page_cell(
+                p, "%s",
+                hy__flop(hy__growth_each(&s->length[i], s->account.n_part, decode, g)).text);
     }
     hy__page_table_end(p);
 }
@@ -198,24 +195,37 @@ static void put_curves(hy__page *p, const hy__sheet *s, hy__measure m, hy__unit 
                     caption);
 }
 
-static void put_comparison(hy__page *p, const hy__sheet *s) {
-    if (s->n_rival == 0) return;
-    hy__column column[3 + HY__MEASURE_N] = {
-        {"against", false}, {"pattern", false}, {"parameters", true}};
-    for (hy__measure m = 0; m < HY__MEASURE_N; m++)
-        column[3 + m] = (hy__column){hy__measure_name(m), false};
-    hy__page_heading(p, 2, "Against models of equal size");
-    hy__page_table(p, column, 3 + HY__MEASURE_N);
-    for (int64_t r = 0; r < s->n_rival; r++) {
-        const hy__sheet_rival *v = &s->rival[r];
-        hy__page_cell(p, "%s", v->name);
-        hy__page_cell(p, "%s, d %lld", v->account.cfg.model.layers,
-                      (long long)v->account.cfg.model.d_model);
-        hy__page_cell(p, "%s", hy__count((double)hy__account_count(&v->account, false)).text);
-        for (hy__measure m = 0; m < HY__MEASURE_N; m++)
-            hy__page_cell(p, "%s", hy__sheet_crossing(v->cross[m]).text);
+/* From which length on the model needs less than each rival. */
+static void put_crossings(hy__page *p, const hy__sheet *s) {
+    hy__column column[1 + HY__SHEET_RIVALS] = {{"", false}};
+    for (int64_t r = 0; r < s->n_rival; r++) column[1 + r] = (hy__column){s->rival[r].name, false};
+    hy__page_table(p, column, 1 + (int)s->n_rival);
+    hy__page_cell(p, "pattern");
+    for (int64_t r = 0; r < s->n_rival; r++)
+        hy__page_cell(p, "`%s`", s->rival[r].account.cfg.model.layers);
+    hy__page_cell(p, "d_model");
+    for (int64_t r = 0; r < s->n_rival; r++)
+        hy__page_cell(p, "%lld", (long long)s->rival[r].account.cfg.model.d_model);
+    hy__page_cell(p, "parameters");
+    for (int64_t r = 0; r < s->n_rival; r++)
+        hy__page_cell(p, "%s",
+                      hy__count((double)hy__account_count(&s->rival[r].account, false)).text);
+    for (hy__measure m = 0; m < HY__MEASURE_N; m++) {
+        hy__page_cell(p, "fewer %s", hy__measure_face_of(m).name);
+        for (int64_t r = 0; r < s->n_rival; r++)
+            hy__page_cell(p, "%s", hy__sheet_crossing(s->rival[r].cross[m]).text);
     }
     hy__page_table_end(p);
+}
+
+static void put_comparison(hy__page *p, const hy__sheet *s) {
+    if (s->n_rival == 0) return;
+    hy__page_heading(p, 2, "Against other models");
+    hy__page_paragraph(p,
+                       "Where %s needs less than they, for one sequence of T tokens, and by how "
+                       "much.",
+                       s->name);
+    put_crossings(p, s);
     hy__page_grid(p);
     put_curves(p, s, HY__MEASURE_PREFILL, HY__UNIT_FLOP, true, "FLOPs for each token read",
                "A line marks where the model begins to need less.");
@@ -267,27 +277,31 @@ static void put_fit(hy__page *p, int64_t n, bool limit, hy__unit unit) {
 static void put_time(hy__page *p, const hy__sheet *s) {
     static const hy__column column[] = {
         {"hardware", false}, {"reads /s", true}, {"writes /s", true}, {"trains /s", true},
-        {"days", true},      {"batch", true},    {"length", true},    {"served", true}};
-    const double at = (double)s->length[s->at].tokens, n = (double)(s->opt.batch * s->opt.tokens);
-    hy__page_heading(p, 2, "Time, at least");
-    hy__page_paragraph(p,
-                       "Lower bounds by peak rates of arithmetic and memory: tokens a second that "
-                       "are read and written in one sequence of %s tokens, and trained; days to "
-                       "train on %s tokens with %lld device(s). Then what fits: the largest "
-                       "micro-batch of %s tokens, the longest training at batch 1, the longest of "
-                       "%lld sequence(s) served at once.",
-                       hy__tokens(at).text, hy__count(s->opt.budget).text,
-                       (long long)s->opt.devices, hy__tokens((double)s->opt.tokens).text,
-                       (long long)s->opt.sequences);
+        {"training", true},  {"batch", true},    {"length", true},    {"served", true}};
+    const double at = (double)s->length[s->at].tokens;
+    hy__page_heading(p, 2, "Time, at best");
+    hy__page_paragraph(
+        p,
+        "By peak rates of arithmetic and memory: tokens a second that are read and "
+        "written in one sequence of %s tokens, and trained; the time of a training "
+        "on %s tokens with %lld device%s. Nothing that does this work is faster, but "
+        "for what caches hold. Then what fits: the largest micro-batch of %s "
+        "tokens, the longest segment trained at batch 1, the longest of %lld "
+        "sequence%s served at once.",
+        hy__tokens(at).text, hy__count(s->opt.budget).text, (long long)s->opt.devices,
+        s->opt.devices == 1 ? "" : "s", hy__tokens((double)s->opt.tokens).text,
+        (long long)s->opt.sequences, s->opt.sequences == 1 ? "" : "s");
     hy__page_table(p, column, sizeof column / sizeof *column);
     for (int64_t i = 0; i < s->opt.n_hardware; i++) {
         const hy__sheet_hardware *h = &s->hardware[i];
         hy__page_cell(p, "%s", h->hardware->name);
-        hy__page_cell(p, "%s", h->served ? hy__count(at / h->prefill.seconds).text : "–");
-        hy__page_cell(p, "%s", h->served ? hy__count(1 / h->decode.seconds).text : "–");
-        hy__page_cell(p, "%s", h->trains ? hy__count(n / h->train.seconds).text : "too small");
+        hy__page_cell(p, "%s", h->serves ? hy__count(at / h->prefill.seconds).text : "too small");
+        hy__page_cell(p, "%s", h->serves ? hy__count(1 / h->decode.seconds).text : "–");
         hy__page_cell(p, "%s",
-                      h->trains ? hy__number_digits(HY__UNIT_PLAIN, h->days, 3).text : "–");
+                      h->trains
+                          ? hy__count((double)(h->trained * s->opt.tokens) / h->train.seconds).text
+                          : "too small");
+        hy__page_cell(p, "%s", h->trains ? hy__seconds(h->days * 86400).text : "–");
         put_fit(p, h->batch, h->batch_limit, HY__UNIT_COUNT);
         put_fit(p, h->tokens, h->tokens_limit, HY__UNIT_TOKENS);
         put_fit(p, h->served, h->served_limit, HY__UNIT_TOKENS);

@@ -22,9 +22,10 @@ static json_t *part_json(const hy__part *p) {
                                                "forward_flops", number(t->forward),
                                                "backward_flops", number(t->backward)));
     }
-    return json_pack("{s:s, s:s, s:I, s:I, s:I, s:o, s:o}", "letter", letter, "name", p->name,
-                     "layers", (json_int_t)p->n_layer, "parameters", (json_int_t)p->param, "active",
-                     (json_int_t)p->active, "bytes", bytes, "terms", terms);
+    return json_pack("{s:s, s:s, s:I, s:I, s:I, s:I, s:o, s:o}", "letter", letter, "name", p->name,
+                     "layers", (json_int_t)p->n_layer, "layer_parameters", (json_int_t)p->each,
+                     "parameters", (json_int_t)p->param, "active", (json_int_t)p->active, "bytes",
+                     bytes, "terms", terms);
 }
 
 static json_t *spent_json(const hy__spent *s) {
@@ -85,28 +86,28 @@ static json_t *hardware_json(const hy__sheet *s, const hy__sheet_hardware *h) {
                   h->hardware->what, "fp32", h->hardware->fp32, "bf16", h->hardware->bf16, "int8",
                   h->hardware->int8, "bandwidth", h->hardware->bandwidth, "memory",
                   h->hardware->memory, "source", h->hardware->source);
-    json_t *plan = json_pack(
-        "{s:b, s:b, s:o, s:f, s:I, s:o, s:o, s:I, s:I, s:I}", "trains", (int)h->trains, "serves",
-        (int)h->serves, "train", bound_json(&h->train), "days", h->days, "at_tokens",
-        (json_int_t)s->length[s->at].tokens, "prefill", bound_json(&h->prefill), "decode",
-        bound_json(&h->decode), "largest_batch", (json_int_t)h->batch, "longest_training",
-        (json_int_t)h->tokens, "longest_served", (json_int_t)h->served);
+    json_t *plan =
+        json_pack("{s:b, s:b, s:I, s:o, s:f, s:I, s:o, s:o, s:I, s:I, s:I}", "trains",
+                  (int)h->trains, "serves", (int)h->serves, "trained_batch", (json_int_t)h->trained,
+                  "train", bound_json(&h->train), "days", h->days, "at_tokens",
+                  (json_int_t)s->length[s->at].tokens, "prefill", bound_json(&h->prefill), "decode",
+                  bound_json(&h->decode), "largest_batch", (json_int_t)h->batch, "longest_training",
+                  (json_int_t)h->tokens, "longest_served", (json_int_t)h->served);
     json_object_update(j, plan);
     json_decref(plan);
     return j;
 }
 
 static json_t *rival_json(const hy__sheet *s, const hy__sheet_rival *r) {
-    static const char *const KEY[] = {"train_flops", "prefill_flops", "decode_bytes",
-                                      "state_bytes"};
     json_t *cross = json_object(), *lengths = json_array();
     for (hy__measure m = 0; m < HY__MEASURE_N; m++)
-        json_object_set_new(cross, KEY[m], r->cross[m] ? number((double)r->cross[m]) : json_null());
+        json_object_set_new(cross, hy__measure_face_of(m).key,
+                            r->cross[m] ? number((double)r->cross[m]) : json_null());
     for (int64_t i = 0; i < s->opt.n_length; i++) {
         json_t *at = json_pack("{s:I}", "tokens", (json_int_t)s->length[i].tokens);
         for (hy__measure m = 0; m < HY__MEASURE_N; m++)
             json_object_set_new(
-                at, KEY[m],
+                at, hy__measure_face_of(m).key,
                 number(hy__account_measure(&r->account, m, s->length[i].tokens, s->opt.store)));
         json_array_append_new(lengths, at);
     }

@@ -50,16 +50,16 @@ static const char RULES[] =
     "are constant. Of a decoded token everything is one degree lower.\n"
     "\n"
     "**Training** is forward, backward and, with `train.recompute`, the forward of all layers once "
-    "again.\n"
+    "again. An *active* parameter is one that a single token uses.\n"
     "\n"
-    "**Bytes moved** are the least that any implementation moves, each datum once: weights that "
-    "are "
-    "used (of experts those that the routing units or tokens choose, up to all; of the value table "
-    "the rows that are read), states in and out, the cached keys and values that are attended to, "
-    "and every planned activation written once and read once. Training reads weights in each pass, "
-    "adds to gradients, and its update touches each parameter nine times: the norm reads the "
-    "gradient; AdamW reads weight, gradient and both moments, writes three of them and clears the "
-    "gradient.\n"
+    "**Bytes moved** are those of a program that moves each datum once a call and keeps nothing in "
+    "caches between calls: weights that are used (of experts those that the routing units or "
+    "tokens choose, of the value table the rows that are read, as if no two chose the same, up to "
+    "all), states in and out, the cached keys and values that are attended to, and every planned "
+    "activation written once and read once. Training reads weights in each pass and adds to "
+    "gradients; its update, once for `train.accumulate` micro-batches, touches each parameter nine "
+    "times: the norm reads the gradient; AdamW reads weight, gradient and both moments, writes "
+    "three of them and clears the gradient.\n"
     "\n"
     "**Memory** is what the program allocates: weights, gradients and moments in fp32 with every "
     "tensor rounded up to 64 bytes, the planned buffers of a step (`hy__work_size`), one state for "
@@ -68,9 +68,10 @@ static const char RULES[] =
     "(64K tokens unless `--document` says otherwise) up to their bound. A session that is fed "
     "little by little doubles its cache.\n"
     "\n"
-    "**Time** is a lower bound (roofline): the larger of FLOPs / peak rate and bytes / bandwidth, "
-    "where bytes are weights, states and optimizer; activations could stay in a cache. Several "
-    "devices scale perfectly. Nothing runs faster than this.\n";
+    "**Time** is a lower bound (roofline) for this work: the larger of FLOPs / peak rate and bytes "
+    "/ bandwidth, where bytes are weights, states and optimizer; activations could stay in a "
+    "cache. Several devices scale perfectly. A model so small that its weights stay in a cache is "
+    "bounded by its FLOPs alone.\n";
 
 /* ---- terms of the letters ---- */
 
@@ -146,20 +147,20 @@ hy_status hy__derivation_markdown(hy__text *t, hy_error *err) {
 /* ---- one configuration ---- */
 
 static void put_parameters(hy__text *t, const hy__sheet *s) {
-    hy__text_put(t, "\n| part | layers | parameters | a token's |");
+    hy__text_put(t, "\n| part | layers | of one | parameters | active |");
     for (hy__store k = 0; k < HY__STORE_N; k++) hy__text_add(t, " %s |", hy__store_name(k));
-    hy__text_put(t, "\n|---|--:|--:|--:|");
+    hy__text_put(t, "\n|---|--:|--:|--:|--:|");
     for (hy__store k = 0; k < HY__STORE_N; k++) hy__text_put(t, "--:|");
     for (int64_t i = 0; i < s->account.n_part; i++) {
         const hy__part *p = &s->account.part[i];
         char title[64];
         hy__part_title(p, title, sizeof title);
-        hy__text_add(t, "\n| %s | %lld | %lld | %lld |", title, (long long)p->n_layer,
-                     (long long)p->param, (long long)p->active);
+        hy__text_add(t, "\n| %s | %lld | %lld | %lld | %lld |", title, (long long)p->n_layer,
+                     (long long)p->each, (long long)p->param, (long long)p->active);
         for (hy__store k = 0; k < HY__STORE_N; k++)
             hy__text_add(t, " %s |", hy__bytes(hy__part_bytes(p, k)).text);
     }
-    hy__text_add(t, "\n| total | %lld | %lld | %lld |", (long long)s->layers, (long long)s->param,
+    hy__text_add(t, "\n| total | %lld | | %lld | %lld |", (long long)s->layers, (long long)s->param,
                  (long long)s->active);
     for (hy__store k = 0; k < HY__STORE_N; k++)
         hy__text_add(t, " %s |", hy__bytes(s->weights[k]).text);
@@ -174,13 +175,13 @@ static void put_row(hy__text *t, const hy__sheet *s, const char *name, hy__unit 
 }
 
 static double prefill_flops(const hy__sheet_length *l, int64_t all) {
-    return hy__spent_flops(&l->prefill[all]) / (double)l->tokens;
+    return hy__flops_each(l, all, false);
 }
 static double prefill_quadratic(const hy__sheet_length *l, int64_t all) {
-    return l->prefill[all].grows[HY__GROWTH_QUADRATIC] / (double)l->tokens;
+    return hy__growth_each(l, all, false, HY__GROWTH_QUADRATIC);
 }
 static double decode_flops(const hy__sheet_length *l, int64_t all) {
-    return hy__spent_flops(&l->decode[all]);
+    return hy__flops_each(l, all, true);
 }
 static double decode_bytes(const hy__sheet_length *l, int64_t all) {
     return hy__spent_least_bytes(&l->decode[all]);
@@ -222,9 +223,11 @@ static void put_training(hy__text *t, const hy__sheet *s) {
 
 static void put_rivals(hy__text *t, const hy__sheet *s) {
     if (s->n_rival == 0) return;
-    hy__text_put(t, "\n| against | parameters |");
-    for (hy__measure m = 0; m < HY__MEASURE_N; m++) hy__text_add(t, " %s |", hy__measure_name(m));
-    hy__text_put(t, " state at 1M |\n|---|--:|");
+    hy__text_add(t, "\n%s needs less than another model of its size, at lengths:\n", s->name);
+    hy__text_put(t, "\n| than | parameters |");
+    for (hy__measure m = 0; m < HY__MEASURE_N; m++)
+        hy__text_add(t, " %s |", hy__measure_face_of(m).name);
+    hy__text_put(t, " its state at 1M |\n|---|--:|");
     for (hy__measure m = 0; m < HY__MEASURE_N; m++) hy__text_put(t, "---|");
     hy__text_put(t, "--:|");
     for (int64_t r = 0; r < s->n_rival; r++) {

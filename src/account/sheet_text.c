@@ -1,5 +1,6 @@
 /* sheet_text.c: a sheet as tables for a terminal. */
 #include "account/sheet_faces.h"
+#include "base/utf8.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -10,8 +11,15 @@ static void head(hy__text *t, const char *title) {
     hy__text_add(t, "\n%s\n", title);
 }
 
+/* Characters beyond the column's width are left out. */
 static void label(hy__text *t, const char *s) {
-    hy__text_add(t, "  %-*s", LABEL, s);
+    size_t size = 0;
+    int width = 0;
+    for (; s[size] && width < LABEL; width++) {
+        const size_t n = hy__utf8_length((unsigned char)s[size]);
+        size += n ? n : 1;
+    }
+    hy__text_add(t, "  %.*s%*s", (int)size, s, LABEL - width, "");
 }
 
 static void part_label(hy__text *t, const hy__part *p) {
@@ -39,28 +47,29 @@ static void put_parameters(hy__text *t, const hy__sheet *s) {
     head(t, "Parameters");
     label(t, "");
     word(t, "layers");
-    word(t, "parameters");
-    word(t, "a token's");
-    word(t, "share");
+    word(t, "one layer");
+    word(t, "all");
+    word(t, "active");
     for (hy__store k = 0; k < HY__STORE_N; k++) word(t, hy__store_name(k));
     end(t);
     for (int64_t i = 0; i < a->n_part; i++) {
         const hy__part *p = &a->part[i];
         part_label(t, p);
         cell(t, hy__count((double)p->n_layer));
+        cell(t, hy__count((double)p->each));
         cell(t, hy__count((double)p->param));
         cell(t, hy__count((double)p->active));
-        cell(t, hy__percent((double)p->param / (double)s->param));
         for (hy__store k = 0; k < HY__STORE_N; k++) cell(t, hy__bytes(hy__part_bytes(p, k)));
         end(t);
     }
     label(t, "total");
     cell(t, hy__count((double)s->layers));
+    word(t, "");
     cell(t, hy__number_digits(HY__UNIT_COUNT, (double)s->param, 4));
     cell(t, hy__number_digits(HY__UNIT_COUNT, (double)s->active, 4));
-    word(t, "100%");
     for (hy__store k = 0; k < HY__STORE_N; k++) cell(t, hy__bytes(s->weights[k]));
     end(t);
+    hy__text_put(t, "  active: what one token uses; one layer: without what such layers share.\n");
 }
 
 /* ---- by length ---- */
@@ -71,16 +80,9 @@ static void put_lengths(hy__text *t, const hy__sheet *s, const char *what) {
     end(t);
 }
 
-static const hy__spent *spent_at(const hy__sheet *s, int64_t i, int64_t part, bool decode) {
-    return decode ? &s->length[i].decode[part] : &s->length[i].prefill[part];
-}
-
 /* FLOPs for each token, by part and then by growth. */
 static void put_flops(hy__text *t, const hy__sheet *s, bool decode) {
-    static const char *const GROWTH[2][HY__GROWTH_N] = {
-        {"  constant", "  grows with T", "  grows with T^2"},
-        {"  constant", "  grows with T", ""},
-    };
+    static const char *const GROWTH[] = {"  constant", "  grows with T", "  grows with T^2"};
     const hy__account *a = &s->account;
     head(t, decode ? "FLOPs of one token more after T" : "FLOPs for each token, T read at once");
     put_lengths(t, s, "T");
@@ -89,18 +91,14 @@ static void put_flops(hy__text *t, const hy__sheet *s, bool decode) {
             part_label(t, &a->part[p]);
         else
             label(t, "total");
-        for (int64_t i = 0; i < s->opt.n_length; i++) {
-            const double n = decode ? 1 : (double)s->length[i].tokens;
-            cell(t, hy__flop(hy__spent_flops(spent_at(s, i, p, decode)) / n));
-        }
+        for (int64_t i = 0; i < s->opt.n_length; i++)
+            cell(t, hy__flop(hy__flops_each(&s->length[i], p, decode)));
         end(t);
     }
-    for (int g = 0; g < (decode ? 2 : 3); g++) {
-        label(t, GROWTH[decode][g]);
-        for (int64_t i = 0; i < s->opt.n_length; i++) {
-            const double n = decode ? 1 : (double)s->length[i].tokens;
-            cell(t, hy__flop(spent_at(s, i, a->n_part, decode)->grows[g] / n));
-        }
+    for (hy__growth g = 0; g < (decode ? HY__GROWTH_QUADRATIC : HY__GROWTH_N); g++) {
+        label(t, GROWTH[g]);
+        for (int64_t i = 0; i < s->opt.n_length; i++)
+            cell(t, hy__flop(hy__growth_each(&s->length[i], a->n_part, decode, g)));
         end(t);
     }
 }
@@ -114,39 +112,39 @@ static double state_of(const hy__spent *s) {
 static double activation_of(const hy__spent *s) {
     return s->activation;
 }
+static double bytes_of(const hy__spent *s) {
+    return hy__spent_least_bytes(s) + s->activation;
+}
 
-/* Bytes for each token, by what they are and then by part. */
+static void put_bytes_row(hy__text *t, const hy__sheet *s, const char *name, bool decode,
+                          int64_t part, double (*of)(const hy__spent *s)) {
+    label(t, name);
+    for (int64_t i = 0; i < s->opt.n_length; i++) {
+        const hy__sheet_length *l = &s->length[i];
+        cell(t,
+             hy__bytes(decode ? of(&l->decode[part]) : of(&l->prefill[part]) / (double)l->tokens));
+    }
+    end(t);
+}
+
+/* Bytes for each token, by part and then by what they are. */
 static void put_bytes(hy__text *t, const hy__sheet *s, bool decode) {
-    static const struct {
-        const char *name;
-        double (*of)(const hy__spent *s);
-    } KIND[] = {{"weights", weight_of}, {"states", state_of}, {"activations", activation_of}};
+    const int64_t all = s->account.n_part;
     char title[96];
     snprintf(title, sizeof title, "Bytes moved %s, %s weights",
              decode ? "by one token more after T" : "for each token, T read at once",
              hy__store_name(s->opt.store));
     head(t, title);
     put_lengths(t, s, "T");
-    for (size_t k = 0; k < sizeof KIND / sizeof *KIND; k++) {
-        label(t, KIND[k].name);
-        for (int64_t i = 0; i < s->opt.n_length; i++) {
-            const double n = decode ? 1 : (double)s->length[i].tokens;
-            cell(t, hy__bytes(KIND[k].of(spent_at(s, i, s->account.n_part, decode)) / n));
-        }
-        end(t);
-    }
-    for (int64_t p = 0; p < s->account.n_part; p++) {
-        char name[LABEL + 1], of[LABEL + 8];
+    for (int64_t p = 0; p < all; p++) {
+        char name[LABEL + 1];
         hy__part_title(&s->account.part[p], name, sizeof name);
-        snprintf(of, sizeof of, "  of %.*s", LABEL - 5, name);
-        label(t, of);
-        for (int64_t i = 0; i < s->opt.n_length; i++) {
-            const hy__spent *x = spent_at(s, i, p, decode);
-            const double n = decode ? 1 : (double)s->length[i].tokens;
-            cell(t, hy__bytes((hy__spent_least_bytes(x) + x->activation) / n));
-        }
-        end(t);
+        put_bytes_row(t, s, name, decode, p, bytes_of);
     }
+    put_bytes_row(t, s, "total", decode, all, bytes_of);
+    put_bytes_row(t, s, "  weights", decode, all, weight_of);
+    put_bytes_row(t, s, "  states", decode, all, state_of);
+    put_bytes_row(t, s, "  activations", decode, all, activation_of);
 }
 
 /* ---- training ---- */
@@ -176,20 +174,21 @@ static void put_training(hy__text *t, const hy__sheet *s) {
         cell(t, hy__flop(part[p].backward / n));
         cell(t, hy__flop(part[p].again / n));
         cell(t, hy__flop(hy__spent_flops(&part[p]) / n));
-        cell(t, hy__bytes((hy__spent_least_bytes(&part[p]) + part[p].activation) / n));
+        cell(t, hy__bytes(bytes_of(&part[p]) / n));
         end(t);
     }
 }
 
 static void put_training_memory(hy__text *t, const hy__sheet *s) {
     head(t, "Memory of training");
-    label(t, "activations");
-    for (int i = 0; i < HY__MEMORY_KINDS; i++) word(t, hy__memory_kind(&s->memory[0], i).name);
+    label(t, "activations are");
+    word(t, "kept");
+    word(t, "recomputed");
     end(t);
-    for (int again = 0; again < 2; again++) {
-        label(t, again ? "recomputed" : "kept");
-        for (int i = 0; i < HY__MEMORY_KINDS; i++)
-            cell(t, hy__bytes(hy__memory_kind(&s->memory[again], i).bytes));
+    for (int k = 0; k < HY__MEMORY_KINDS; k++) {
+        label(t, hy__memory_kind(&s->memory[0], k).name);
+        for (int again = 0; again < 2; again++)
+            cell(t, hy__bytes(hy__memory_kind(&s->memory[again], k).bytes));
         end(t);
     }
 }
@@ -235,61 +234,80 @@ static void limited(hy__text *t, int64_t n, bool limit, bool tokens) {
     word(t, text);
 }
 
-static void put_hardware(hy__text *t, const hy__sheet *s) {
-    const double at = (double)s->length[s->at].tokens, n = (double)(s->opt.batch * s->opt.tokens);
-    char title[200];
-    snprintf(title, sizeof title,
-             "Time, at least: by peak rates, tokens/s at T = %s; days for %s "
-             "tokens on %s device%s",
-             hy__tokens(at).text, hy__count(s->opt.budget).text,
-             hy__count((double)s->opt.devices).text, s->opt.devices == 1 ? "" : "s");
-    head(t, title);
+static void put_time(hy__text *t, const hy__sheet *s) {
+    const double at = (double)s->length[s->at].tokens;
+    head(t, "Time, at best: tokens by peak rates of arithmetic and memory");
     label(t, "");
-    static const char *const COLUMN[] = {"prefill", "decode", "training", "days",
-                                         "batch",   "length", "served"};
-    for (size_t i = 0; i < sizeof COLUMN / sizeof *COLUMN; i++) word(t, COLUMN[i]);
+    word(t, "reads/s");
+    word(t, "writes/s");
+    word(t, "trains/s");
+    word(t, "training");
     end(t);
     for (int64_t i = 0; i < s->opt.n_hardware; i++) {
         const hy__sheet_hardware *h = &s->hardware[i];
         label(t, h->hardware->name);
-        if (h->serves || h->served > 0) {
+        if (h->serves) {
             cell(t, hy__count(at / h->prefill.seconds));
             cell(t, hy__count(1 / h->decode.seconds));
-        } else {
-            word(t, "-");
-            word(t, "-");
-        }
-        if (h->trains) {
-            cell(t, hy__count(n / h->train.seconds));
-            cell(t, hy__number_digits(HY__UNIT_PLAIN, h->days, 3));
         } else {
             word(t, "too small");
             word(t, "-");
         }
+        if (h->trains) {
+            cell(t, hy__count((double)(h->trained * s->opt.tokens) / h->train.seconds));
+            cell(t, hy__seconds(h->days * 86400));
+        } else {
+            word(t, "too small");
+            word(t, "-");
+        }
+        end(t);
+    }
+    hy__text_add(t,
+                 "  reads, writes: tokens of one sequence of %s; training: of %s tokens, on %s "
+                 "device%s,\n  in micro-batches of %s or as many as fit. Peaks and their sources: "
+                 "docs/accounting.md.\n",
+                 hy__tokens(at).text, hy__count(s->opt.budget).text,
+                 hy__count((double)s->opt.devices).text, s->opt.devices == 1 ? "" : "s",
+                 hy__count((double)s->opt.batch).text);
+}
+
+static void put_fits(hy__text *t, const hy__sheet *s) {
+    head(t, "What fits into memory");
+    label(t, "");
+    word(t, "memory");
+    word(t, "batch");
+    word(t, "length");
+    word(t, "served");
+    end(t);
+    for (int64_t i = 0; i < s->opt.n_hardware; i++) {
+        const hy__sheet_hardware *h = &s->hardware[i];
+        label(t, h->hardware->name);
+        cell(t, hy__bytes(h->hardware->memory));
         limited(t, h->batch, h->batch_limit, false);
         limited(t, h->tokens, h->tokens_limit, true);
         limited(t, h->served, h->served_limit, true);
         end(t);
     }
     hy__text_add(t,
-                 "  batch: largest micro-batch of %s tokens that fits; length: longest at batch 1; "
-                 "served: longest\n  of %s at once. Peaks and their sources: docs/accounting.md.\n",
-                 hy__tokens((double)s->opt.tokens).text, hy__count((double)s->opt.sequences).text);
+                 "  batch: largest micro-batch of %s tokens; length: longest segment trained at "
+                 "batch 1;\n  served: longest of %s sequence%s at once.\n",
+                 hy__tokens((double)s->opt.tokens).text, hy__count((double)s->opt.sequences).text,
+                 s->opt.sequences == 1 ? "" : "s");
 }
 
 /* ---- rivals ---- */
 
 static void put_measure(hy__text *t, const hy__sheet *s, hy__measure m) {
-    static const hy__unit UNIT[] = {HY__UNIT_FLOP, HY__UNIT_FLOP, HY__UNIT_BYTES, HY__UNIT_BYTES};
-    head(t, hy__measure_name(m));
-    put_lengths(t, s, "T");
+    const hy__measure_face face = hy__measure_face_of(m);
+    hy__text_add(t, "\nAgainst them: %s, one sequence of T tokens\n", face.name);
+    label(t, "T");
+    for (int64_t i = 0; i < s->opt.n_length; i++) cell(t, hy__tokens((double)s->length[i].tokens));
+    hy__text_put(t, "   the plan needs less\n");
     for (int64_t r = -1; r < s->n_rival; r++) {
         const hy__account *a = r < 0 ? &s->account : &s->rival[r].account;
-        char name[LABEL + 1];
-        snprintf(name, sizeof name, "%.*s", LABEL, r < 0 ? s->name : s->rival[r].name);
-        label(t, name);
+        label(t, r < 0 ? s->name : s->rival[r].name);
         for (int64_t i = 0; i < s->opt.n_length; i++)
-            cell(t, hy__number_show(UNIT[m],
+            cell(t, hy__number_show(face.unit,
                                     hy__account_measure(a, m, s->length[i].tokens, s->opt.store)));
         if (r >= 0) hy__text_add(t, "   %s", hy__sheet_crossing(s->rival[r].cross[m]).text);
         end(t);
@@ -323,6 +341,7 @@ void hy__sheet_text(hy__text *t, const hy__sheet *s) {
     put_training(t, s);
     put_training_memory(t, s);
     put_serving(t, s);
-    put_hardware(t, s);
+    put_time(t, s);
+    put_fits(t, s);
     put_rivals(t, s);
 }

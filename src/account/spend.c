@@ -39,13 +39,12 @@ hy__growth hy__account_growth(const hy__config *c, hy__extent per, const hy__sha
 static hy_status begin(call *c, const hy__account *a, const hy__shape *shape, hy_error *err) {
     const bool decode = shape->phase == HY__PHASE_DECODE;
     const int64_t len = decode ? 1 : shape->tokens;
-    const int64_t most = hy__rows_max(&a->cfg);
     *c = (call){.a = a, .shape = shape, .training = shape->phase == HY__PHASE_TRAIN};
-    if (shape->batch < 1 || shape->tokens < 1 || shape->batch > most / len) {
+    if (shape->batch < 1 || shape->tokens < 1 || shape->batch > HY__COUNTED_MAX / len) {
         return hy__fail(err, HY_E_INVALID,
-                        "a batch of %" PRId64 " x %" PRId64
-                        " tokens: wanted at least one and at most %" PRId64 " of this model",
-                        shape->batch, shape->tokens, most);
+                        "%" PRId64 " x %" PRId64
+                        " tokens cannot be counted at once, wanted at least one and at most %d",
+                        shape->batch, shape->tokens, HY__COUNTED_MAX);
     }
     hy__seq *seq = calloc((size_t)shape->batch, sizeof *seq);
     if (!seq) return hy__fail(err, HY_E_MEMORY, "there is not enough memory for a plan");
@@ -89,6 +88,7 @@ static void add_weights(const call *c, const hy__part *p, hy__spent *s) {
     enum { GRAD = 2 /* read and written where it is added to */ };
     enum { ADAMW = 9 /* norm reads g; the step reads p, g, m, v, writes p, m, v and clears g */ };
     const double forward = c->shape->recompute && p->letter ? 2 : 1;
+    const double per_step = c->a->train.accumulate > 1 ? (double)c->a->train.accumulate : 1;
     const double n_layer = (double)p->n_layer;
     if (!p->letter) { /* the tokens' rows of the embedding, beside all of it as the head */
         const double row = (double)c->a->cfg.model.d_model * (double)c->rows.n_row;
@@ -104,7 +104,7 @@ static void add_weights(const call *c, const hy__part *p, hy__spent *s) {
         if (!hy__group_is_trained(d->group)) continue;
         const double used = bytes_used(c, d, HY__STORE_FP32, true);
         s->weight += n_layer * used * (forward + 1 + GRAD);
-        s->optimizer += (d->shared ? 1 : n_layer) * used * ADAMW;
+        s->optimizer += (d->shared ? 1 : n_layer) * used * ADAMW / per_step;
     }
 }
 

@@ -1,6 +1,7 @@
 /* cmd_plan.c: hydralm plan: what a configuration costs, before it is built. */
 #include "account/sheet_faces.h"
 #include "base/file.h"
+#include "base/utf8.h"
 #include "ckpt/checkpoint.h"
 #include "cmd/cmd.h"
 
@@ -19,14 +20,27 @@ typedef struct plan_options {
 
 /* ---- configurations ---- */
 
-/* "configs/nano.yaml" and "runs/nano/" are nano. */
+/* "configs/nano.yaml" and "runs/nano/" are nano. Bytes that are no UTF-8 become ?, since names go
+ * into JSON and pages. */
 static void name_of(const char *path, char name[HY__SHEET_NAME]) {
     size_t end = strlen(path);
     while (end > 1 && path[end - 1] == '/') end--;
     size_t begin = end;
     while (begin > 0 && path[begin - 1] != '/') begin--;
     if (end - begin > 5 && strncmp(path + end - 5, ".yaml", 5) == 0) end -= 5;
-    snprintf(name, HY__SHEET_NAME, "%.*s", (int)(end - begin), path + begin);
+    const unsigned char *from = (const unsigned char *)path;
+    size_t n = 0;
+    for (size_t i = begin, len; i < end; i += len) {
+        const size_t valid = hy__utf8_sequence(from + i, end - i);
+        len = valid ? valid : 1;
+        if (n + len >= HY__SHEET_NAME) break;
+        if (valid)
+            memcpy(name + n, from + i, len);
+        else
+            name[n] = '?';
+        n += len;
+    }
+    name[n] = 0;
 }
 
 /* A configuration file, or the configuration of a model's directory, with the settings of --set. */
@@ -46,26 +60,38 @@ static bool only(const hy__account *a, const char *letters) {
     return strspn(a->cfg.letter, letters) == strlen(a->cfg.letter);
 }
 
-/* What it is compared with: what --against names, or both baselines but for what it is itself. */
+static const char TRANSFORMER[] = "transformer", MAMBA2[] = "mamba2";
+
+static hy_status add_rival(hy__sheet *s, const hy__account *a, const char *what, hy_error *err) {
+    hy__sheet_rival *r = &s->rival[s->n_rival];
+    name_of(what, r->name);
+    if (strcmp(what, TRANSFORMER) == 0 || strcmp(what, MAMBA2) == 0) {
+        HY_TRY(hy__account_rival(a, what, &r->account, err));
+    } else {
+        HY_TRY(read_account(&r->account, what, &(text_list){0}, err));
+    }
+    s->n_rival++;
+    return HY_OK;
+}
+
+/* Both baselines, but for what it is itself and what no width makes as large as it is. */
+static void add_baselines(hy__sheet *s, const hy__account *a) {
+    hy_error refused;
+    if (!only(a, "AF")) (void)add_rival(s, a, TRANSFORMER, &refused);
+    if (!only(a, "S")) (void)add_rival(s, a, MAMBA2, &refused);
+}
+
+/* What --against names. */
 static hy_status add_rivals(hy__sheet *s, const hy__account *a, const text_list *against,
                             hy_error *err) {
-    static const char *const baseline[] = {"transformer", "mamba2"};
-    const int64_t n = against->n > 0 ? against->n : 2;
-    for (int64_t i = 0; i < n; i++) {
-        const char *what = against->n > 0 ? against->item[i] : baseline[i];
-        if (strcmp(what, "none") == 0) continue;
-        if (against->n == 0 && only(a, i == 0 ? "AF" : "S")) continue;
+    if (against->n == 0) add_baselines(s, a);
+    for (int64_t i = 0; i < against->n; i++) {
+        if (strcmp(against->item[i], "none") == 0) continue;
         if (s->n_rival == HY__SHEET_RIVALS) {
             return hy__fail(err, HY_E_INVALID, "--against is given %lld times, wanted at most %d",
                             (long long)against->n, HY__SHEET_RIVALS);
         }
-        hy__sheet_rival *r = &s->rival[s->n_rival++];
-        name_of(what, r->name);
-        if (strcmp(what, baseline[0]) == 0 || strcmp(what, baseline[1]) == 0) {
-            HY_TRY(hy__account_rival(a, what, &r->account, err));
-        } else {
-            HY_TRY(read_account(&r->account, what, &(text_list){0}, err));
-        }
+        HY_TRY(add_rival(s, a, against->item[i], err));
     }
     return HY_OK;
 }
@@ -212,11 +238,18 @@ done:
 /* A folder without a model in it holds configurations. */
 static hy_status plan(const char *path, const plan_options *p, hy_error *err) {
     char *config = NULL;
-    if (!p->markdown || !hy__path_is_dir(path)) return plan_one(path, p, err);
+    if (p->html && !*p->html)
+        return hy__fail(err, HY_E_INVALID, "--html is empty, wanted a file's name");
+    if (!hy__path_is_dir(path)) return plan_one(path, p, err);
     HY_TRY(hy__fileset_find(&config, path, "config.json", err));
     const bool model = config != NULL;
     free(config);
-    return model ? plan_one(path, p, err) : plan_folder(path, p, err);
+    if (model) return plan_one(path, p, err);
+    if (p->markdown && !p->html && !p->json) return plan_folder(path, p, err);
+    return hy__fail(err, HY_E_INVALID,
+                    "%s has no config.json, wanted a configuration, a model's directory or, with "
+                    "--markdown alone, a folder of configurations",
+                    path);
 }
 
 int cmd_plan(int argc, char **argv) {

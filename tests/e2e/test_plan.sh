@@ -6,10 +6,11 @@ docs=$OLDPWD/docs
 # ---- faces
 ok plan "$configs/hydra-1.6b.yaml"
 text=$out
-for word in Parameters "FLOPs for each token" "grows with T^2" "Memory of training" "Time, at least" h200 \
-    transformer mamba2 "state bytes"; do
+for word in Parameters "FLOPs for each token" "grows with T^2" "Memory of training" "Time, at best" \
+    "What fits into memory" h200 transformer mamba2 "bytes of the state"; do
     [[ $text == *"$word"* ]] || die "the table lacks \"$word\""
 done
+awk 'length > 100 { exit 1 }' <<<"$text" || die "the table is wider than 100 columns"
 ok plan "$configs/hydra-1.6b.yaml" --json
 is "$(field parameters)" 1596836691 "parameters of the design envelope"
 [ "$(wc -l <stdout)" = 1 ] || die "--json is more than a line"
@@ -35,6 +36,19 @@ ok plan model --json
 is "$(field parameters)" "$("$hydralm" inspect model --json | grep -o '"parameters":[0-9]*' | head -1 | cut -d: -f2)" \
     "a model's directory"
 
+
+# ---- odd models and names are planned all the same
+ok plan "$configs/nano.yaml" --set model.layers=F --set model.d_model=1 # of which there is no Mamba-2
+ok plan "$configs/nano.yaml" --set pkm.n_head=64 --set pkm.topk=128 --set pkm.n_key=128 # one batch of 1M is too large
+ok plan "$configs/nano.yaml" --lengths 1,100000000
+long=$(printf 'ä%.0s' {1..100})
+cp tiny.yaml "$long.yaml"
+ok plan "$long.yaml" --json
+is "$(field name)" "\"${long:0:63}\"" "a long name"
+cp tiny.yaml "$(printf 'a\xffb.yaml')"
+ok plan "$(printf 'a\xffb.yaml')" --json
+is "$(field name)" '"a?b"' "a name that is no UTF-8"
+
 # ---- docs/accounting.md
 ok plan "$configs" --markdown
 cmp -s stdout "$docs/accounting.md" ||
@@ -43,7 +57,11 @@ cmp -s stdout "$docs/accounting.md" ||
 # ---- refusals
 fails 2 "wants CONFIG" plan
 fails 1 "nowhere.yaml" plan nowhere.yaml
-fails 1 "config.json" plan "$configs"
+fails 1 "--markdown alone" plan "$configs"
+fails 1 "--markdown alone" plan "$configs" --markdown --json
+fails 1 "no mamba2" plan tiny.yaml --set model.layers=F --set model.d_model=1 --against mamba2
+fails 1 "--html is empty" plan tiny.yaml --html=
+fails 1 "UTF-8" plan tiny.yaml --hardware "name=$(printf 'a\xff'),peak=1T,bandwidth=1G,memory=1G"
 mkdir empty
 fails 1 "no configuration" plan empty --markdown
 fails 1 "h100" plan tiny.yaml --hardware h10
@@ -53,7 +71,7 @@ fails 1 "wanted fp32 or bf16" plan tiny.yaml --dtype int3
 fails 1 "rising" plan tiny.yaml --lengths 100,50
 fails 1 "rising" plan tiny.yaml --lengths 0,50
 fails 1 "wanted at least one and at most" plan tiny.yaml --lengths 99000000000
-fails 1 "wanted at least one and at most" plan tiny.yaml --set train.batch=65536 --set train.seq_len=16777216
+fails 1 "in a micro-batch of this model" plan tiny.yaml --set train.batch=65536 --set train.seq_len=16777216
 fails 1 "d_modle" plan tiny.yaml --set model.d_modle=3
 fails 1 "section.key=value" plan tiny.yaml --set batch
 fails 1 "experts" plan tiny.yaml --set experts.k=9
