@@ -32,6 +32,8 @@ static void put_tiles(hy__page *p, const hy__sheet *s) {
     char state[64];
     snprintf(state, sizeof state, "state at %s", hy__tokens((double)last->tokens).text);
     hy__page_item(p, state, "%s", hy__bytes(last->state).text);
+    const hy__sheet_growth growth = hy__sheet_growth_of(s);
+    hy__page_item(p, "of it for each token", "%s", hy__bytes(growth.per_token).text);
     hy__page_item(p, "memory of training", "%s", hy__bytes(s->memory[s->opt.recompute].total).text);
     hy__page_list_end(p);
 }
@@ -117,7 +119,7 @@ static void put_areas(hy__page *p, const hy__sheet *s) {
             .y = {.label = "for each token", .unit = HY__UNIT_FLOP},
             .series = series,
             .n_series = a->n_part},
-        "Logits are made of the last token only; what rises to the right is attention.");
+        "Logits are made of the last token only, so that their share falls.");
 }
 
 /* One row for each part, and the total. */
@@ -170,6 +172,7 @@ static void put_curves(hy__page *p, const hy__sheet *s, hy__measure m, hy__unit 
     hy__series series[1 + HY__SHEET_RIVALS];
     hy__mark mark[HY__SHEET_RIVALS];
     int64_t n_mark = 0;
+    char below[200];
     lengths_of(x);
     for (int64_t r = 0; r <= s->n_rival; r++) {
         const hy__sheet_curve *curve = r == 0 ? &s->curve : &s->rival[r - 1].curve;
@@ -181,6 +184,8 @@ static void put_curves(hy__page *p, const hy__sheet *s, hy__measure m, hy__unit 
             mark[n_mark++].label = s->rival[r - 1].name;
         }
     }
+    snprintf(below, sizeof below, "%s%s", caption,
+             n_mark > 0 ? " A line marks where the model begins to need less." : "");
     hy__page_figure(p,
                     &(hy__chart){.kind = HY__CHART_LINES,
                                  .title = title,
@@ -192,7 +197,7 @@ static void put_curves(hy__page *p, const hy__sheet *s, hy__measure m, hy__unit 
                                  .y = {.unit = unit, .scale = HY__SCALE_LOG10},
                                  .series = series,
                                  .n_series = s->n_rival + 1},
-                    caption);
+                    below);
 }
 
 /* From which length on the model needs less than each rival. */
@@ -228,7 +233,7 @@ static void put_comparison(hy__page *p, const hy__sheet *s) {
     put_crossings(p, s);
     hy__page_grid(p);
     put_curves(p, s, HY__MEASURE_PREFILL, HY__UNIT_FLOP, true, "FLOPs for each token read",
-               "A line marks where the model begins to need less.");
+               "One sequence, read at once.");
     put_curves(p, s, HY__MEASURE_TRAIN, HY__UNIT_FLOP, true, "FLOPs for each token trained",
                "Forward and backward of one sequence.");
     put_curves(p, s, HY__MEASURE_DECODE, HY__UNIT_BYTES, false, "Bytes that one token more moves",

@@ -117,28 +117,38 @@ static void add_state(const call *c, const hy__part *p, hy__spent *s) {
     s->state += (double)p->n_layer * REAL * (per_seq + slot * (double)c->rows.n_row);
 }
 
-/* ---- activations: each planned buffer is written once and read once ---- */
+/* ---- activations: each planned buffer is written once and read once in a pass ---- */
+
+typedef enum passes { FORWARD = 0, TRAINED = 1, RECOMPUTED = 2, PASSES_N } passes;
+
+/* What frames the layers is never computed again. */
+static passes passes_of(const call *c, const hy__part *p) {
+    if (!c->training) return FORWARD;
+    return c->shape->recompute && p->letter ? RECOMPUTED : TRAINED;
+}
 
 static double planned(const call *c, const hy__part *p) {
-    static const double moves[2][HY__LIFE_TRAIN + 1] = {
-        /* by hy__life: KEEP, FORWARD, BACKWARD, CALL, TRAIN; without and with a backward */
-        {2, 2, 0, 2, 0},
-        {3, 2, 2, 4, 3},
+    static const double moves[PASSES_N][HY__LIFE_TRAIN + 1] = {
+        /* by hy__life: KEEP, FORWARD, BACKWARD, CALL, TRAIN */
+        [FORWARD] = {2, 2, 0, 2, 0},
+        [TRAINED] = {3, 2, 2, 4, 3},
+        [RECOMPUTED] = {5, 4, 2, 6, 5},
     };
     hy__plan plan = {.real = HY__DTYPE_F32};
     hy__component_find(p->letter)->plan(&c->a->cfg, &c->rows, &plan);
     double bytes = 0;
     for (int id = 0; id < plan.n_buf; id++)
-        bytes += moves[c->training][plan.buf[id].life] * (double)plan.buf[id].count *
+        bytes += moves[passes_of(c, p)][plan.buf[id].life] * (double)plan.buf[id].count *
                  (double)hy__dtype_size(plan.buf[id].dtype);
     return bytes;
 }
 
 /* The residual stream x, its norm and the layer's output y: each written and read; backward again
  * x, y, the norm, and the gradients of all three. */
-static double stream(const call *c) {
-    const double width = (double)c->rows.n_row * (double)c->a->cfg.model.d_model * REAL;
-    return width * (c->training ? 6 + 10 : 6);
+static double stream(const call *c, const hy__part *p) {
+    static const double moves[PASSES_N] = {
+        [FORWARD] = 6, [TRAINED] = 6 + 10, [RECOMPUTED] = 6 + 6 + 10};
+    return (double)c->rows.n_row * (double)c->a->cfg.model.d_model * REAL * moves[passes_of(c, p)];
 }
 
 /* Logits are written and read once, and with a gradient made into it and read by two products. */
@@ -149,9 +159,9 @@ static double logits(const call *c) {
 
 static void add_activations(const call *c, const hy__part *p, hy__spent *s) {
     if (p->letter)
-        s->activation += (double)p->n_layer * (planned(c, p) + stream(c));
+        s->activation += (double)p->n_layer * (planned(c, p) + stream(c, p));
     else
-        s->activation += stream(c) + logits(c);
+        s->activation += stream(c, p) + logits(c);
 }
 
 /* ---- all ---- */
