@@ -102,9 +102,6 @@ enum { HY__COUNTED_MAX = 1 << 28 /* tokens of one call: counting walks over thei
 hy_status hy__account_spend(const hy__account *a, const hy__shape *shape,
                             hy__spent part[HY__PART_MAX + 1], hy_error *err);
 
-/* How a term that is counted by `per` grows at this length. */
-hy__growth hy__account_growth(const hy__config *c, hy__extent per, const hy__shape *shape);
-
 /* ---- memory, bytes ---- */
 
 typedef struct hy__memory {

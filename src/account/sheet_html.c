@@ -33,7 +33,8 @@ static void put_tiles(hy__page *p, const hy__sheet *s) {
     snprintf(state, sizeof state, "state at %s", hy__tokens((double)last->tokens).text);
     hy__page_item(p, state, "%s", hy__bytes(last->state).text);
     const hy__sheet_growth growth = hy__sheet_growth_of(s);
-    hy__page_item(p, "of it for each token", "%s", hy__bytes(growth.per_token).text);
+    hy__page_item(p, "cache of a token", "%s",
+                  growth.per_token > 0 ? hy__bytes(growth.per_token).text : "none");
     hy__page_item(p, "memory of training", "%s", hy__bytes(s->memory[s->opt.recompute].total).text);
     hy__page_list_end(p);
 }

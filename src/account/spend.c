@@ -16,7 +16,8 @@ typedef struct call {
     bool training;
 } call;
 
-hy__growth hy__account_growth(const hy__config *c, hy__extent per, const hy__shape *shape) {
+/* How a term that is counted by `per` grows at this length. */
+static hy__growth growth_of(const hy__config *c, hy__extent per, const hy__shape *shape) {
     const bool whole = shape->phase != HY__PHASE_DECODE; /* a decode is a slope of the others */
     const int64_t memory = c->attention.memory_blocks;
     const int64_t scored = memory > 0 ? memory * c->model.chunk + c->attention.window : INT64_MAX;
@@ -66,7 +67,7 @@ static void add_flops(const call *c, const hy__part *p, hy__spent *s) {
         s->forward += forward;
         s->backward += backward;
         s->again += again;
-        s->grows[hy__account_growth(&c->a->cfg, t->per, c->shape)] += forward + backward + again;
+        s->grows[growth_of(&c->a->cfg, t->per, c->shape)] += forward + backward + again;
         if (c->shape->phase == HY__PHASE_DECODE) s->state += n * t->cached * REAL;
     }
 }

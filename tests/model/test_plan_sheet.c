@@ -156,6 +156,32 @@ static void test_bytes_of_training(void **state) {
         }
 }
 
+/* Experts are read when they are chosen: for a unit, or for each token; all of them at most. */
+static void test_bytes_of_experts(void **state) {
+    (void)state;
+    for (int by_token = 0; by_token < 2; by_token++) {
+        hy__config c = law_config("E");
+        hy__account a;
+        c.experts.n_expert = 64;
+        c.experts.k = 2;
+        c.experts.route = by_token ? HY__ROUTE_TOKEN : HY__ROUTE_PREVIOUS;
+        law_finish(&c);
+        hy__account_init(&a, &c, &NO_TRAIN);
+        double weight[3];
+        static const int64_t tokens[3] = {1, 8, 4000}; /* a token, a unit, many */
+        for (int i = 0; i < 3; i++)
+            weight[i] = spent(&a, (hy__shape){.phase = HY__PHASE_PREFILL,
+                                              .batch = 1,
+                                              .tokens = tokens[i],
+                                              .store = HY__STORE_FP32})
+                            .weight;
+        const double expert = 4.0 * 3 * (double)(c.model.d_model * c.experts.d_ff);
+        const double row = 4.0 * (double)c.model.d_model; /* of the embedding */
+        near(weight[1] - weight[0], 7 * row + (by_token ? 14 * expert : 0));
+        near(weight[2] - weight[0], 3999 * row + 62 * expert);
+    }
+}
+
 /* The update is shared by the micro-batches of a step; recomputation reads weights once more. */
 static void test_update_once_a_step(void **state) {
     (void)state;
@@ -372,6 +398,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_growth),
         cmocka_unit_test(test_bytes_of_training),
+        cmocka_unit_test(test_bytes_of_experts),
         cmocka_unit_test(test_update_once_a_step),
         cmocka_unit_test(test_memory_of_many),
         cmocka_unit_test(test_rows_of_a_batch),
