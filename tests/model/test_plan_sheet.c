@@ -156,6 +156,38 @@ static void test_bytes_of_training(void **state) {
         }
 }
 
+/* Of a row of logits: they are made, scored into their gradient, and multiplied twice. */
+static void test_bytes_of_logits(void **state) {
+    (void)state;
+    double planned[2], got[2];
+    for (int i = 0; i < 2; i++) {
+        hy__config c = law_config("F");
+        hy__account a;
+        c.model.vocab = 1000 * (1 + i);
+        law_finish(&c);
+        hy__account_init(&a, &c, &NO_TRAIN);
+        const hy__shape shape = {.batch = 1, .tokens = 48};
+        planned[i] = spent(&a, shape).activation;
+        got[i] = train_counted(&c, &shape).activation;
+    }
+    near(planned[1] - planned[0], got[1] - got[0]);
+}
+
+/* States go in and out of a step only where they are carried. */
+static void test_states_of_training(void **state) {
+    (void)state;
+    hy__config c = law_config("A");
+    hy__account a;
+    hy__train_config t = {.carry = false};
+    const hy__shape shape = {.batch = 3, .tokens = 64};
+    hy__account_init(&a, &c, &t);
+    near(spent(&a, shape).state, 0);
+    t.carry = true;
+    hy__account_init(&a, &c, &t);
+    const double kv = (double)(c.attention.n_kv * c.attention.head_dim);
+    near(spent(&a, shape).state, 3 * 64 * 4 * (2 * kv + kv / (double)c.model.chunk));
+}
+
 /* Experts are read when they are chosen: for a unit, or for each token; all of them at most. */
 static void test_bytes_of_experts(void **state) {
     (void)state;
@@ -398,6 +430,8 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_growth),
         cmocka_unit_test(test_bytes_of_training),
+        cmocka_unit_test(test_bytes_of_logits),
+        cmocka_unit_test(test_states_of_training),
         cmocka_unit_test(test_bytes_of_experts),
         cmocka_unit_test(test_update_once_a_step),
         cmocka_unit_test(test_memory_of_many),
