@@ -44,6 +44,13 @@ static hy_status each_row(const hy__bench_options *opt, each_fn fn, void *user, 
     return HY_OK;
 }
 
+enum { TITLE = 128 /* bytes */ };
+
+static void title(const hy__shape *s, char out[TITLE]) {
+    snprintf(out, TITLE, "%s %s, %" PRId64 " x %" PRId64 " tokens", hy__phase_name(s->phase),
+             hy__store_name(s->store), s->batch, s->tokens);
+}
+
 /* ---- before anything is built ---- */
 
 typedef struct fit {
@@ -54,17 +61,18 @@ typedef struct fit {
 static hy_status fits(void *user, const hy__shape *shape, hy_error *err) {
     fit *f = user;
     hy__memory m;
+    char what[TITLE];
     f->n_row++;
-    HY_TRY(hy__account_memory(&f->account, shape, &m, err));
+    title(shape, what);
+    const hy_status status = hy__account_memory(&f->account, shape, &m, err);
+    if (status != HY_OK) return hy__fail_in(err, status, "%s", what);
     if (f->free_bytes <= 0 || m.total <= (double)f->free_bytes) return HY_OK;
-    return hy__fail(
-        err, HY_E_MEMORY,
-        "%s of %" PRId64 " x %" PRId64 " tokens in %s would take %.2f GB (weights %.2f, "
-        "gradients and moments %.2f, activations %.2f, states %.2f), and %.2f GB are "
-        "free; fewer --tokens or a smaller --batch need less",
-        hy__phase_name(shape->phase), shape->batch, shape->tokens, hy__store_name(shape->store),
-        m.total / 1e9, m.weights / 1e9, (m.gradients + m.moments) / 1e9, m.activations / 1e9,
-        m.states / 1e9, (double)f->free_bytes / 1e9);
+    return hy__fail(err, HY_E_MEMORY,
+                    "%s would take %.2f GB (weights %.2f, gradients and moments %.2f, activations "
+                    "%.2f, states %.2f), and %.2f GB are free; fewer --tokens or a smaller --batch "
+                    "need less",
+                    what, m.total / 1e9, m.weights / 1e9, (m.gradients + m.moments) / 1e9,
+                    m.activations / 1e9, m.states / 1e9, (double)f->free_bytes / 1e9);
 }
 
 static hy_status look_ahead(const hy__bench_options *opt, int64_t free_bytes, int64_t *n_row,
@@ -151,11 +159,9 @@ static hy_status check(runner *r, const hy__shape *shape, const hy__check **out,
 }
 
 static void tell(const runner *r, const hy__shape *s) {
-    char what[128];
-    if (!r->opt->progress) return;
-    snprintf(what, sizeof what, "%s %s, %" PRId64 " x %" PRId64 " tokens", hy__phase_name(s->phase),
-             hy__store_name(s->store), s->batch, s->tokens);
-    r->opt->progress(r->opt->user, what);
+    char what[TITLE];
+    title(s, what);
+    if (r->opt->progress) r->opt->progress(r->opt->user, what);
 }
 
 static hy_status run_row(void *user, const hy__shape *shape, hy_error *err) {

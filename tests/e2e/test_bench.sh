@@ -31,10 +31,11 @@ refused() { fails 1 "$1" bench --config tiny.yaml "${@:2}"; }
 refused "wanted some of train, prefill, decode and kernels" --what train,prefil
 refused "wanted some of fp32, bf16" --dtype int3
 refused "at least 1 token" --tokens 512,0
-refused "are free" --tokens 1000000 --batch 60
+refused "are free" --tokens 1000000 --batch 8
+refused "train fp32, 60 x 1000000 tokens: " --what train --tokens 1000000 --batch 60
 refused "d_modle" --set model.d_modle=3
 refused "nowhere/rows.csv" --csv nowhere/rows.csv
-refused "are free" --tokens 1000000 --batch 60 --csv new.csv
+refused "are free" --tokens 1000000 --batch 8 --csv new.csv
 absent new.csv "a refused command"
 fails 2 "--config FILE or --model" bench
 fails 2 "wanted" bench --config tiny.yaml --batch 0
