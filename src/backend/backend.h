@@ -9,7 +9,8 @@
  * - One struct of arguments serves forward and backward. Fields marked (b) are read or written by
  *   the backward alone. An absent tensor (buf == NULL) leaves an optional argument out.
  * - Shapes are row-major. `ld…` is the distance between rows in elements; 0 means "dense".
- * - Activations and states are `real` (fp32; fp64 on ref64). Weights are real or, where said, bf16.
+ * - Activations and states are `real` (fp32; fp64 on ref64). Weights are real or, where said, bf16
+ *   or quantised (tensor/quant.h: rows of whole groups, dense; never in a backward).
  * - Outputs are written (=). Gradients of parameters, of tables and of stats are added (+=).
  *   Outputs never need to be cleared first, and may hold NaN.
  * - Gradients of activations are written (=) unless said.
@@ -36,7 +37,8 @@ typedef enum hy__prec { HY__PREC_FP32 = 0, HY__PREC_BF16 = 1 } hy__prec;
 /* ---- dense products ------------------------------------------------------------------------- */
 
 /* C[m,n] = op(A)·op(B) (+ C when accumulate); op transposes when ta/tb. a: [m,k] (ta: [k,m]),
- * b: [k,n] (tb: [n,k]); one of them may be bf16. batch > 1 repeats it with element strides. */
+ * b: [k,n] (tb: [n,k]); one of them may be bf16, b with tb quantised. batch > 1 repeats it with
+ * element strides. */
 typedef struct hy__gemm_args {
     hy__tensor c, a, b;
     int64_t m, n, k;
@@ -51,7 +53,7 @@ typedef struct hy__gemm_args {
  *   FORWARD  c[r,n]   = a[r,k]·w[e][n,k]ᵀ
  *   DATA     c[r,k]   = a[r,n]·w[e][n,k]
  *   WEIGHT   w[e][n,k] += c[r,n]ᵀ·a[r,k]   summed over the group's rows (w is the gradient, real)
- * Groups without rows are not touched. */
+ * Groups without rows are not touched. FORWARD takes quantised w. */
 typedef enum hy__group_gemm_kind {
     HY__GROUP_GEMM_FORWARD = 0,
     HY__GROUP_GEMM_DATA = 1,
@@ -70,7 +72,7 @@ typedef struct hy__group_gemm_args {
 /* x[N,d] = table[token[N], d]. Backward: dtable[token] += dx, in row order. Tokens < 0 are padding:
  * zero rows, no gradient. */
 typedef struct hy__embed_args {
-    hy__tensor x, table, token; /* real [N,d], real|bf16 [V,d], I32 [N] */
+    hy__tensor x, table, token; /* real [N,d], real|bf16|quantised [V,d], I32 [N] */
     hy__tensor dx, dtable;      /* (b) */
     int64_t n_row, dim, vocab;
 } hy__embed_args;
@@ -322,10 +324,11 @@ typedef struct hy__pkm_select_args {
  * read. Backward: dscore =, dtable[row] += by reverse index (fixed order), touched[row] = 1.
  * use[n_value] += w when present. */
 typedef struct hy__pkm_read_args {
-    hy__tensor y, weight, idx, score, table; /* …, [N,H,k], …, …, real|bf16 [n_value,dv] */
-    hy__tensor use;                          /* [n_value] or absent */
-    hy__tensor dy, dscore, dtable, touched;  /* (b) touched: I32 [n_value] */
-    hy__tensor reverse;                      /* (b) scratch I32 [n_value + 1 + N·H·k] */
+    hy__tensor y, weight, idx, score,
+        table;      /* …, [N,H,k], …, …, real|bf16|quantised [n_value,dv] */
+    hy__tensor use; /* [n_value] or absent */
+    hy__tensor dy, dscore, dtable, touched; /* (b) touched: I32 [n_value] */
+    hy__tensor reverse;                     /* (b) scratch I32 [n_value + 1 + N·H·k] */
     int64_t n_row, n_head, k, d_value, n_value;
 } hy__pkm_read_args;
 
@@ -448,10 +451,6 @@ struct hy__backend {
     void (*zero)(hy__backend *be, hy__tensor dst, size_t size);
     void (*free)(hy__backend *be);
     void *self; /* the backend's own data */
-
-    /* For whoever puts kernels of its own before these, to watch them (src/bench/watch.h). */
-    int32_t layer; /* whose kernels run: 1 + the layer's index; 0 = the frame's */
-    void *watch;
 };
 
 /* Opens a backend: "cpu" (fastest instruction set of this machine), "cpu:generic", "cpu:avx2",

@@ -17,6 +17,8 @@ typedef enum hy__dtype {
     HY__DTYPE_F64 = 1,  /* the reference's real numbers */
     HY__DTYPE_BF16 = 2, /* weights only */
     HY__DTYPE_I32 = 3,
+    HY__DTYPE_Q8 = 4, /* weights only: rows of groups of 8 or 4 bits, quant.h */
+    HY__DTYPE_Q4 = 5,
 } hy__dtype;
 
 /* Memory of one backend. `data` is a host address on CPU backends, a device address on a GPU, and
@@ -36,32 +38,69 @@ typedef struct hy__tensor {
 
 enum { HY__ALIGN = 64 }; /* bytes; one cache line, one AVX-512 vector */
 
-static inline size_t hy__dtype_size(hy__dtype dtype) {
+enum { HY__QUANT_GROUP = 32 }; /* elements of a quantised row that share a scale */
+
+static inline bool hy__dtype_is_quant(hy__dtype dtype) {
+    return dtype == HY__DTYPE_Q8 || dtype == HY__DTYPE_Q4;
+}
+
+/* Bytes of `n` elements, of a quantised tensor whole groups. */
+static inline size_t hy__dtype_bytes(hy__dtype dtype, int64_t n) {
+    enum { SCALE = 2 };
+    const size_t count = (size_t)n;
     switch (dtype) {
     case HY__DTYPE_F64:
-        return 8;
+        return count * 8;
     case HY__DTYPE_BF16:
-        return 2;
+        return count * 2;
+    case HY__DTYPE_Q8:
+        return count / HY__QUANT_GROUP * (SCALE + HY__QUANT_GROUP);
+    case HY__DTYPE_Q4:
+        return count / HY__QUANT_GROUP * (SCALE + HY__QUANT_GROUP / 2);
     case HY__DTYPE_F32:
     case HY__DTYPE_I32:
         break;
     }
-    return 4;
+    return count * 4;
+}
+
+/* As people and options call it. */
+static inline const char *hy__dtype_name(hy__dtype dtype) {
+    switch (dtype) {
+    case HY__DTYPE_F64:
+        return "fp64";
+    case HY__DTYPE_BF16:
+        return "bf16";
+    case HY__DTYPE_Q8:
+        return "int8";
+    case HY__DTYPE_Q4:
+        return "int4";
+    case HY__DTYPE_I32:
+        return "int32";
+    case HY__DTYPE_F32:
+        break;
+    }
+    return "fp32";
+}
+
+/* Bytes of one element; 0 for a quantised one, which has no bytes of its own. */
+static inline size_t hy__dtype_size(hy__dtype dtype) {
+    return hy__dtype_bytes(dtype, 1);
 }
 
 static inline bool hy__present(hy__tensor t) {
     return t.buf != NULL;
 }
 
-/* The same memory from element `n` on. */
+/* The same memory from element `n` on, of a quantised tensor the first of a row. */
 static inline hy__tensor hy__at(hy__tensor t, int64_t n) {
-    if (t.buf) t.off += (size_t)n * hy__dtype_size(t.dtype);
+    if (t.buf) t.off += hy__dtype_bytes(t.dtype, n);
     return t;
 }
 
 /* Bytes of `n` elements, rounded up so that the next tensor is aligned. */
 static inline size_t hy__tensor_bytes(hy__dtype dtype, int64_t n) {
-    return ((size_t)n * hy__dtype_size(dtype) + HY__ALIGN - 1) / HY__ALIGN * HY__ALIGN;
+    return (hy__dtype_bytes(dtype, n) + HY__ALIGN - 1) / HY__ALIGN * HY__ALIGN;
 }
 
 /* One sequence's piece of a batch. */

@@ -2,6 +2,7 @@
 #include "support/op.h"
 
 #include "backend/cpu/cpu.h"
+#include "tensor/quant.h"
 
 #include <math.h>
 #include <setjmp.h>
@@ -68,6 +69,20 @@ hy__tensor op_put_bf16(op_bench *b, const double *host, int64_t n) {
     for (int64_t i = 0; i < n; i++) half[i] = hy__f32_to_bf16((float)host[i]);
     b->be->write(b->be, t, half, (size_t)n * sizeof *half);
     free(half);
+    return t;
+}
+
+hy__tensor op_put_quant(op_bench *b, const double *host, int64_t n, int64_t cols, hy__dtype dtype) {
+    const hy__tensor t = op_new(b, dtype, n);
+    float *row = malloc((size_t)cols * sizeof *row);
+    void *packed = malloc(hy__dtype_bytes(dtype, cols));
+    for (int64_t at = 0; at < n; at += cols) {
+        for (int64_t i = 0; i < cols; i++) row[i] = (float)host[at + i];
+        hy__quant_pack(packed, dtype, row, cols);
+        b->be->write(b->be, hy__at(t, at), packed, hy__dtype_bytes(dtype, cols));
+    }
+    free(packed);
+    free(row);
     return t;
 }
 

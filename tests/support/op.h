@@ -21,6 +21,7 @@ hy__tensor op_put(op_bench *b, const double *host, int64_t n);
 hy__tensor op_nan(op_bench *b, int64_t n);
 hy__tensor op_zero(op_bench *b, int64_t n);
 hy__tensor op_put_bf16(op_bench *b, const double *host, int64_t n); /* rounded */
+hy__tensor op_put_quant(op_bench *b, const double *host, int64_t n, int64_t cols, hy__dtype dtype);
 hy__tensor op_put_i32(op_bench *b, const int32_t *host, int64_t n);
 hy__tensor op_nan_i32(op_bench *b, int64_t n);
 void op_get(op_bench *b, double *host, hy__tensor t, int64_t n);

@@ -4,11 +4,16 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* Bytes of one element, of a quantised one its share of the group. */
+static double width(hy__dtype dtype) {
+    return (double)hy__dtype_bytes(dtype, HY__QUANT_GROUP) / HY__QUANT_GROUP;
+}
+
 void hy__count_touch(hy__backend *be, hy__tensor t, double n) {
     count *c = be->self;
     if (!hy__present(t)) return;
     for (int64_t i = 0; i < c->n_buf; i++)
-        if (c->buf[i].of == t.buf) c->buf[i].bytes += n * (double)hy__dtype_size(t.dtype);
+        if (c->buf[i].of == t.buf) c->buf[i].bytes += n * width(t.dtype);
 }
 
 static count_buffer *find(count *c, const hy__buffer *buf) {
@@ -37,16 +42,16 @@ static void buffer_free(hy__backend *be, hy__buffer *buf) {
 
 static void host_write(hy__backend *be, hy__tensor dst, const void *src, size_t size) {
     (void)src;
-    hy__count_touch(be, dst, (double)size / (double)hy__dtype_size(dst.dtype));
+    hy__count_touch(be, dst, (double)size / width(dst.dtype));
 }
 
 static void host_read(hy__backend *be, void *dst, hy__tensor src, size_t size) {
     memset(dst, 0, size);
-    hy__count_touch(be, src, (double)size / (double)hy__dtype_size(src.dtype));
+    hy__count_touch(be, src, (double)size / width(src.dtype));
 }
 
 static void zero(hy__backend *be, hy__tensor dst, size_t size) {
-    hy__count_touch(be, dst, (double)size / (double)hy__dtype_size(dst.dtype));
+    hy__count_touch(be, dst, (double)size / width(dst.dtype));
 }
 
 static void count_free(hy__backend *be) {
@@ -86,11 +91,8 @@ double hy__count_flops(const hy__backend *be) {
 }
 
 double hy__count_bytes(const hy__backend *be, const hy__buffer *buf) {
-    const count *c = be->self;
-    double bytes = 0;
-    for (int64_t i = 0; i < c->n_buf; i++)
-        if (!buf || c->buf[i].of == buf) bytes += c->buf[i].bytes;
-    return bytes;
+    const count_buffer *at = find(be->self, buf);
+    return at ? at->bytes : 0;
 }
 
 void hy__count_clear(hy__backend *be) {

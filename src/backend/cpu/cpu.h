@@ -34,12 +34,13 @@ static inline void *hy__ptr_of(const hy__tensor *array, int64_t i) {
 HY__FAMILIES(HY__DECLARE_FAMILY)
 #undef HY__DECLARE_FAMILY
 
-/* C[m,n] = op(A)·op(B) (+ C), over host memory; C is fp32, each operand fp32 or bf16. Row distances
- * and strides are given, batch >= 1. */
+/* C[m,n] = op(A)·op(B) (+ C), over host memory; C is fp32, each operand fp32 or bf16, b also
+ * quantised. Row distances and strides are given, batch >= 1. */
 typedef struct hy__product {
     float *c;
     const void *a, *b;
     bool a_bf16, b_bf16;
+    hy__dtype b_quant; /* Q8 or Q4 when b is quantised: then tb and dense; else F32 */
     int64_t m, n, k, ldc, lda, ldb;
     bool ta, tb, accumulate;
     int64_t batch, stride_c, stride_a, stride_b;

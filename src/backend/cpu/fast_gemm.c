@@ -3,8 +3,9 @@
  *   few rows times rows of weights                    own kernel, bound by reading the weights once
  *   bf16 wanted or in memory, and the CPU has it      operands rounded into scratch, oneDNN in bf16
  *   bf16 in memory, and the CPU has not               weights widened tile by tile, oneDNN in fp32
- *   otherwise                                         oneDNN in fp32 */
-#include "backend/cpu/simd.h"
+ *   quantised in memory                               weights as numbers tile by tile, then as
+ * above otherwise                                         oneDNN in fp32 */
+#include "backend/cpu/fast_quant.h"
 
 enum {
     /* Up to so many rows are few: then oneDNN in fp32, or in bf16 from weights that lie in bf16, is
@@ -174,12 +175,59 @@ static void product_a_widened(hy__backend *be, const hy__product *p) {
     run_dnnl(be, &q);
 }
 
+/* ---- quantised weights ----------------------------------------------------------------------- */
+
+/* Rows of B, from quantised to dense numbers. */
+static void unpack(hy__backend *be, void *dst, bool bf16, const hy__product *p, int64_t first,
+                   int64_t n_row) {
+    const int64_t k = p->k;
+    const size_t row_bytes = hy__dtype_bytes(p->b_quant, k);
+    const char *src = (const char *)p->b + (size_t)first * row_bytes;
+    const int n_thread = threads_for(be, n_row * k);
+#pragma omp parallel for num_threads(n_thread) schedule(static) if (n_thread > 1)
+    for (int64_t r = 0; r < n_row; r++) {
+        const char *row = src + (size_t)r * row_bytes;
+        if (bf16)
+            quant_row_bf16((uint16_t *)dst + r * k, row, p->b_quant, k);
+        else
+            quant_row((float *)dst + r * k, row, p->b_quant, k);
+    }
+}
+
+/* B's rows become numbers tile by tile: bf16 where it is multiplied, unless the rows of A are few.
+ */
+static void product_quant(hy__backend *be, const hy__product *p) {
+    const bool bf16 = be->has_bf16 && p->m > GEMV_ROWS_BF16;
+    const int64_t size = bf16 ? 2 : 4, most = WIDEN_BYTES / size / p->k, unit = HY__ALIGN;
+    const int64_t tile = most < unit ? unit : most / unit * unit;
+    const size_t size_a = hy__tensor_bytes(HY__DTYPE_BF16, bf16 ? p->m * p->k : 0);
+    char *scratch = shared_scratch(be, size_a + (size_t)(p->k * tile * size));
+    if (!scratch) return;
+    hy__product q = *p;
+    if (bf16) {
+        convert(be, scratch, p->a, true, p->m, p->k, p->lda);
+        q.a = scratch, q.lda = p->k, q.a_bf16 = true;
+    }
+    q.b = scratch + size_a, q.ldb = p->k, q.b_bf16 = bf16, q.b_quant = HY__DTYPE_F32;
+    for (int64_t j = 0; j < p->n; j += tile) {
+        q.n = p->n - j < tile ? p->n - j : tile;
+        q.c = p->c + j;
+        unpack(be, scratch + size_a, bf16, p, j, q.n);
+        if (p->m <= GEMV_ROWS && !bf16)
+            gemv(be, &q);
+        else
+            run_dnnl(be, &q);
+    }
+}
+
 /* ---- the kernels ----------------------------------------------------------------------------- */
 
 static void matrix_product(hy__backend *be, const hy__product *p, hy__prec prec) {
     const bool bf16 = prec == HY__PREC_BF16 || p->a_bf16 || p->b_bf16;
     const int64_t few = p->b_bf16 && be->has_bf16 ? GEMV_ROWS_BF16 : GEMV_ROWS;
-    if (p->m <= few && p->tb && !p->ta && !p->a_bf16)
+    if (hy__dtype_is_quant(p->b_quant))
+        product_quant(be, p);
+    else if (p->m <= few && p->tb && !p->ta && !p->a_bf16)
         gemv(be, p);
     else if (bf16 && be->has_bf16)
         product_bf16(be, p);
@@ -191,10 +239,15 @@ static void matrix_product(hy__backend *be, const hy__product *p, hy__prec prec)
         run_dnnl(be, p);
 }
 
+static hy__dtype quant_of(hy__tensor w) {
+    return hy__dtype_is_quant(w.dtype) ? w.dtype : HY__DTYPE_F32;
+}
+
 static void fast_gemm(hy__backend *be, const hy__gemm_args *a) {
     hy__product p = {
         .a_bf16 = a->a.dtype == HY__DTYPE_BF16,
         .b_bf16 = a->b.dtype == HY__DTYPE_BF16,
+        .b_quant = quant_of(a->b),
         .m = a->m,
         .n = a->n,
         .k = a->k,
@@ -210,6 +263,8 @@ static void fast_gemm(hy__backend *be, const hy__gemm_args *a) {
         .stride_c = a->stride_c,
     };
     const int64_t batch = a->batch ? a->batch : 1;
+    HY_ASSERT(p.b_quant == HY__DTYPE_F32 ||
+              (p.tb && !p.ta && !p.a_bf16 && batch == 1 && p.ldb == p.k));
     if (batch > 1 && a->prec == HY__PREC_FP32 && !p.a_bf16 && !p.b_bf16) {
         p.a = hy__ptr(a->a), p.b = hy__ptr(a->b), p.c = hy__ptr(a->c), p.batch = batch;
         run_dnnl(be, &p);
@@ -242,6 +297,7 @@ static void group_product(hy__backend *be, const hy__group_gemm_args *a, int64_t
                      .a = x,
                      .b = w,
                      .b_bf16 = a->w.dtype == HY__DTYPE_BF16,
+                     .b_quant = quant_of(a->w),
                      .m = n_row,
                      .n = width_c,
                      .k = width_a,

@@ -2,7 +2,7 @@
  *
  * Rows are divided among the threads. A sum over rows is taken per part into scratch and the parts
  * are added in order, so that it does not depend on which thread came first. */
-#include "backend/cpu/simd.h"
+#include "backend/cpu/fast_quant.h"
 
 /* n floats of scratch, zeroed, for each of `parts`; NULL without memory. */
 static float *partials_new(hy__backend *be, int64_t n, int parts) {
@@ -341,6 +341,10 @@ static void fast_embed(hy__backend *be, const hy__embed_args *a) {
         const void *row = hy__ptr(hy__at(a->table, token[r] * a->dim));
         if (a->table.dtype == HY__DTYPE_BF16)
             vec_from_bf16(x, row, a->dim);
+        else if (a->table.dtype == HY__DTYPE_Q8)
+            quant_row(x, row, HY__DTYPE_Q8, a->dim);
+        else if (a->table.dtype == HY__DTYPE_Q4)
+            quant_row(x, row, HY__DTYPE_Q4, a->dim);
         else
             memcpy(x, row, (size_t)a->dim * sizeof *x);
     }

@@ -7,7 +7,7 @@
  * sorted halves only pairs (i, j) with (i+1)(j+1) <= k are looked at: all (i', j') with i' <= i and
  * j' <= j are no worse, though where rounding alone makes two sums equal the higher row may stay.
  * Sums of table gradients follow the reverse index, so they do not depend on timing. */
-#include "backend/cpu/simd.h"
+#include "backend/cpu/fast_quant.h"
 
 enum {
     TILE = 4 * MM_MR, /* rows whose scores are held at a time */
@@ -370,6 +370,37 @@ INLINE void read_row(const bool bf16, float *y, const float *weight, const int32
     }
 }
 
+/* The same of quantised rows, while the next one is fetched. */
+INLINE void read_row_quant(const hy__dtype dtype, float *y, const float *weight, const int32_t *idx,
+                           int64_t n, int64_t n_next, const char *table, int64_t dv) {
+    const size_t row_size = hy__dtype_bytes(dtype, dv);
+    memset(y, 0, (size_t)dv * sizeof *y);
+    for (int64_t p = 0; p < n; p++) {
+        const char *row = table + (size_t)idx[p] * row_size;
+        const char *next = table + (size_t)idx[p + 1 < n_next ? p + 1 : p] * row_size;
+        float x[HY__QUANT_SPAN];
+        for (size_t i = 0; i < row_size; i += HY__ALIGN) __builtin_prefetch(next + i);
+        for (int64_t c = 0; c < dv; c += HY__QUANT_SPAN, row += quant_piece_bytes(dtype)) {
+            const int64_t span = quant_span(c, dv);
+            quant_piece(x, row, dtype, span / HY__QUANT_GROUP);
+            vec_axpy(y + c, weight[p], x, span);
+        }
+    }
+}
+
+/* Σ weight·row of one row's pairs, by the table's dtype. */
+static void read_pairs(hy__dtype dtype, float *y, const float *weight, const int32_t *idx,
+                       int64_t n, int64_t n_next, const char *table, int64_t dv) {
+    if (dtype == HY__DTYPE_Q8)
+        read_row_quant(HY__DTYPE_Q8, y, weight, idx, n, n_next, table, dv);
+    else if (dtype == HY__DTYPE_Q4)
+        read_row_quant(HY__DTYPE_Q4, y, weight, idx, n, n_next, table, dv);
+    else if (dtype == HY__DTYPE_BF16)
+        read_row(true, y, weight, idx, n, n_next, table, dv);
+    else
+        read_row(false, y, weight, idx, n, n_next, table, dv);
+}
+
 /* use[row] += weight: each thread has a share of the table's rows and adds in the order of pairs.
  */
 static void read_use(const hy__pkm_read_args *a, int64_t n_pair) {
@@ -388,7 +419,6 @@ static void pkm_read(hy__backend *be, const hy__pkm_read_args *a) {
     const float *score = hy__ptr(a->score);
     float *weight = hy__ptr(a->weight), *y = hy__ptr(a->y);
     const char *table = hy__ptr(a->table);
-    const bool bf16 = a->table.dtype == HY__DTYPE_BF16;
     const int n_thread = thread_count(be, a->n_row, n_pair * dv);
 #pragma omp parallel num_threads(n_thread)
     {
@@ -397,11 +427,7 @@ static void pkm_read(hy__backend *be, const hy__pkm_read_args *a) {
             const int64_t p = r * n, n_next = n_pair - p;
             for (int64_t h = 0; h < a->n_head; h++)
                 head_softmax(weight + p + h * a->k, score + p + h * a->k, a->k);
-            if (bf16) {
-                read_row(true, y + r * dv, weight + p, idx + p, n, n_next, table, dv);
-            } else {
-                read_row(false, y + r * dv, weight + p, idx + p, n, n_next, table, dv);
-            }
+            read_pairs(a->table.dtype, y + r * dv, weight + p, idx + p, n, n_next, table, dv);
         }
         if (hy__present(a->use)) read_use(a, n_pair);
     }

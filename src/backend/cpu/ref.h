@@ -3,6 +3,7 @@
 #define HY_BACKEND_CPU_REF_H
 
 #include "backend/cpu/cpu.h"
+#include "tensor/quant.h"
 
 #include <math.h>
 
@@ -35,6 +36,13 @@ static inline real ref_softplus(real x) {
 static inline real ref_get(hy__tensor t, int64_t i) {
     if (t.dtype == HY__DTYPE_BF16) return (real)hy__bf16_to_f32(((const uint16_t *)hy__ptr(t))[i]);
     return ((const real *)hy__ptr(t))[i];
+}
+
+/* Element [row, col] of a matrix with the row distance ld, of weights in any dtype; quantised rows
+ * are dense. */
+static inline real ref_weight(hy__tensor t, int64_t row, int64_t col, int64_t ld) {
+    if (!hy__dtype_is_quant(t.dtype)) return ref_get(t, row * ld + col);
+    return (real)hy__quant_get(hy__ptr(hy__at(t, row * ld)), t.dtype, ld, col);
 }
 
 #endif

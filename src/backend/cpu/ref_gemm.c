@@ -1,12 +1,13 @@
 /* ref_gemm.c: the naive dense products, gemm and group_gemm.
  *
- * Sums are taken in double. With prec BF16 both operands are rounded to bf16 first, which is what a
- * machine that multiplies bf16 does; a backend without such products may keep more digits. */
+ * Sums are taken in double, quantised weights as what they stand for. With prec BF16 both operands
+ * are rounded to bf16 first, which is what a machine that multiplies bf16 does; a backend without
+ * such products may keep more digits. */
 #include "backend/cpu/ref.h"
 
-/* Element i of an operand, as the precision of the product sees it. */
-static double operand(hy__tensor t, int64_t i, hy__prec prec) {
-    const real x = ref_get(t, i);
+/* Element [row, col] of an operand, as the precision of the product sees it. */
+static double operand(hy__tensor t, int64_t row, int64_t col, int64_t ld, hy__prec prec) {
+    const real x = ref_weight(t, row, col, ld);
     return prec == HY__PREC_BF16 ? (double)hy__bf16_to_f32(hy__f32_to_bf16((float)x)) : (double)x;
 }
 
@@ -23,8 +24,8 @@ static void ref_gemm(hy__backend *be, const hy__gemm_args *a) {
             for (int64_t j = 0; j < a->n; j++) {
                 double sum = a->accumulate ? (double)c[i * ldc + j] : 0;
                 for (int64_t p = 0; p < a->k; p++)
-                    sum += operand(ma, a->ta ? p * lda + i : i * lda + p, a->prec) *
-                           operand(mb, a->tb ? j * ldb + p : p * ldb + j, a->prec);
+                    sum += operand(ma, a->ta ? p : i, a->ta ? i : p, lda, a->prec) *
+                           operand(mb, a->tb ? j : p, a->tb ? p : j, ldb, a->prec);
                 c[i * ldc + j] = (real)sum;
             }
         }

@@ -224,7 +224,7 @@ static void ref_embed(hy__backend *be, const hy__embed_args *a) {
     real *x = hy__ptr(a->x);
     for (int64_t r = 0; r < a->n_row; r++)
         for (int64_t i = 0; i < a->dim; i++)
-            x[r * a->dim + i] = token[r] < 0 ? 0 : ref_get(a->table, token[r] * a->dim + i);
+            x[r * a->dim + i] = token[r] < 0 ? 0 : ref_weight(a->table, token[r], i, a->dim);
 }
 
 /* dtable[token[r]] += dx[r] */

@@ -103,7 +103,7 @@ static void pkm_read(hy__backend *be, const hy__pkm_read_args *a) {
                 weight[p + j] = w;
                 if (use) use[idx[p + j]] += w;
                 for (int64_t c = 0; c < dv; c++)
-                    y[r * dv + c] += w * ref_get(a->table, idx[p + j] * dv + c);
+                    y[r * dv + c] += w * ref_weight(a->table, idx[p + j], c, dv);
             }
         }
     }

@@ -1,0 +1,164 @@
+/* test_quant.c: the kernels that read quantised weights, on every backend against ref64, which
+ * takes every weight for exactly what it stands for: gemm of few and of many rows, group_gemm,
+ * embed, pkm_read. */
+#include "support/case.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+/* Rows that are looked up are exact but for sums in float. Products round their operands: to bf16,
+ * 2^-9 each, where that is multiplied. */
+static const double TOL_ROWS = 1e-5, TOL_PRODUCT = 1e-2;
+
+static const hy__dtype FORMAT[] = {HY__DTYPE_Q8, HY__DTYPE_Q4};
+enum { N_FORMAT = 2 };
+
+/* A random quantised matrix, the same for every backend. */
+static hy__tensor weights(op_bench *b, hy__dtype dtype, int64_t rows, int64_t cols) {
+    double *host = op_random(77, rows * cols, 0.1);
+    const hy__tensor t = op_put_quant(b, host, rows * cols, cols, dtype);
+    free(host);
+    return t;
+}
+
+/* ---- gemm ---- */
+
+typedef struct gemm_shape {
+    hy__dtype dtype;
+    int64_t m, n, k, pad;
+    bool accumulate;
+} gemm_shape;
+
+static void case_gemm(op_case *t) {
+    const gemm_shape *s = t->shape;
+    const int64_t lda = s->k + s->pad, ldc = s->n + s->pad;
+    const hy__gemm_args a = {
+        .a = op_in(t, "a", s->m * lda, 1.0),
+        .b = weights(t->b, s->dtype, s->n, s->k),
+        .c = (s->accumulate ? op_out_add : op_out)(t, "c", s->m * ldc),
+        .m = s->m,
+        .n = s->n,
+        .k = s->k,
+        .lda = lda,
+        .ldc = ldc,
+        .tb = true,
+        .accumulate = s->accumulate,
+    };
+    t->b->be->kernels.gemm(t->b->be, &a);
+}
+
+static void test_gemm(void **state) {
+    (void)state;
+    static const int64_t K[] = {32, 224, 512, 544, 768, 1504};
+    static const int64_t M[] = {1, 2, 3, 4, 5, 7, 8, 9, 33, 130};
+    for (int f = 0; f < N_FORMAT; f++)
+        for (size_t k = 0; k < sizeof K / sizeof *K; k++)
+            for (size_t m = 0; m < sizeof M / sizeof *M; m++) {
+                const gemm_shape s = {.dtype = FORMAT[f],
+                                      .m = M[m],
+                                      .n = 67 + (int64_t)k,
+                                      .k = K[k],
+                                      .pad = m % 3 ? 0 : 5,
+                                      .accumulate = m % 2};
+                op_check("gemm of quantised weights", case_gemm, &s, TOL_PRODUCT);
+            }
+}
+
+/* Several tiles of rows and threads. */
+static void test_gemm_tall(void **state) {
+    (void)state;
+    for (int f = 0; f < N_FORMAT; f++) {
+        const gemm_shape few = {.dtype = FORMAT[f], .m = 2, .n = 3001, .k = 256};
+        const gemm_shape many = {.dtype = FORMAT[f], .m = 19, .n = 3001, .k = 256};
+        op_check("gemm of few rows and a tall matrix", case_gemm, &few, TOL_PRODUCT);
+        op_check("gemm of many rows and a tall matrix", case_gemm, &many, TOL_PRODUCT);
+    }
+}
+
+/* ---- group_gemm ---- */
+
+enum { N_GROUP = 6, N_ROW = 77 };
+static const int32_t OFFSET[N_GROUP + 1] = {0, 0, 1, 6, 6, 77, 77};
+
+static void case_group(op_case *t) {
+    const gemm_shape *s = t->shape;
+    const hy__group_gemm_args a = {
+        .kind = HY__GROUP_GEMM_FORWARD,
+        .a = op_in(t, "a", N_ROW * s->k, 1.0),
+        .w = weights(t->b, s->dtype, N_GROUP * s->n, s->k),
+        .c = op_out(t, "c", N_ROW * s->n),
+        .offset = op_put_i32(t->b, OFFSET, N_GROUP + 1),
+        .n_group = N_GROUP,
+        .n_row = N_ROW,
+        .n = s->n,
+        .k = s->k,
+    };
+    t->b->be->kernels.group_gemm(t->b->be, &a);
+}
+
+static void test_group_gemm(void **state) {
+    (void)state;
+    for (int f = 0; f < N_FORMAT; f++) {
+        const gemm_shape s = {.dtype = FORMAT[f], .n = 63, .k = 288};
+        op_check("group_gemm of quantised weights", case_group, &s, TOL_PRODUCT);
+    }
+}
+
+/* ---- rows ---- */
+
+static void case_embed(op_case *t) {
+    enum { N_TOKEN = 7, VOCAB = 11 };
+    static const int32_t token[N_TOKEN] = {0, 10, -1, 3, 3, 0, -1};
+    const gemm_shape *s = t->shape;
+    const hy__embed_args a = {.token = op_put_i32(t->b, token, N_TOKEN),
+                              .x = op_out(t, "x", N_TOKEN * s->k),
+                              .table = weights(t->b, s->dtype, VOCAB, s->k),
+                              .n_row = N_TOKEN,
+                              .dim = s->k,
+                              .vocab = VOCAB};
+    t->b->be->kernels.embed(t->b->be, &a);
+}
+
+static void case_pkm_read(op_case *t) {
+    enum { ROWS = 5, HEAD = 2, K = 3, VALUES = 16 };
+    int32_t idx[ROWS * HEAD * K];
+    for (int i = 0; i < ROWS * HEAD * K; i++) idx[i] = i * 7 % VALUES;
+    const gemm_shape *s = t->shape;
+    const hy__pkm_read_args a = {.y = op_out(t, "y", ROWS * s->k),
+                                 .weight = op_out(t, "weight", ROWS * HEAD * K),
+                                 .idx = op_put_i32(t->b, idx, ROWS * HEAD * K),
+                                 .score = op_in(t, "score", ROWS * HEAD * K, 2.0),
+                                 .table = weights(t->b, s->dtype, VALUES, s->k),
+                                 .n_row = ROWS,
+                                 .n_head = HEAD,
+                                 .k = K,
+                                 .d_value = s->k,
+                                 .n_value = VALUES};
+    t->b->be->kernels.pkm_read(t->b->be, &a);
+}
+
+static void test_rows(void **state) {
+    (void)state;
+    static const int64_t COLS[] = {32, 512, 544, 1120};
+    for (int f = 0; f < N_FORMAT; f++)
+        for (size_t i = 0; i < sizeof COLS / sizeof *COLS; i++) {
+            const gemm_shape s = {.dtype = FORMAT[f], .k = COLS[i]};
+            op_check("embed of quantised rows", case_embed, &s, TOL_ROWS);
+            op_check("pkm_read of quantised rows", case_pkm_read, &s, TOL_ROWS);
+        }
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_gemm),
+        cmocka_unit_test(test_gemm_tall),
+        cmocka_unit_test(test_group_gemm),
+        cmocka_unit_test(test_rows),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
