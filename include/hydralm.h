@@ -53,8 +53,8 @@ typedef struct hy_model hy_model;
 typedef struct hy_model_options {
     const char *backend; /* "cpu" (default), "cpu:avx2", "cpu:generic", "ref", … */
     int threads;         /* 0 = all cores */
-    const char
-        *dtype; /* of the weights in memory: "fp32", "bf16"; NULL = as in the file, fp32 for new */
+    const char *dtype; /* of the weights in memory: "fp32", "bf16"; NULL = as in the file, fp32 for
+                          new; quantised weights only as in the file */
 } hy_model_options;
 
 /* A randomly initialised model of a YAML configuration. HY_E_INVALID, HY_E_IO, HY_E_MEMORY. */
@@ -68,15 +68,19 @@ HY_API hy_status hy_model_open(hy_model **out, const char *dir, const hy_model_o
 /* Writes the model as a directory; all or nothing. */
 HY_API hy_status hy_model_save(const hy_model *model, const char *dir, hy_error *err);
 
+typedef struct hy_convert_options {
+    bool to_hf;           /* from a model of the pattern Nx(S) to a Mamba2ForCausalLM directory */
+    const char *quantize; /* from a model to one with weights in "int8" or "int4", only to be run */
+} hy_convert_options;
+
 typedef struct hy_convert_result {
     char note[256]; /* what became another setting on the way; "" = nothing did */
 } hy_convert_result;
 
-/* A Hugging Face directory of a Mamba2ForCausalLM becomes a model directory of the pattern Nx(S),
- * or, with to_hf, a model directory of such a pattern becomes a Mamba2ForCausalLM directory. result
- * may be NULL. */
-HY_API hy_status hy_convert(const char *from, const char *to, bool to_hf, hy_convert_result *result,
-                            hy_error *err);
+/* Makes one directory of another. Without options, a Hugging Face directory of a Mamba2ForCausalLM
+ * becomes a model directory of the pattern Nx(S). opt and result may be NULL. */
+HY_API hy_status hy_convert(const char *from, const char *to, const hy_convert_options *opt,
+                            hy_convert_result *result, hy_error *err);
 
 /* After its sessions. NULL is fine. */
 HY_API void hy_model_free(hy_model *model);

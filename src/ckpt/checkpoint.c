@@ -18,6 +18,9 @@ hy__st_dtype hy__checkpoint_dtype(hy__dtype dtype) {
         return HY__ST_BF16;
     case HY__DTYPE_I32:
         return HY__ST_I32;
+    case HY__DTYPE_Q8:
+    case HY__DTYPE_Q4:
+        return HY__ST_U8;
     case HY__DTYPE_F32:
         break;
     }
@@ -30,11 +33,60 @@ const char *hy__checkpoint_torch_dtype(hy__dtype dtype) {
         return "float64";
     case HY__DTYPE_BF16:
         return "bfloat16";
+    case HY__DTYPE_Q8: /* what it computes in, as other programs with quantised weights have it */
+    case HY__DTYPE_Q4:
     case HY__DTYPE_I32:
     case HY__DTYPE_F32:
         break;
     }
     return "float32";
+}
+
+/* ---- quantised weights ------------------------------------------------------------------------
+ */
+
+#define QUANTIZATION "quantization_config"
+#define METHOD       "hydralm"
+
+/* What config.json says of a model whose weights are quantised; NULL without memory. */
+static json_t *quantization_json(hy__dtype weights) {
+    return json_pack("{s:s,s:s,s:i}", "quant_method", METHOD, "format", hy__dtype_name(weights),
+                     "group_size", (int)HY__QUANT_GROUP);
+}
+
+/* The format that config.json says, or fp32 when it says none. */
+static hy_status read_quantization(hy__dtype *out, const json_t *config, const char *dir,
+                                   hy_error *err) {
+    *out = HY__DTYPE_F32;
+    const json_t *json = json_object_get(config, QUANTIZATION);
+    if (!json) return HY_OK;
+    const char *method = json_string_value(json_object_get(json, "quant_method"));
+    const char *format = json_string_value(json_object_get(json, "format"));
+    const json_int_t group = json_integer_value(json_object_get(json, "group_size"));
+    if (method && strcmp(method, METHOD) == 0 && format && group == HY__QUANT_GROUP &&
+        hy__checkpoint_parse_quant(out, format, NULL) == HY_OK)
+        return HY_OK;
+    return hy__fail(err, HY_E_UNSUPPORTED,
+                    "%.400s/config.json: its weights are quantised by '%.64s' as '%.64s' in groups "
+                    "of %jd; wanted '" METHOD "', int8 or int4, in groups of %d",
+                    dir, method ? method : "", format ? format : "", (intmax_t)group,
+                    (int)HY__QUANT_GROUP);
+}
+
+hy_status hy__checkpoint_parse_quant(hy__dtype *out, const char *name, hy_error *err) {
+    for (hy__dtype dtype = HY__DTYPE_Q8; dtype <= HY__DTYPE_Q4; dtype++) {
+        if (strcmp(name, hy__dtype_name(dtype)) != 0) continue;
+        *out = dtype;
+        return HY_OK;
+    }
+    return hy__fail(err, HY_E_INVALID, "the format is \"%.64s\", wanted int8 or int4", name);
+}
+
+/* The shape in files: quantised rows are bytes. */
+static void file_shape(int64_t *shape, const hy__param *p) {
+    memcpy(shape, p->decl.shape, sizeof p->decl.shape);
+    int64_t *last = &shape[p->decl.n_dim - 1];
+    if (hy__dtype_is_quant(p->value.dtype)) *last = (int64_t)hy__dtype_bytes(p->value.dtype, *last);
 }
 
 /* ---- writing ----------------------------------------------------------------------------------
@@ -50,8 +102,10 @@ static hy_status put_config(hy__fileset *set, const hy__model *m, const hy__trai
     json_t *sections = hy__config_to_json(&m->cfg, train);
     json_t *generation = json_pack("{s:b}", "do_sample", 0);
     hy_status status = HY_OK;
-    if (!sections || !generation || json_object_update(config, sections) != 0)
-        status = hy__fail(err, HY_E_MEMORY, "there is no memory for config.json");
+    bool whole = sections && generation && json_object_update(config, sections) == 0;
+    if (whole && hy__dtype_is_quant(m->weight_dtype))
+        whole = json_object_set_new(config, QUANTIZATION, quantization_json(m->weight_dtype)) == 0;
+    if (!whole) status = hy__fail(err, HY_E_MEMORY, "there is no memory for config.json");
     if (status == HY_OK) status = hy__json_put(set, "config.json", config, err);
     if (status == HY_OK) status = hy__json_put(set, "generation_config.json", generation, err);
     json_decref(generation);
@@ -62,8 +116,10 @@ static hy_status put_config(hy__fileset *set, const hy__model *m, const hy__trai
 
 static hy_status fill(void *user, int64_t i, int64_t first, int64_t n, void *dst, hy_error *err) {
     const hy__model *m = user;
-    const hy__tensor value = m->param[i].value;
-    m->be->read(m->be, dst, hy__at(value, first), (size_t)n * hy__dtype_size(value.dtype));
+    hy__tensor value = m->param[i].value;
+    const size_t size = hy__st_dtype_size(hy__checkpoint_dtype(value.dtype));
+    value.off += (size_t)first * size;
+    m->be->read(m->be, dst, value, (size_t)n * size);
     return hy__backend_check(m->be, err);
 }
 
@@ -75,7 +131,7 @@ hy_status hy__checkpoint_put(hy__fileset *set, const hy__model *m, const hy__tra
         const hy__param *p = &m->param[i];
         tensor[i] = (hy__st_tensor){
             .name = p->name, .dtype = hy__checkpoint_dtype(p->value.dtype), .n_dim = p->decl.n_dim};
-        memcpy(tensor[i].shape, p->decl.shape, sizeof p->decl.shape);
+        file_shape(tensor[i].shape, p);
     }
     const hy__st_list list = {
         .tensor = tensor, .n_tensor = m->n_param, .fill = fill, .user = (void *)(uintptr_t)m};
@@ -85,6 +141,29 @@ hy_status hy__checkpoint_put(hy__fileset *set, const hy__model *m, const hy__tra
     if (status == HY_OK) status = hy__fileset_remove(set, HY__TRAINING_TENSORS, err);
     if (status == HY_OK) status = hy__fileset_remove(set, HY__TRAINING_COUNTERS, err);
     return status;
+}
+
+/* ---- beside the weights ------------------------------------------------------------------------
+ */
+
+enum { TOKENIZER_BYTES = 256 << 20 };
+
+hy_status hy__checkpoint_copy_text(hy__fileset *set, const char *from, hy_error *err) {
+    static const char *const names[] = {"tokenizer.json", "tokenizer_config.json",
+                                        "special_tokens_map.json", "generation_config.json"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        char *path, *data;
+        size_t size;
+        HY_TRY(hy__fileset_find(&path, from, names[i], err));
+        if (!path) continue;
+        hy_status status = hy__file_read(path, TOKENIZER_BYTES, &data, &size, err);
+        free(path);
+        HY_TRY(status);
+        status = hy__fileset_write(set, names[i], data, size, err);
+        free(data);
+        HY_TRY(status);
+    }
+    return HY_OK;
 }
 
 /* ---- reading ----------------------------------------------------------------------------------
@@ -100,8 +179,8 @@ static hy_status check_size(const json_t *json, const char *key, int64_t want, c
                     key, (intmax_t)want);
 }
 
-static hy_status read_config(const json_t *json, const char *dir, hy__config *c,
-                             hy__train_config *t, hy_error *err) {
+static hy_status parse_config(const json_t *json, const char *dir, hy__config *c,
+                              hy__train_config *t, hy_error *err) {
     const char *type = json_string_value(json_object_get(json, "model_type"));
     if (!type || strcmp(type, "hydra") != 0)
         return hy__fail(err, HY_E_INVALID,
@@ -118,13 +197,20 @@ static hy_status read_config(const json_t *json, const char *dir, hy__config *c,
     return check_size(json, "num_hidden_layers", c->n_layer, dir, err);
 }
 
-hy_status hy__checkpoint_config(const char *dir, hy__config *c, hy__train_config *t,
-                                hy_error *err) {
+static hy_status read_config(const char *dir, hy__config *c, hy__train_config *t,
+                             hy__dtype *quantised, hy_error *err) {
     json_t *json;
     HY_TRY(hy__json_read(&json, dir, "config.json", err));
-    const hy_status status = read_config(json, dir, c, t, err);
+    hy_status status = parse_config(json, dir, c, t, err);
+    if (status == HY_OK) status = read_quantization(quantised, json, dir, err);
     json_decref(json);
     return status;
+}
+
+hy_status hy__checkpoint_config(const char *dir, hy__config *c, hy__train_config *t,
+                                hy_error *err) {
+    hy__dtype unused;
+    return read_config(dir, c, t, &unused, err);
 }
 
 /* "[3,1,4]" */
@@ -137,15 +223,22 @@ static void shape_text(char *text, size_t size, const int64_t *shape, int n_dim)
 
 static hy_status check_tensor(const hy__param *p, const hy__st_tensor *t, const char *file,
                               hy_error *err) {
+    int64_t shape[HY__DIM_MAX];
+    file_shape(shape, p);
+    const bool quant = hy__dtype_is_quant(p->value.dtype);
+    if (quant != (t->dtype == HY__ST_U8))
+        return hy__fail(
+            err, HY_E_INVALID, "%.400s: tensor '%s' holds %s; as its config.json says, wanted %s",
+            file, t->name, hy__st_dtype_name(t->dtype), quant ? "U8, quantised rows" : "floats");
     bool same = t->n_dim == p->decl.n_dim;
-    for (int i = 0; same && i < t->n_dim; i++) same = t->shape[i] == p->decl.shape[i];
+    for (int i = 0; same && i < t->n_dim; i++) same = t->shape[i] == shape[i];
     if (!same) {
         char got[160], want[160];
         shape_text(got, sizeof got, t->shape, t->n_dim);
-        shape_text(want, sizeof want, p->decl.shape, p->decl.n_dim);
+        shape_text(want, sizeof want, shape, p->decl.n_dim);
         return hy__fail(err, HY_E_INVALID,
-                        "%.400s: tensor '%s' has the shape %s; its config wants %s", file, t->name,
-                        got, want);
+                        "%.400s: tensor '%s' has the shape %s; its config wants %s%s", file,
+                        t->name, got, want, quant ? " (bytes of quantised rows)" : "");
     }
     if (t->dtype == HY__ST_I32 || t->dtype == HY__ST_I64)
         return hy__fail(err, HY_E_INVALID, "%.400s: tensor '%s' holds %s; weights are floats", file,
@@ -172,10 +265,12 @@ hy_status hy__checkpoint_load(hy__backend *be, const hy__param *p, const hy__st_
     HY_TRY(check_tensor(p, t, file, err));
     const bool same = t->dtype == hy__checkpoint_dtype(p->value.dtype);
     const size_t size = hy__st_dtype_size(t->dtype);
-    for (int64_t i = 0; i < p->n; i += COPIED) {
-        const int64_t n = p->n - i < COPIED ? p->n - i : COPIED;
+    for (int64_t i = 0; i < t->n; i += COPIED) {
+        const int64_t n = t->n - i < COPIED ? t->n - i : COPIED;
+        hy__tensor to = p->value;
+        to.off += (size_t)i * size;
         if (same)
-            be->write(be, hy__at(p->value, i), t->data + (size_t)i * size, (size_t)n * size);
+            be->write(be, to, t->data + (size_t)i * size, (size_t)n * size);
         else
             convert(be, p, t, i, n);
         hy__st_release(t, i, n);
@@ -260,20 +355,30 @@ static hy__dtype dtype_of_file(const hy__backend *be, const hy__st *st) {
     return t && t->dtype == HY__ST_BF16 ? HY__DTYPE_BF16 : be->real;
 }
 
+/* The dtype asked for, or the file's; quantised weights have no other. */
+static hy_status choose_dtype(hy__dtype *out, const hy__backend *be, const hy__st *st,
+                              const char *dir, hy__dtype quantised, const char *dtype,
+                              hy_error *err) {
+    *out = hy__dtype_is_quant(quantised) ? quantised : dtype_of_file(be, st);
+    if (!dtype) return HY_OK;
+    HY_TRY(hy__checkpoint_parse_dtype(out, be, dtype, err));
+    if (!hy__dtype_is_quant(quantised)) return HY_OK;
+    return hy__fail(err, HY_E_UNSUPPORTED,
+                    "%.400s: its weights are %s, which run as they are and cannot train; %s needs "
+                    "the model that they were made from",
+                    dir, hy__dtype_name(quantised), dtype);
+}
+
 static hy_status open_model(hy__model **out, hy__backend *be, const char *dir, const char *dtype,
                             bool in_place, hy_error *err) {
     *out = NULL;
     hy__config c;
     hy__st *st;
     hy__model *m = NULL;
-    hy__dtype weights;
-    HY_TRY(hy__checkpoint_config(dir, &c, NULL, err));
+    hy__dtype weights, quantised;
+    HY_TRY(read_config(dir, &c, NULL, &quantised, err));
     HY_TRY(hy__st_open_dir(&st, dir, err));
-    hy_status status = HY_OK;
-    if (dtype)
-        status = hy__checkpoint_parse_dtype(&weights, be, dtype, err);
-    else
-        weights = dtype_of_file(be, st);
+    hy_status status = choose_dtype(&weights, be, st, dir, quantised, dtype, err);
     if (status == HY_OK) status = hy__model_declare(&m, be, &c, weights, err);
     if (status == HY_OK) status = load_all(m, st, dir, in_place, err);
     hy__st_close(st);

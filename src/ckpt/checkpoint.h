@@ -8,7 +8,8 @@
  * The tokenizer's files beside them are src/text's.
  *
  * All files change at once (fileset.h): a kill at any moment leaves the old or the new model whole.
- * Weights are written in the dtype that they have in memory. */
+ * Weights are written in the dtype that they have in memory; quantised rows (tensor/quant.h) as
+ * tensors of bytes, of which config.json says the format in "quantization_config". */
 #ifndef HY_CKPT_CHECKPOINT_H
 #define HY_CKPT_CHECKPOINT_H
 
@@ -27,14 +28,18 @@
 hy_status hy__checkpoint_put(hy__fileset *set, const hy__model *m, const hy__train_config *train,
                              hy_error *err);
 
+/* Copies the files of another directory's model that say what its tokens mean: of the tokenizer,
+ * and generation_config.json. */
+hy_status hy__checkpoint_copy_text(hy__fileset *set, const char *from, hy_error *err);
+
 /* Reads config.json. t may be NULL. */
 hy_status hy__checkpoint_config(const char *dir, hy__config *c, hy__train_config *t, hy_error *err);
 
 /* Opens a model to be run. dtype of the weights in memory: "fp32", "bf16", or NULL for that of the
- * file (then fp16 becomes fp32). Every parameter of the config must be in the file with its shape,
- * and nothing else may be. Weights whose dtype is that of the file are used where they lie, in the
- * mapped file (on backends of the host's memory): they are read when they are needed, and must not
- * be written. */
+ * file (then fp16 becomes fp32); of quantised weights only NULL. Every parameter of the config must
+ * be in the file with its shape, and nothing else may be. Weights whose dtype is that of the file
+ * are used where they lie, in the mapped file (on backends of the host's memory): they are read
+ * when they are needed, and must not be written. */
 hy_status hy__checkpoint_open(hy__model **out, hy__backend *be, const char *dir, const char *dtype,
                               hy_error *err);
 
@@ -49,6 +54,9 @@ hy_status hy__checkpoint_load(hy__backend *be, const hy__param *p, const hy__st_
 /* The dtype of weights in memory by its name: "fp32" (the backend's real numbers) or "bf16". */
 hy_status hy__checkpoint_parse_dtype(hy__dtype *out, const hy__backend *be, const char *name,
                                      hy_error *err);
+
+/* The dtype of quantised weights by its name: "int8" or "int4". */
+hy_status hy__checkpoint_parse_quant(hy__dtype *out, const char *name, hy_error *err);
 
 /* The dtype in files of a tensor in memory, and that of a model's weights as torch calls it. */
 hy__st_dtype hy__checkpoint_dtype(hy__dtype dtype);

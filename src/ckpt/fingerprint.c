@@ -15,12 +15,11 @@ void hy__hash_print(char hex[HY__FINGERPRINT], const hy__hash *h) {
 
 void hy__hash_add_tensor(hy__hash *h, hy__backend *be, hy__tensor t, int64_t n,
                          unsigned char *piece) {
-    const size_t element = hy__dtype_size(t.dtype);
-    const int64_t step = (int64_t)(HY__HASH_PIECE / element);
-    for (int64_t i = 0; i < n; i += step) {
-        const size_t size = (size_t)(n - i < step ? n - i : step) * element;
-        be->read(be, piece, hy__at(t, i), size);
+    for (size_t left = hy__dtype_bytes(t.dtype, n), size; left > 0; left -= size) {
+        size = left < HY__HASH_PIECE ? left : HY__HASH_PIECE;
+        be->read(be, piece, t, size);
         hy__hash_add(h, piece, size);
+        t.off += size;
     }
 }
 

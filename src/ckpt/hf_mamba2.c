@@ -230,32 +230,11 @@ static hy_status import_weights(hy__model *m, const hy__st *st, const char *dir,
     return HY_OK;
 }
 
-enum { TOKENIZER_BYTES = 256 << 20 };
-
-/* Files beside the weights that say the same about both forms of a model. */
-static hy_status copy_files(hy__fileset *set, const char *from, hy_error *err) {
-    static const char *const names[] = {"tokenizer.json", "tokenizer_config.json",
-                                        "special_tokens_map.json", "generation_config.json"};
-    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
-        char *path, *data;
-        size_t size;
-        HY_TRY(hy__fileset_find(&path, from, names[i], err));
-        if (!path) continue;
-        hy_status status = hy__file_read(path, TOKENIZER_BYTES, &data, &size, err);
-        free(path);
-        HY_TRY(status);
-        status = hy__fileset_write(set, names[i], data, size, err);
-        free(data);
-        HY_TRY(status);
-    }
-    return HY_OK;
-}
-
 static hy_status put_import(const hy__model *m, const char *from, const char *to, hy_error *err) {
     hy__fileset *set;
     HY_TRY(hy__fileset_open(&set, to, err));
     hy_status status = hy__checkpoint_put(set, m, NULL, err);
-    if (status == HY_OK) status = copy_files(set, from, err);
+    if (status == HY_OK) status = hy__checkpoint_copy_text(set, from, err);
     if (status == HY_OK) return hy__fileset_commit(set, err);
     hy__fileset_discard(set);
     return status;
@@ -405,7 +384,7 @@ static hy_status put_export(const hy__model *m, const char *from, const char *to
     HY_TRY(hy__fileset_open(&set, to, err));
     hy_status status = put_their_config(set, m, err);
     if (status == HY_OK) status = put_tensors(set, m, err);
-    if (status == HY_OK) status = copy_files(set, from, err);
+    if (status == HY_OK) status = hy__checkpoint_copy_text(set, from, err);
     if (status == HY_OK) return hy__fileset_commit(set, err);
     hy__fileset_discard(set);
     return status;
@@ -430,13 +409,16 @@ hy_status hy__hf_export(const char *from, const char *to, hy_error *err) {
     HY_TRY(hy__checkpoint_config(from, &c, NULL, err));
     HY_TRY(check_exportable(&c, from, err));
     hy__backend *be;
-    hy__model *m;
+    hy__model *m = NULL;
     HY_TRY(hy__backend_open(&be, "ref", 1, err));
     hy_status status = hy__checkpoint_open(&m, be, from, NULL, err);
-    if (status == HY_OK) {
-        status = put_export(m, from, to, err);
-        hy__model_free(m);
-    }
+    if (status == HY_OK && hy__dtype_is_quant(m->weight_dtype))
+        status = hy__fail(err, HY_E_UNSUPPORTED,
+                          "%.400s: its weights are %s, which others do not read; convert the model "
+                          "that they were made from",
+                          from, hy__dtype_name(m->weight_dtype));
+    if (status == HY_OK) status = put_export(m, from, to, err);
+    hy__model_free(m);
     hy__backend_free(be);
     return status;
 }

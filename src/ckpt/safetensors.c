@@ -14,6 +14,7 @@ static const struct {
 } dtypes[] = {
     [HY__ST_F64] = {"F64", 8}, [HY__ST_I64] = {"I64", 8}, [HY__ST_F32] = {"F32", 4},
     [HY__ST_I32] = {"I32", 4}, [HY__ST_F16] = {"F16", 2}, [HY__ST_BF16] = {"BF16", 2},
+    [HY__ST_U8] = {"U8", 1},
 };
 enum { N_DTYPE = sizeof dtypes / sizeof *dtypes };
 
@@ -72,7 +73,7 @@ static hy_status parse_dtype(const st_file *f, const char *name, const json_t *j
             return HY_OK;
         }
     }
-    return FAIL_AT(f, name, "it has the dtype %.32s; F64, F32, F16, BF16, I64 and I32 are read",
+    return FAIL_AT(f, name, "it has the dtype %.32s; F64, F32, F16, BF16, I64, I32 and U8 are read",
                    json_string_value(json));
 }
 

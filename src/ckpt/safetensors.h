@@ -23,6 +23,7 @@ typedef enum hy__st_dtype {
     HY__ST_I32 = 3,
     HY__ST_F16 = 4,
     HY__ST_BF16 = 5,
+    HY__ST_U8 = 6,
 } hy__st_dtype;
 
 size_t hy__st_dtype_size(hy__st_dtype dtype);      /* bytes */

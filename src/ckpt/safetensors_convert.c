@@ -1,7 +1,7 @@
 /* safetensors_convert.c: elements of a file's dtype to doubles and back; see safetensors.h.
  *
- * Doubles hold every value of F64, F32, BF16, F16 and I32 exactly, so going through them rounds at
- * most once: where the target is narrower. I64 is exact up to 2^53. */
+ * Doubles hold every value of F64, F32, BF16, F16, I32 and U8 exactly, so going through them rounds
+ * at most once: where the target is narrower. I64 is exact up to 2^53. */
 #include "base/bf16.h"
 #include "ckpt/safetensors.h"
 
@@ -45,6 +45,8 @@ void hy__st_get_f64(double *dst, const hy__st_tensor *t, int64_t first, int64_t 
         GET(uint16_t, f16_value(x));
     case HY__ST_BF16:
         GET(uint16_t, hy__bf16_to_f32(x));
+    case HY__ST_U8:
+        GET(uint8_t, x);
     }
 }
 
@@ -71,5 +73,7 @@ void hy__st_put_f64(void *dst, hy__st_dtype dtype, const double *src, int64_t n)
         break;
     case HY__ST_BF16:
         PUT(uint16_t, hy__f32_to_bf16((float)x));
+    case HY__ST_U8:
+        PUT(uint8_t, x);
     }
 }

@@ -1,4 +1,5 @@
-/* cmd_convert.c: hydralm convert: exchange with Hugging Face Mamba2ForCausalLM directories. */
+/* cmd_convert.c: hydralm convert: exchange with Hugging Face Mamba2ForCausalLM directories, and
+ * quantised weights. */
 #include "cmd/cmd.h"
 
 #include "base/status.h"
@@ -7,22 +8,24 @@
 
 int cmd_convert(int argc, char **argv) {
     const char *from = NULL, *out = NULL, *operand;
-    bool to_hf = false, force = false;
+    hy_convert_options opt = {0};
+    bool force = false;
     cmd_shared shared = CMD_SHARED;
     /* clang-format off */
     option table[] = {
         {.name = "from", .kind = OPTION_TEXT, .to = &from, .value = "DIR", .required = true, .doc = "directory to read"},
         {.name = "out", .kind = OPTION_TEXT, .to = &out, .value = "DIR", .required = true, .doc = "directory to write"},
-        {.name = "to-hf", .kind = OPTION_FLAG, .to = &to_hf, .doc = "write a Hugging Face directory of a model of S layers"},
+        {.name = "to-hf", .kind = OPTION_FLAG, .to = &opt.to_hf, .doc = "write a Hugging Face directory of a model of S layers"},
+        {.name = "quantize", .kind = OPTION_TEXT, .to = &opt.quantize, .value = "FORMAT", .doc = "write a model with weights in int8 or int4, to be run, not trained"},
         {.name = "force", .kind = OPTION_FLAG, .to = &force, .doc = "replace a model that is already in the directory"},
         CMD_SHARED_OPTIONS(shared),
     };
     /* clang-format on */
     const command self = {.name = "convert",
-                          .brief = "exchange models with Hugging Face Mamba-2 directories",
-                          .detail =
-                              "Without --to-hf, a Mamba2ForCausalLM directory becomes a model "
-                              "of the pattern Nx(S).",
+                          .brief =
+                              "exchange models with Hugging Face Mamba-2 directories; quantise",
+                          .detail = "Without --to-hf and --quantize, a Mamba2ForCausalLM directory "
+                                    "becomes a model of the pattern Nx(S).",
                           .option = table,
                           .n_option = sizeof table / sizeof *table};
     hy_convert_result result;
@@ -30,7 +33,7 @@ int cmd_convert(int argc, char **argv) {
     int exit_status;
     if (!cmd_begin(&self, argc, argv, &operand, &exit_status)) return exit_status;
     hy_status status = force ? HY_OK : cmd_refuse_model(out, &err);
-    if (status == HY_OK) status = hy_convert(from, out, to_hf, &result, &err);
+    if (status == HY_OK) status = hy_convert(from, out, &opt, &result, &err);
     if (status == HY_OK && shared.json) {
         status = cmd_print_json(
             json_pack("{s:s, s:s, s:s}", "from", from, "out", out, "note", result.note), &err);

@@ -4,6 +4,7 @@
 #include "ckpt/checkpoint.h"
 #include "ckpt/hf_mamba2.h"
 #include "ckpt/json_file.h"
+#include "ckpt/quantize.h"
 #include "ckpt/tokenizer_dir.h"
 #include "infer/engine.h"
 
@@ -120,11 +121,19 @@ hy_status hy_model_save(const hy_model *m, const char *dir, hy_error *err) {
     return status;
 }
 
-hy_status hy_convert(const char *from, const char *to, bool to_hf, hy_convert_result *result,
-                     hy_error *err) {
-    if (!to_hf) return hy__hf_import(from, to, result, err);
-    if (result) *result = (hy_convert_result){0};
-    return hy__hf_export(from, to, err);
+hy_status hy_convert(const char *from, const char *to, const hy_convert_options *opt,
+                     hy_convert_result *result, hy_error *err) {
+    const hy_convert_options none = {0};
+    hy_convert_result unread;
+    if (!opt) opt = &none;
+    if (!result) result = &unread;
+    *result = (hy_convert_result){0};
+    if (opt->to_hf && opt->quantize)
+        return hy__fail(err, HY_E_INVALID,
+                        "a Hugging Face directory cannot have weights in %.64s of ours",
+                        opt->quantize);
+    if (opt->quantize) return hy__quantize_directory(from, to, opt->quantize, result, err);
+    return opt->to_hf ? hy__hf_export(from, to, err) : hy__hf_import(from, to, result, err);
 }
 
 /* ---- what can be asked of a model ---- */

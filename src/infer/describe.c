@@ -44,7 +44,7 @@ void hy_model_describe(const hy_model *model, hy_model_info *info) {
     }
     for (int64_t i = 0; i < m->n_param; i++) {
         const hy__param *p = &m->param[i];
-        info->weight_bytes += p->n * (int64_t)hy__dtype_size(p->value.dtype);
+        info->weight_bytes += (int64_t)hy__dtype_bytes(p->value.dtype, p->n);
         if (p->layer < 0 || p->decl.group == HY__GROUP_BUFFER) continue;
         hy_layer_info *k = kind_of(info, m->layer[p->layer].component);
         k->parameters += p->n;

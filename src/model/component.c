@@ -48,6 +48,12 @@ bool hy__group_may_be_narrow(hy__group g) {
     return g == HY__GROUP_MATRIX || g == HY__GROUP_EMBED || g == HY__GROUP_TABLE;
 }
 
+hy__dtype hy__param_dtype(const hy__param_decl *d, hy__dtype narrow, hy__dtype real) {
+    if (!hy__group_may_be_narrow(d->group)) return real;
+    const bool whole = d->shape[d->n_dim - 1] % HY__QUANT_GROUP == 0;
+    return hy__dtype_is_quant(narrow) && !whole ? real : narrow;
+}
+
 bool hy__group_is_trained(hy__group g) {
     return g != HY__GROUP_BUFFER;
 }

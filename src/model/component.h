@@ -243,6 +243,9 @@ hy_status hy__work_size(size_t *size, const hy__config *c, const hy__rows *rows,
 
 /* Groups whose parameters may be stored and multiplied in fewer bits, and those that train. */
 bool hy__group_may_be_narrow(hy__group g);
+/* What a parameter is stored in when those are stored in `narrow` and the others in `real`. Rows
+ * that are no whole number of quantised groups stay real. */
+hy__dtype hy__param_dtype(const hy__param_decl *d, hy__dtype narrow, hy__dtype real);
 bool hy__group_is_trained(hy__group g);
 
 #endif

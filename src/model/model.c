@@ -54,7 +54,7 @@ static void declare_layer(hy__model *m, int32_t index) {
 }
 
 static hy__dtype dtype_of(const hy__model *m, const hy__param *p) {
-    return hy__group_may_be_narrow(p->decl.group) ? m->weight_dtype : m->be->real;
+    return hy__param_dtype(&p->decl, m->weight_dtype, m->be->real);
 }
 
 static void declare_all(hy__model *m) {
@@ -94,8 +94,10 @@ static hy_status place_weights(hy__model *m, hy_error *err) {
 
 hy_status hy__model_train(hy__model *m, hy_error *err) {
     if (m->weight_dtype != m->be->real) {
-        return hy__fail(err, HY_E_INVALID,
-                        "a model whose weights are bf16 cannot train; open it in fp32");
+        return hy__fail(err, HY_E_INVALID, "a model whose weights are %s cannot train; %s",
+                        hy__dtype_name(m->weight_dtype),
+                        hy__dtype_is_quant(m->weight_dtype) ? "train the one that it was made from"
+                                                            : "open it in fp32");
     }
     HY_ASSERT(m->n_file == 0);
     if (m->grads.size > 0) return HY_OK;

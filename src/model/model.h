@@ -20,7 +20,7 @@ typedef struct hy__param {
     char letter;                  /* its letter; 0: embedding and final norm */
     int64_t n;                    /* elements */
     int64_t fan_in;               /* last dimension */
-    hy__tensor value;             /* real, or bf16 */
+    hy__tensor value;             /* real, bf16 or quantised */
     hy__tensor grad;              /* real; absent until hy__model_train, and for buffers */
 } hy__param;
 
@@ -37,7 +37,7 @@ typedef struct hy__layer {
 typedef struct hy__model {
     hy__backend *be; /* borrowed */
     hy__config cfg;
-    hy__dtype weight_dtype; /* of the groups that may be bf16 */
+    hy__dtype weight_dtype; /* of the groups that may be narrow */
     hy__param *param;
     int64_t n_param;
     hy__layer *layer;          /* [n_layer] */
@@ -50,8 +50,9 @@ typedef struct hy__model {
     size_t n_file;
 } hy__model;
 
-/* Builds a model of a finished config with uninitialised weights. weight_dtype: be->real, or BF16
- * (then the groups MATRIX, EMBED and TABLE are stored in bf16; such a model cannot train). */
+/* Builds a model of a finished config with uninitialised weights. weight_dtype: be->real, or BF16,
+ * Q8 or Q4 (then the groups MATRIX, EMBED and TABLE are stored so, see hy__param_dtype; such a
+ * model cannot train). */
 hy_status hy__model_new(hy__model **out, hy__backend *be, const hy__config *cfg,
                         hy__dtype weight_dtype, hy_error *err);
 void hy__model_free(hy__model *m);

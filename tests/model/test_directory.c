@@ -15,6 +15,8 @@
 
 #include <cmocka.h>
 
+static const hy_convert_options to_hf = {.to_hf = true};
+
 static char root[] = P_tmpdir "/hydralm-directory-XXXXXX";
 static hy_model *model;
 
@@ -87,8 +89,8 @@ static void test_killed_commit(void **state) {
     assert_int_equal(n, 4);
     free(token);
     hy_model_free(m);
-    must(hy_convert(dir, hf, true, NULL, &err), &err);
-    must(hy_convert(hf, back, false, NULL, &err), &err);
+    must(hy_convert(dir, hf, &to_hf, NULL, &err), &err);
+    must(hy_convert(hf, back, NULL, NULL, &err), &err);
     must(hy_model_open(&m, back, NULL, &err), &err);
     must(hy_encode(m, "text", 4, &token, &n, &err), &err);
     free(token);
@@ -123,16 +125,15 @@ static void test_full_disk(void **state) {
     signal(SIGXFSZ, SIG_IGN);
     must(hy__dir_make(at_root("old"), NULL, &err), &err);
     must(hy_model_save(model, at_root("good"), &err), &err);
-    must(hy_convert(at_root("good"), at_root("theirs"), true, NULL, &err), &err);
+    must(hy_convert(at_root("good"), at_root("theirs"), &to_hf, NULL, &err), &err);
     for (size_t i = 0; i < sizeof bytes / sizeof *bytes; i++)
         for (size_t j = 0; j < sizeof to / sizeof *to; j++) {
             limit_files(bytes[i]);
             expect_untouched(hy_model_save(model, at_root(to[j]), &err), &err);
             limit_files(bytes[i]);
-            expect_untouched(hy_convert(at_root("good"), at_root(to[j]), true, NULL, &err), &err);
+            expect_untouched(hy_convert(at_root("good"), at_root(to[j]), &to_hf, NULL, &err), &err);
             limit_files(bytes[i]);
-            expect_untouched(hy_convert(at_root("theirs"), at_root(to[j]), false, NULL, &err),
-                             &err);
+            expect_untouched(hy_convert(at_root("theirs"), at_root(to[j]), NULL, NULL, &err), &err);
         }
     assert_int_equal(rmdir(at_root("old")), 0); /* empty */
     signal(SIGXFSZ, SIG_DFL);
