@@ -5,11 +5,14 @@
 
 static const struct {
     const char *name;
-    double bytes;
+    hy__dtype narrow;
     hy__operand operand;
 } STORE[] = {
-    [HY__STORE_FP32] = {"fp32", 4, HY__OPERAND_FP32},
-    [HY__STORE_BF16] = {"bf16", 2, HY__OPERAND_BF16},
+    [HY__STORE_FP32] = {"fp32", HY__DTYPE_F32, HY__OPERAND_FP32},
+    [HY__STORE_BF16] = {"bf16", HY__DTYPE_BF16, HY__OPERAND_BF16},
+    /* what is quantised becomes bf16 for the product of many rows */
+    [HY__STORE_INT8] = {"int8", HY__DTYPE_Q8, HY__OPERAND_BF16},
+    [HY__STORE_INT4] = {"int4", HY__DTYPE_Q4, HY__OPERAND_BF16},
 };
 _Static_assert(sizeof STORE / sizeof *STORE == HY__STORE_N, "every way to store has a row");
 
@@ -17,16 +20,16 @@ const char *hy__store_name(hy__store s) {
     return STORE[s].name;
 }
 
-double hy__store_bytes(hy__store s) {
-    return STORE[s].bytes;
-}
-
 hy__operand hy__store_operand(hy__store s) {
     return STORE[s].operand;
 }
 
-static hy__dtype dtype_of(hy__store s, hy__group g) {
-    return s == HY__STORE_BF16 && hy__group_may_be_narrow(g) ? HY__DTYPE_BF16 : HY__DTYPE_F32;
+static hy__dtype dtype_of(hy__store s, const hy__param_decl *d) {
+    return hy__param_dtype(d, STORE[s].narrow, HY__DTYPE_F32);
+}
+
+double hy__store_bytes(hy__store s, const hy__param_decl *d) {
+    return (double)hy__dtype_bytes(dtype_of(s, d), HY__QUANT_GROUP) / HY__QUANT_GROUP;
 }
 
 static int64_t elements(const hy__param_decl *d) {
@@ -42,8 +45,10 @@ static void add_param(hy__part *p, const hy__param_decl *d, int64_t n_layer) {
                                    : n_layer * (int64_t)round((double)n * d->active);
     const size_t fp32 = hy__tensor_bytes(HY__DTYPE_F32, n);
     p->n_tensor += copies;
-    for (hy__store s = 0; s < HY__STORE_N; s++)
-        p->weight_memory[s] += (size_t)copies * hy__tensor_bytes(dtype_of(s, d->group), n);
+    for (hy__store s = 0; s < HY__STORE_N; s++) {
+        p->weight_bytes[s] += (double)copies * (double)hy__dtype_bytes(dtype_of(s, d), n);
+        p->weight_memory[s] += (size_t)copies * hy__tensor_bytes(dtype_of(s, d), n);
+    }
     if (!hy__group_is_trained(d->group)) {
         p->buffer += copies * n;
         return;
@@ -51,10 +56,6 @@ static void add_param(hy__part *p, const hy__param_decl *d, int64_t n_layer) {
     p->param += copies * n;
     p->active += used;
     if (!d->shared) p->each += n;
-    if (hy__group_may_be_narrow(d->group)) {
-        p->narrow += copies * n;
-        p->narrow_active += used;
-    }
     p->grad_memory += (size_t)copies * fp32;
     p->moment_memory += (size_t)copies * 2 * fp32;
     if (d->group == HY__GROUP_TABLE)
@@ -105,10 +106,6 @@ int64_t hy__account_count(const hy__account *a, bool active) {
 
 double hy__account_weight_bytes(const hy__account *a, hy__store s) {
     double bytes = 0;
-    for (int64_t i = 0; i < a->n_part; i++) {
-        const hy__part *p = &a->part[i];
-        bytes += (double)p->narrow * hy__store_bytes(s) +
-                 (double)(p->param - p->narrow + p->buffer) * hy__store_bytes(HY__STORE_FP32);
-    }
+    for (int64_t i = 0; i < a->n_part; i++) bytes += a->part[i].weight_bytes[s];
     return bytes;
 }

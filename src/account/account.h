@@ -12,10 +12,16 @@
 #include "model/component.h"
 
 /* How weights are stored: the groups that may be narrow in this format, the rest in fp32. */
-typedef enum hy__store { HY__STORE_FP32 = 0, HY__STORE_BF16 = 1, HY__STORE_N } hy__store;
+typedef enum hy__store {
+    HY__STORE_FP32 = 0,
+    HY__STORE_BF16 = 1,
+    HY__STORE_INT8 = 2, /* with a scale for each group of elements, tensor/quant.h */
+    HY__STORE_INT4 = 3,
+    HY__STORE_N
+} hy__store;
 const char *hy__store_name(hy__store s);
-double hy__store_bytes(hy__store s);        /* of one narrow element */
-hy__operand hy__store_operand(hy__store s); /* how products take it */
+hy__operand hy__store_operand(hy__store s);                      /* how products take it */
+double hy__store_bytes(hy__store s, const hy__param_decl *decl); /* of one element of a parameter */
 
 /* One part of a model: what frames the layers, or all layers of one letter. */
 typedef struct hy__part {
@@ -24,10 +30,10 @@ typedef struct hy__part {
     int64_t n_layer;                   /* the frame counts as one */
     int64_t param, active;             /* trained elements: all, and what one token uses */
     int64_t each;                      /* of one layer, without what is shared */
-    int64_t narrow, narrow_active;     /* of these, those that may be narrow */
     int64_t buffer;                    /* elements that are saved and never trained */
     int64_t n_tensor;                  /* parameter tensors */
-    size_t weight_memory[HY__STORE_N]; /* bytes allocated for all of these */
+    double weight_bytes[HY__STORE_N];  /* of all of these, in a file */
+    size_t weight_memory[HY__STORE_N]; /* and allocated */
     size_t grad_memory;                /* gradients, statistics, flags of rows; fp32 */
     size_t moment_memory;              /* both moments of AdamW; fp32 */
     hy__decl decl;                     /* of one layer */
@@ -62,7 +68,6 @@ typedef enum hy__phase {
     HY__PHASE_TRAIN = 0,   /* a micro-batch: forward, loss, backward, its share of the update */
     HY__PHASE_PREFILL = 1, /* the sequences read at once; logits of their last tokens */
     HY__PHASE_DECODE = 2,  /* one token more for each, which then hold `tokens` */
-    HY__PHASE_N
 } hy__phase;
 
 enum { HY__DOCUMENT = 65536 /* tokens of a long document, when nothing is said */ };

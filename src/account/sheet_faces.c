@@ -23,11 +23,6 @@ const char *hy__extent_name(hy__extent per) {
     return name[per];
 }
 
-double hy__part_bytes(const hy__part *p, hy__store s) {
-    return (double)p->narrow * hy__store_bytes(s) +
-           (double)(p->param - p->narrow + p->buffer) * hy__store_bytes(HY__STORE_FP32);
-}
-
 hy__measure_face hy__measure_face_of(hy__measure m) {
     static const hy__measure_face face[HY__MEASURE_N] = {
         [HY__MEASURE_TRAIN] = {"train_flops", "FLOPs of training", HY__UNIT_FLOP},

@@ -20,9 +20,6 @@ void hy__part_title(const hy__part *p, char *out, size_t size);
 /* "token", "pair in a chunk", … */
 const char *hy__extent_name(hy__extent per);
 
-/* Bytes of a part's tensors in a file. */
-double hy__part_bytes(const hy__part *p, hy__store s);
-
 /* A measure in the faces: its key in JSON, its name, its unit. */
 typedef struct hy__measure_face {
     const char *key, *name;

@@ -86,7 +86,7 @@ static void put_parameters(hy__page *p, const hy__sheet *s) {
         hy__page_cell(p, "%s", hy__count((double)part->param).text);
         hy__page_cell(p, "%s", hy__count((double)part->active).text);
         for (hy__store k = 0; k < HY__STORE_N; k++)
-            hy__page_cell(p, "%s", hy__bytes(hy__part_bytes(part, k)).text);
+            hy__page_cell(p, "%s", hy__bytes(part->weight_bytes[k]).text);
     }
     hy__page_row_total(p);
     hy__page_cell(p, "total");

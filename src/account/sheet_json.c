@@ -14,7 +14,7 @@ static json_t *part_json(const hy__part *p) {
     const char letter[2] = {p->letter, 0};
     json_t *bytes = json_object(), *terms = json_array();
     for (hy__store k = 0; k < HY__STORE_N; k++)
-        json_object_set_new(bytes, hy__store_name(k), number(hy__part_bytes(p, k)));
+        json_object_set_new(bytes, hy__store_name(k), number(p->weight_bytes[k]));
     for (int i = 0; i < p->cost.n_term; i++) {
         const hy__term *t = &p->cost.term[i];
         json_array_append_new(terms, json_pack("{s:s, s:s, s:s, s:o, s:o}", "what", t->what, "per",

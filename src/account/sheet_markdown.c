@@ -158,7 +158,7 @@ static void put_parameters(hy__text *t, const hy__sheet *s) {
         hy__text_add(t, "\n| %s | %lld | %lld | %lld | %lld |", title, (long long)p->n_layer,
                      (long long)p->each, (long long)p->param, (long long)p->active);
         for (hy__store k = 0; k < HY__STORE_N; k++)
-            hy__text_add(t, " %s |", hy__bytes(hy__part_bytes(p, k)).text);
+            hy__text_add(t, " %s |", hy__bytes(p->weight_bytes[k]).text);
     }
     hy__text_add(t, "\n| total | %lld | | %lld | %lld |", (long long)s->layers, (long long)s->param,
                  (long long)s->active);

@@ -5,7 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { LABEL = 25, CELL = 11 /* columns */ };
+enum { LABEL = 25, CELL = 11, SHORT = 8 /* columns */ };
 
 static void head(hy__text *t, const char *title) {
     hy__text_add(t, "\n%s\n", title);
@@ -42,34 +42,43 @@ static void end(hy__text *t) {
 
 /* ---- parameters ---- */
 
+/* Of a table with more columns. */
+static void short_cell(hy__text *t, hy__number n) {
+    hy__text_add(t, " %*s", SHORT, n.text);
+}
+
+static void short_word(hy__text *t, const char *s) {
+    hy__text_add(t, " %*s", SHORT, s);
+}
+
 static void put_parameters(hy__text *t, const hy__sheet *s) {
     const hy__account *a = &s->account;
     head(t, "Parameters");
     label(t, "");
-    word(t, "layers");
-    word(t, "one layer");
-    word(t, "all");
-    word(t, "active");
-    for (hy__store k = 0; k < HY__STORE_N; k++) word(t, hy__store_name(k));
+    short_word(t, "layers");
+    short_word(t, "of one");
+    short_word(t, "all");
+    short_word(t, "active");
+    for (hy__store k = 0; k < HY__STORE_N; k++) short_word(t, hy__store_name(k));
     end(t);
     for (int64_t i = 0; i < a->n_part; i++) {
         const hy__part *p = &a->part[i];
         part_label(t, p);
-        cell(t, hy__count((double)p->n_layer));
-        cell(t, hy__count((double)p->each));
-        cell(t, hy__count((double)p->param));
-        cell(t, hy__count((double)p->active));
-        for (hy__store k = 0; k < HY__STORE_N; k++) cell(t, hy__bytes(hy__part_bytes(p, k)));
+        short_cell(t, hy__count((double)p->n_layer));
+        short_cell(t, hy__count((double)p->each));
+        short_cell(t, hy__count((double)p->param));
+        short_cell(t, hy__count((double)p->active));
+        for (hy__store k = 0; k < HY__STORE_N; k++) short_cell(t, hy__bytes(p->weight_bytes[k]));
         end(t);
     }
     label(t, "total");
-    cell(t, hy__count((double)s->layers));
-    word(t, "");
-    cell(t, hy__number_digits(HY__UNIT_COUNT, (double)s->param, 4));
-    cell(t, hy__number_digits(HY__UNIT_COUNT, (double)s->active, 4));
-    for (hy__store k = 0; k < HY__STORE_N; k++) cell(t, hy__bytes(s->weights[k]));
+    short_cell(t, hy__count((double)s->layers));
+    short_word(t, "");
+    short_cell(t, hy__number_digits(HY__UNIT_COUNT, (double)s->param, 4));
+    short_cell(t, hy__number_digits(HY__UNIT_COUNT, (double)s->active, 4));
+    for (hy__store k = 0; k < HY__STORE_N; k++) short_cell(t, hy__bytes(s->weights[k]));
     end(t);
-    hy__text_put(t, "  active: what one token uses; one layer: without what such layers share.\n");
+    hy__text_put(t, "  active: what one token uses; of one: without what such layers share.\n");
 }
 
 /* ---- by length ---- */

@@ -80,8 +80,7 @@ static double bytes_used(const call *c, const hy__param_decl *d, hy__store store
     for (int i = 0; i < d->n_dim; i++) n *= (double)d->shape[i];
     if (d->active < 1) part = d->active * c->extent[d->per];
     if (part > 1 && once) part = 1;
-    return n * part *
-           (hy__group_may_be_narrow(d->group) ? hy__store_bytes(store) : (double)sizeof(float));
+    return n * part * hy__store_bytes(store, d);
 }
 
 /* Passes over weights and gradients, and the optimizer's over all that is kept for a weight. */
@@ -93,7 +92,8 @@ static void add_weights(const call *c, const hy__part *p, hy__spent *s) {
     const double n_layer = (double)p->n_layer;
     if (!p->letter) { /* the tokens' rows of the embedding, beside all of it as the head */
         const double row = (double)c->a->cfg.model.d_model * (double)c->rows.n_row;
-        s->weight += row * hy__store_bytes(c->training ? HY__STORE_FP32 : c->shape->store);
+        s->weight += row * hy__store_bytes(c->training ? HY__STORE_FP32 : c->shape->store,
+                                           &p->decl.param[HY__FRAME_EMBED]);
     }
     for (int id = 0; id < p->decl.n_param; id++) {
         const hy__param_decl *d = &p->decl.param[id];

@@ -124,7 +124,8 @@ static hy_status take_dtype(hy__sheet_options *o, const char *dtype, hy_error *e
             o->store = k;
             return HY_OK;
         }
-        snprintf(known + strlen(known), sizeof known - strlen(known), "%s%s", k ? " or " : "",
+        const char *before = k == 0 ? "" : k + 1 < HY__STORE_N ? ", " : " or ";
+        snprintf(known + strlen(known), sizeof known - strlen(known), "%s%s", before,
                  hy__store_name(k));
     }
     return hy__fail(err, HY_E_INVALID, "--dtype is \"%.60s\", wanted %s", dtype, known);
@@ -259,7 +260,7 @@ int cmd_plan(int argc, char **argv) {
     option table[] = {
         {.name = "set", .kind = OPTION_EACH, .to = &p.set, .value = "KEY=VALUE", .doc = "change a field of the configuration, e.g. train.batch=4"},
         {.name = "lengths", .kind = OPTION_INTS, .to = &p.lengths, .value = "T,…", .doc = "lengths to show, in tokens (default 1024,8192,65536,1048576)"},
-        {.name = "dtype", .kind = OPTION_TEXT, .to = &p.dtype, .value = "NAME", .doc = "weights of the running model: fp32 or bf16"},
+        {.name = "dtype", .kind = OPTION_TEXT, .to = &p.dtype, .value = "NAME", .doc = "weights of the running model: fp32, bf16, int8 or int4"},
         {.name = "sequences", .kind = OPTION_INT, .to = &p.sequences, .value = "N", .min = 1, .max = 1e6, .doc = "sequences served at once"},
         {.name = "train-tokens", .kind = OPTION_REAL, .to = &p.budget, .value = "N", .min = 0, .max = 1e18, .doc = "length of a training; 0 = 20 tokens for each active parameter"},
         {.name = "devices", .kind = OPTION_INT, .to = &p.devices, .value = "N", .min = 1, .max = 1e6, .doc = "devices that train together"},

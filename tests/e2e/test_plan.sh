@@ -67,7 +67,7 @@ fails 1 "no configuration" plan empty --markdown
 fails 1 "h100" plan tiny.yaml --hardware h10
 fails 1 "peak=" plan tiny.yaml --hardware abacus
 fails 1 "bandwidth" plan tiny.yaml --hardware peak=1T
-fails 1 "wanted fp32 or bf16" plan tiny.yaml --dtype int3
+fails 1 "wanted fp32, bf16, int8 or int4" plan tiny.yaml --dtype int3
 fails 1 "rising" plan tiny.yaml --lengths 100,50
 fails 1 "rising" plan tiny.yaml --lengths 0,50
 fails 1 "wanted at least one and at most" plan tiny.yaml --lengths 99000000000

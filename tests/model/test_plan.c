@@ -202,6 +202,11 @@ static void remove_dir(const char *dir) {
     assert_int_equal(system(command), 0);
 }
 
+static const hy__dtype DTYPE[HY__STORE_N] = {[HY__STORE_FP32] = HY__DTYPE_F32,
+                                             [HY__STORE_BF16] = HY__DTYPE_BF16,
+                                             [HY__STORE_INT8] = HY__DTYPE_Q8,
+                                             [HY__STORE_INT4] = HY__DTYPE_Q4};
+
 /* What is planned, what the model and its optimizer hold, and what is written. */
 static void check_sizes(const hy__config *c, hy__store store, bool write) {
     hy_error err = {0};
@@ -210,9 +215,7 @@ static void check_sizes(const hy__config *c, hy__store store, bool write) {
     double memory = 0;
     hy__account_init(&a, c, &NO_TRAIN);
     law_ok(hy__count_open(&lm.be, &err), &err);
-    law_ok(hy__model_new(&lm.m, lm.be, c, store == HY__STORE_BF16 ? HY__DTYPE_BF16 : HY__DTYPE_F32,
-                         &err),
-           &err);
+    law_ok(hy__model_new(&lm.m, lm.be, c, DTYPE[store], &err), &err);
     assert_int_equal(hy__account_count(&a, false), hy__model_count(lm.m, false));
     assert_int_equal(hy__account_count(&a, true), hy__model_count(lm.m, true));
     for (int64_t i = 0; i < a.n_part; i++) memory += (double)a.part[i].weight_memory[store];

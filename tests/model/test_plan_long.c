@@ -123,7 +123,14 @@ static double idle_weights(const hy__account *a, hy__store store) {
     double bytes = 0;
     for (int64_t i = 0; i < a->n_part; i++) {
         const hy__part *p = &a->part[i];
-        bytes += (double)(p->narrow - p->narrow_active) * hy__store_bytes(store);
+        for (int id = 0; id < p->decl.n_param; id++) {
+            const hy__param_decl *d = &p->decl.param[id];
+            double n = d->n_dim > 0 && hy__group_may_be_narrow(d->group) ? 1 : 0;
+            for (int k = 0; k < d->n_dim; k++) n *= (double)d->shape[k];
+            const double n_layer = (double)p->n_layer;
+            const double idle = d->shared ? 1 - d->active * n_layer : (1 - d->active) * n_layer;
+            bytes += n * idle * hy__store_bytes(store, d);
+        }
     }
     return bytes;
 }
