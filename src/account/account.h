@@ -68,6 +68,7 @@ typedef enum hy__phase {
     HY__PHASE_TRAIN = 0,   /* a micro-batch: forward, loss, backward, its share of the update */
     HY__PHASE_PREFILL = 1, /* the sequences read at once; logits of their last tokens */
     HY__PHASE_DECODE = 2,  /* one token more for each, which then hold `tokens` */
+    HY__PHASE_N
 } hy__phase;
 
 enum { HY__DOCUMENT = 65536 /* tokens of a long document, when nothing is said */ };

@@ -451,6 +451,10 @@ struct hy__backend {
     void (*zero)(hy__backend *be, hy__tensor dst, size_t size);
     void (*free)(hy__backend *be);
     void *self; /* the backend's own data */
+
+    /* For whoever puts kernels of its own before these, to watch them (src/bench/watch.h). */
+    int32_t layer; /* whose kernels run: 1 + the layer's index; 0 = the frame's */
+    void *watch;
 };
 
 /* Opens a backend: "cpu" (fastest instruction set of this machine), "cpu:generic", "cpu:avx2",

@@ -19,3 +19,25 @@ int64_t hy__rss_peak_bytes(void) {
     if (getrusage(RUSAGE_SELF, &usage) != 0) return 0;
     return (int64_t)usage.ru_maxrss * 1024; /* Linux counts in KiB */
 }
+
+bool hy__rss_peak_restart(void) {
+    FILE *f = fopen("/proc/self/clear_refs", "we");
+    if (!f) return false;
+    const bool written = fputs("5", f) >= 0; /* 5: the peak becomes what is resident now; proc(5) */
+    return fclose(f) == 0 && written;
+}
+
+int64_t hy__memory_bytes(void) {
+    const int64_t pages = sysconf(_SC_PHYS_PAGES);
+    return pages > 0 ? pages * sysconf(_SC_PAGESIZE) : 0;
+}
+
+int64_t hy__memory_free_bytes(void) {
+    FILE *f = fopen("/proc/meminfo", "re");
+    char line[128];
+    long long kib = 0;
+    if (!f) return 0;
+    while (fgets(line, sizeof line, f) && sscanf(line, "MemAvailable: %lld", &kib) != 1) continue;
+    fclose(f);
+    return kib * 1024;
+}

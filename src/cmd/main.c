@@ -22,6 +22,7 @@ static const struct {
     {"convert", cmd_convert, "exchange models with Hugging Face Mamba-2 directories"},
     {"inspect", cmd_inspect, "show what a model is made of"},
     {"plan", cmd_plan, "tell what a configuration costs, before it is built"},
+    {"bench", cmd_bench, "measure how fast a model trains, reads and writes"},
 };
 enum { N_COMMAND = sizeof COMMANDS / sizeof *COMMANDS };
 

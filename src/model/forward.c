@@ -172,11 +172,13 @@ static void run_layers(const hy__work *w, int64_t from, int64_t to, bool again) 
         const hy__call c = call_of(w, i, again, &roles);
         const hy__rmsnorm_args norm = norm_before(w, i);
         const hy__residual_args sum = residual(w, i);
+        w->m->be->layer = (int32_t)i + 1;
         k->rmsnorm(w->m->be, &norm);
         w->m->layer[i].component->forward(&c);
         /* a recomputed block ends where the next block's kept input begins */
         if (!(again && i + 1 == to)) k->residual(w->m->be, &sum);
     }
+    w->m->be->layer = 0;
 }
 
 static hy__rmsnorm_args final_norm(const hy__work *w) {
@@ -361,6 +363,7 @@ static void layer_backward(const hy__work *w, int64_t i, double loss_scale) {
     call_roles roles;
     hy__call c = call_of(w, i, true, &roles);
     c.loss_scale = loss_scale;
+    be->layer = (int32_t)i + 1;
 
     hy__residual_args sum = residual(w, i);
     sum.dout = w->dx;
@@ -376,6 +379,7 @@ static void layer_backward(const hy__work *w, int64_t i, double loss_scale) {
     norm.dx_add = true;
     norm.dw = l->grad[l->norm];
     be->kernels.rmsnorm_backward(be, &norm);
+    be->layer = 0;
 }
 
 hy_status hy__backward(hy__work *w, double loss_scale, hy_error *err) {

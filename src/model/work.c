@@ -4,7 +4,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { LOGIT_TILE = 1 << 23 }; /* elements of the logit tile, about: 32 MB in fp32 */
+/* Elements of the logit tile, about: 32 MB in fp32, and 8 MB where nothing is trained, for every
+ * session has one. */
+enum { LOGIT_TILE = 1 << 23, LOGIT_TILE_READS = 1 << 21 };
 
 /* A bump allocator over w->mem that also runs dry, to learn the size. */
 typedef struct cursor {
@@ -98,7 +100,8 @@ static size_t lay_out(hy__work *w, const hy__rows *rows, const hy__buffer *buf) 
     const int64_t n = rows->n_row, d = w->cfg->model.d_model, vocab = w->cfg->model.vocab;
     cursor c = {.buf = buf};
     memset(w->buf, 0, (size_t)w->cfg->n_layer * HY__BUF_MAX * sizeof *w->buf);
-    w->logit_rows = LOGIT_TILE / vocab > 1 ? LOGIT_TILE / vocab : 1;
+    const int64_t tile = w->opt.training ? LOGIT_TILE : LOGIT_TILE_READS;
+    w->logit_rows = tile / vocab > 1 ? tile / vocab : 1;
     if (w->logit_rows > n) w->logit_rows = n;
     w->token = take(&c, HY__DTYPE_I32, n);
     w->target = take(&c, HY__DTYPE_I32, n);

@@ -15,7 +15,7 @@
 hy_status hy__count_open(hy__backend **out, hy_error *err);
 
 /* What was counted since it was opened or cleared: in all, and the bytes moved in or out of one
- * buffer (a model's weights, a state, the memory of a step). */
+ * buffer (a model's weights, a state, the memory of a step), or with NULL of every one. */
 double hy__count_flops(const hy__backend *be);
 double hy__count_bytes(const hy__backend *be, const hy__buffer *buf);
 void hy__count_clear(hy__backend *be);

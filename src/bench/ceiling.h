@@ -1,0 +1,35 @@
+/* ceiling.h: what the machine itself can do, measured beside what a model does on it.
+ *
+ *   dense    a square product by the backend's own gemm with all its threads, weights stored as in
+ *            the model: FLOP/s
+ *   read     a pass over memory much larger than the caches that only reads
+ *   triad    a = b + s*c over such memory (McCalpin's STREAM), written past the caches where the
+ *            processor can: bytes/s, two reads and a write for each element
+ * A machine that is shared gives other figures every second, so a sample is short and is taken
+ * between any two runs; what counts is the ratio within one run. */
+#ifndef HY_BENCH_CEILING_H
+#define HY_BENCH_CEILING_H
+
+#include "account/account.h"
+
+/* One sample: rates per second. */
+typedef struct hy__ceiling {
+    double dense;       /* FLOP/s */
+    double read, triad; /* bytes/s */
+} hy__ceiling;
+
+/* The bandwidth that others are held against: the better of the two. */
+double hy__ceiling_stream(const hy__ceiling *c);
+
+typedef struct hy__ceilings hy__ceilings;
+
+/* Takes memory, and finds the size of product that this backend is good at. HY_E_MEMORY. */
+hy_status hy__ceilings_new(hy__ceilings **out, hy__backend *be, hy__store store, hy_error *err);
+void hy__ceilings_free(hy__ceilings *c);
+
+hy_status hy__ceilings_sample(hy__ceilings *c, hy__ceiling *out, hy_error *err);
+
+int64_t hy__ceilings_size(const hy__ceilings *c);  /* rows and columns of the product */
+size_t hy__ceilings_memory(const hy__ceilings *c); /* bytes that it keeps resident */
+
+#endif

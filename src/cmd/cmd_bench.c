@@ -1,0 +1,236 @@
+/* cmd_bench.c: hydralm bench: how fast a model is on this machine. */
+#include "base/file.h"
+#include "base/progress.h"
+#include "bench/bench.h"
+#include "ckpt/checkpoint.h"
+#include "cmd/cmd.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+typedef struct bench_options {
+    const char *model, *config, *what, *dtype, *csv;
+    text_list set;
+    int_list tokens;
+    int64_t batch, runs, warm_up;
+    cmd_shared shared;
+} bench_options;
+
+/* ---- options ---- */
+
+/* Calls take for each word of "a,b,c". */
+typedef hy_status (*take_fn)(void *to, const char *word, hy_error *err);
+
+static hy_status each_word(const char *list, take_fn take, void *to, hy_error *err) {
+    for (const char *at = list;; at++) {
+        char word[64];
+        const size_t n = strcspn(at, ",");
+        snprintf(word, sizeof word, "%.*s", (int)(n < 60 ? n : 60), at);
+        HY_TRY(take(to, word, err));
+        at += n;
+        if (!*at) return HY_OK;
+    }
+}
+
+static hy_status take_what(void *to, const char *word, hy_error *err) {
+    hy__bench_options *o = to;
+    for (hy__phase p = 0; p < HY__PHASE_N; p++) {
+        if (strcmp(word, hy__phase_name(p)) != 0) continue;
+        o->phase[p] = true;
+        return HY_OK;
+    }
+    if (strcmp(word, "kernels") == 0) {
+        o->kernels = true;
+        return HY_OK;
+    }
+    return hy__fail(err, HY_E_INVALID,
+                    "--what has \"%s\", wanted some of train, prefill, decode and kernels", word);
+}
+
+static hy_status take_dtype(void *to, const char *word, hy_error *err) {
+    hy__bench_options *o = to;
+    char known[64] = "";
+    for (hy__store k = 0; k < HY__STORE_N; k++) {
+        if (strcmp(word, hy__store_name(k)) == 0) {
+            o->store[k] = true;
+            return HY_OK;
+        }
+        snprintf(known + strlen(known), sizeof known - strlen(known), "%s%s", k ? ", " : "",
+                 hy__store_name(k));
+    }
+    return hy__fail(err, HY_E_INVALID, "--dtype has \"%s\", wanted some of %s", word, known);
+}
+
+static hy_status take_tokens(hy__bench_options *o, const bench_options *b, hy_error *err) {
+    static const int64_t usual[] = {512, 2048, 8192};
+    o->tokens = b->tokens.n > 0 ? b->tokens.item : usual;
+    o->n_tokens = b->tokens.n > 0 ? b->tokens.n : (int64_t)(sizeof usual / sizeof *usual);
+    for (int64_t i = 0; i < o->n_tokens; i++) {
+        if (o->tokens[i] >= 1) continue;
+        return hy__fail(err, HY_E_INVALID, "--tokens has %lld, wanted lengths of at least 1 token",
+                        (long long)o->tokens[i]);
+    }
+    return HY_OK;
+}
+
+/* ---- the model ---- */
+
+/* "configs/nano.yaml" and "runs/nano/" are nano. */
+static void name_of(const char *path, char *name, size_t size) {
+    size_t end = strlen(path);
+    while (end > 1 && path[end - 1] == '/') end--;
+    size_t begin = end;
+    while (begin > 0 && path[begin - 1] != '/') begin--;
+    if (end - begin > 5 && strncmp(path + end - 5, ".yaml", 5) == 0) end -= 5;
+    snprintf(name, size, "%.*s", (int)(end - begin), path + begin);
+}
+
+static hy_status read_config(hy__bench_options *o, const bench_options *b, hy_error *err) {
+    o->dir = b->model;
+    if (b->model && b->config) {
+        return hy__fail(err, HY_E_INVALID,
+                        "--model and --config are both given, wanted one: a model's directory, or "
+                        "a configuration to be filled with random weights");
+    }
+    if (b->model && b->set.n > 0) {
+        return hy__fail(err, HY_E_INVALID,
+                        "--set changes a configuration, but the weights in %s have theirs; give "
+                        "--config instead of --model",
+                        b->model);
+    }
+    if (b->model) return hy__checkpoint_config(b->model, &o->cfg, &o->train, err);
+    HY_TRY(hy__config_read_yaml(b->config, &o->cfg, &o->train, err));
+    for (int64_t i = 0; i < b->set.n; i++)
+        HY_TRY(hy__config_assign(&o->cfg, &o->train, b->set.item[i], err));
+    return hy__config_finish(&o->cfg, err);
+}
+
+/* ---- results ---- */
+
+/* Opened before anything is measured: a path that is wrong should not cost the result. */
+static hy_status open_csv(FILE **out, const char *path, hy_error *err) {
+    *out = path ? fopen(path, "ae") : NULL;
+    if (!path || *out) return HY_OK;
+    return hy__fail(err, HY_E_IO, "%s could not be written: %s", path, strerror(errno));
+}
+
+/* Appends, with the head when the table is new. */
+static hy_status append_csv(FILE *f, const char *path, const hy__bench *bench, hy_error *err) {
+    hy__text t = {0};
+    if (ftell(f) == 0) hy__bench_csv_head(&t);
+    hy__bench_csv(&t, bench);
+    hy_status status = hy__text_check(&t, err);
+    if (status == HY_OK && (fwrite(t.data, 1, t.size, f) != t.size || fflush(f) != 0))
+        status = hy__fail(err, HY_E_IO, "%s could not be written: %s", path, strerror(errno));
+    hy__text_release(&t);
+    return status;
+}
+
+/* A table that nothing was written to is not left behind. */
+static void close_csv(FILE *f, const char *path) {
+    if (!f) return;
+    const bool empty = ftell(f) == 0;
+    fclose(f);
+    if (empty) remove(path);
+}
+
+static hy_status print_table(const hy__bench *bench, hy_error *err) {
+    hy__text t = {0};
+    hy__bench_text(&t, bench);
+    hy_status status = hy__text_check(&t, err);
+    if (status == HY_OK) status = cmd_write(t.data, t.size, err);
+    hy__text_release(&t);
+    return status;
+}
+
+static hy_status report(const hy__bench *bench, const bench_options *b, FILE *csv, hy_error *err) {
+    HY_TRY(b->shared.json ? cmd_print_json(hy__bench_json(bench), err) : print_table(bench, err));
+    if (csv) HY_TRY(append_csv(csv, b->csv, bench, err));
+    return hy__bench_verdict(bench, err);
+}
+
+/* ---- the command ---- */
+
+static void on_row(void *user, const char *what) {
+    (void)user;
+    fprintf(stderr, "%s\n", what);
+}
+
+static void join(const text_list *list, char *out, size_t size) {
+    *out = 0;
+    for (int64_t i = 0; i < list->n; i++)
+        snprintf(out + strlen(out), size - strlen(out), "%s%s", i ? " " : "", list->item[i]);
+}
+
+static hy_status take_options(hy__bench_options *o, const bench_options *b, hy_error *err) {
+    *o = (hy__bench_options){.batch = b->batch, .runs = b->runs, .warm_up = b->warm_up};
+    HY_TRY(each_word(b->what, take_what, o, err));
+    HY_TRY(each_word(b->dtype, take_dtype, o, err));
+    HY_TRY(take_tokens(o, b, err));
+    HY_TRY(read_config(o, b, err));
+    /* profiles are of the runs that are asked for; alone of training, which calls every kernel */
+    if (!o->phase[HY__PHASE_PREFILL] && !o->phase[HY__PHASE_DECODE])
+        o->phase[HY__PHASE_TRAIN] = true;
+    o->kernels |= b->shared.verbose;
+    if (!b->shared.quiet) o->progress = on_row;
+    return HY_OK;
+}
+
+static hy_status bench(const bench_options *b, hy_error *err) {
+    char name[128], settings[512];
+    hy__bench_options o;
+    hy__backend *be = NULL;
+    hy__bench *result = NULL;
+    FILE *csv = NULL;
+    hy_status status;
+    HY_TRY(take_options(&o, b, err));
+    name_of(b->model ? b->model : b->config, name, sizeof name);
+    join(&b->set, settings, sizeof settings);
+    o.name = name;
+    o.settings = settings;
+    HY_TRY_GOTO(open_csv(&csv, b->csv, err));
+    HY_TRY_GOTO(hy__backend_open(&be, b->shared.backend, (int)b->shared.threads, err));
+    HY_TRY_GOTO(hy__bench_run(&result, be, &o, err));
+    HY_TRY_GOTO(report(result, b, csv, err));
+done:
+    close_csv(csv, b->csv);
+    hy__bench_free(result);
+    hy__backend_free(be);
+    return status;
+}
+
+int cmd_bench(int argc, char **argv) {
+    const char *operand;
+    bench_options b = {.what = "train,prefill,decode",
+                       .dtype = "fp32",
+                       .batch = 1,
+                       .runs = 5,
+                       .warm_up = 1,
+                       .shared = CMD_SHARED};
+    /* clang-format off */
+    option table[] = {
+        {.name = "config", .kind = OPTION_TEXT, .to = &b.config, .value = "FILE", .required = true, .unless = "model", .doc = "configuration (YAML), with random weights"},
+        {.name = "model", .kind = OPTION_TEXT, .to = &b.model, .value = "DIR", .doc = "or a model's directory"},
+        {.name = "set", .kind = OPTION_EACH, .to = &b.set, .value = "KEY=VALUE", .doc = "change a field of the configuration, e.g. train.recompute=true"},
+        {.name = "what", .kind = OPTION_TEXT, .to = &b.what, .value = "LIST", .doc = "some of train, prefill, decode and kernels (where their time goes)"},
+        {.name = "tokens", .kind = OPTION_INTS, .to = &b.tokens, .value = "T,…", .doc = "lengths; of decode, what stands before the token (default 512,2048,8192)"},
+        {.name = "dtype", .kind = OPTION_TEXT, .to = &b.dtype, .value = "LIST", .doc = "of weights, in training of products: fp32,bf16"},
+        {.name = "batch", .kind = OPTION_INT, .to = &b.batch, .value = "N", .min = 1, .max = 65536, .doc = "sequences at once"},
+        {.name = "runs", .kind = OPTION_INT, .to = &b.runs, .value = "N", .min = 1, .max = HY__BENCH_RUNS, .doc = "measured runs of each row"},
+        {.name = "warm-up", .kind = OPTION_INT, .to = &b.warm_up, .value = "N", .min = 0, .max = HY__BENCH_RUNS, .doc = "runs before them"},
+        {.name = "csv", .kind = OPTION_TEXT, .to = &b.csv, .value = "FILE", .doc = "append the results to a table, too"},
+        CMD_SHARED_OPTIONS(b.shared),
+    };
+    /* clang-format on */
+    const command self = {.name = "bench",
+                          .brief = "measure how fast a model trains, reads and writes",
+                          .detail = "A row whose kernels fail a check against ref64 is not "
+                                    "reported. With -v, kernels is on.",
+                          .option = table,
+                          .n_option = sizeof table / sizeof *table};
+    hy_error err = {0};
+    int exit_status;
+    if (!cmd_begin(&self, argc, argv, &operand, &exit_status)) return exit_status;
+    return cmd_end(&self, bench(&b, &err), &err);
+}

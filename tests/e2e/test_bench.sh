@@ -1,0 +1,45 @@
+# hydralm bench: every face, what may be asked, refusals.
+. "$(dirname "$0")/lib.sh" "$1"
+tiny_config >tiny.yaml
+ok init --config tiny.yaml --out model --seed 1
+bench() { ok bench --config tiny.yaml --threads 2 --runs 2 --tokens 40 "$@"; }
+
+# ---- faces
+bench -v
+for word in "prefill fp32, 1 x 40" "decode fp32, 1 x 40" "train fp32, 1 x 40" "of dense" "of stream" "triad" \
+    "by part" "S  state space" "by kernel" ssd_backward adamw update; do
+    [[ $out == *"$word"* ]] || die "the table lacks \"$word\""
+done
+[[ $said == *"decode fp32"* ]] || die "stderr does not say what is measured"
+bench --json --quiet --csv rows.csv
+is "$said" "" "--quiet"
+[ "$(wc -l <stdout)" = 1 ] || die "--json is more than a line"
+for key in cpu cores memory_bytes isa commit tokens_per_s peak_bytes flops_per_s bytes_per_s of_dense of_stream \
+    dense_flops_per_s triad_bytes_per_s; do
+    [ -n "$(field $key)" ] || die "the JSON lacks \"$key\""
+done
+is "$(wc -l <rows.csv)" 4 "lines of a new table"
+ok bench --model model --runs 1 --warm-up 0 --tokens 5,40 --what prefill,kernels --dtype fp32,bf16 --batch 3 --csv rows.csv
+is "$(grep -c '^cpu,' rows.csv)" 1 "heads of a table"
+is "$(awk -F, '{ print NF }' rows.csv | sort -u | wc -l)" 1 "columns of all lines"
+grep -q ',prefill,bf16,3,5,,S,ssd,' rows.csv || die "no line for a kernel"
+bench --what kernels --backend ref --set model.layers=S
+[[ $out == *"train fp32"* && $out != *prefill* ]] || die "kernels alone are not those of training"
+
+# ---- refusals
+refused() { fails 1 "$1" bench --config tiny.yaml "${@:2}"; }
+refused "wanted some of train, prefill, decode and kernels" --what train,prefil
+refused "wanted some of fp32, bf16" --dtype int3
+refused "at least 1 token" --tokens 512,0
+refused "are free" --tokens 1000000 --batch 8
+refused "train fp32, 60 x 1000000 tokens: " --what train --tokens 1000000 --batch 60
+refused "d_modle" --set model.d_modle=3
+refused "nowhere/rows.csv" --csv nowhere/rows.csv
+refused "are free" --tokens 1000000 --batch 8 --csv new.csv
+absent new.csv "a refused command"
+fails 2 "--config FILE or --model" bench
+fails 2 "wanted" bench --config tiny.yaml --batch 0
+fails 1 "wanted one" bench --config tiny.yaml --model model
+fails 1 "give --config" bench --model model --set train.batch=2
+fails 1 "nowhere" bench --model nowhere
+exit 0
