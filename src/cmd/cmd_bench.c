@@ -51,7 +51,7 @@ static hy_status take_what(void *to, const char *word, hy_error *err) {
 static hy_status take_dtype(void *to, const char *word, hy_error *err) {
     hy__bench_options *o = to;
     char known[64] = "";
-    for (hy__store k = 0; k < HY__STORE_N; k++) {
+    for (hy__store k = 0; k <= HY__STORE_BF16; k++) { /* quantised weights are not measured */
         if (strcmp(word, hy__store_name(k)) == 0) {
             o->store[k] = true;
             return HY_OK;
