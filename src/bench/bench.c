@@ -66,6 +66,10 @@ static hy_status fits(void *user, const hy__shape *shape, hy_error *err) {
     title(shape, what);
     const hy_status status = hy__account_memory(&f->account, shape, &m, err);
     if (status != HY_OK) return hy__fail_in(err, status, "%s", what);
+    if (shape->phase == HY__PHASE_TRAIN) { /* a step from fresh states: nothing is carried */
+        m.total -= m.states;
+        m.states = 0;
+    }
     if (f->free_bytes <= 0 || m.total <= (double)f->free_bytes) return HY_OK;
     return hy__fail(err, HY_E_MEMORY,
                     "%s would take %.2f GB (weights %.2f, gradients and moments %.2f, activations "
@@ -119,31 +123,38 @@ typedef struct runner {
     hy__bench *bench;
     hy__backend *be;
     const hy__bench_options *opt;
-    hy__model *model; /* of the row before, if this one can use it */
+    hy__model *model;
     hy__ceilings *ceilings;
-    hy__store store; /* of the ceilings */
+    hy__store model_store; /* of its weights */
 } runner;
 
-static hy_status open_model(runner *r, const hy__shape *shape, hy_error *err) {
-    const bool train = shape->phase == HY__PHASE_TRAIN;
-    const char *name = hy__store_name(train ? HY__STORE_FP32 : shape->store);
-    hy__dtype dtype;
-    HY_TRY(hy__checkpoint_parse_dtype(&dtype, r->be, name, err));
-    if (r->model && r->model->weight_dtype == dtype) return HY_OK;
-    hy__model_free(r->model);
-    r->model = NULL;
-    if (r->opt->dir) return hy__checkpoint_open(&r->model, r->be, r->opt->dir, name, err);
-    HY_TRY(hy__model_new(&r->model, r->be, &r->opt->cfg, dtype, err));
+static hy_status load_model(runner *r, bool train, const char *dtype, hy_error *err) {
+    hy__dtype weight;
+    if (r->opt->dir) {
+        return train ? hy__checkpoint_open_to_train(&r->model, r->be, r->opt->dir, err)
+                     : hy__checkpoint_open(&r->model, r->be, r->opt->dir, dtype, err);
+    }
+    HY_TRY(hy__checkpoint_parse_dtype(&weight, r->be, dtype, err));
+    HY_TRY(hy__model_new(&r->model, r->be, &r->opt->cfg, weight, err));
     hy__model_randomize(r->model, 1);
     return HY_OK;
 }
 
+/* The model of the row before will do when its weights are the same, and no training wants to write
+ * into a file. */
+static hy_status open_model(runner *r, const hy__shape *shape, hy_error *err) {
+    const bool train = shape->phase == HY__PHASE_TRAIN;
+    const hy__store store = train ? HY__STORE_FP32 : shape->store;
+    if (r->model && r->model_store == store && !(train && r->model->n_file > 0)) return HY_OK;
+    hy__model_free(r->model);
+    r->model = NULL;
+    r->model_store = store;
+    return load_model(r, train, hy__store_name(store), err);
+}
+
 static hy_status open_ceilings(runner *r, hy__store store, hy_error *err) {
-    if (r->ceilings && r->store == store) return HY_OK;
-    hy__ceilings_free(r->ceilings);
-    r->ceilings = NULL;
-    r->store = store;
-    HY_TRY(hy__ceilings_new(&r->ceilings, r->be, store, err));
+    if (!r->ceilings) HY_TRY(hy__ceilings_new(&r->ceilings, r->be, err));
+    HY_TRY(hy__ceilings_turn(r->ceilings, store, err));
     r->bench->dense_size[store] = hy__ceilings_size(r->ceilings);
     return HY_OK;
 }

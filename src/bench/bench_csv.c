@@ -2,6 +2,7 @@
  * the columns. A line is a whole row, or with `part` or `kernel` what that took of it. */
 #include "bench/bench.h"
 
+#include <math.h>
 #include <string.h>
 
 static const char HEAD[] =
@@ -28,8 +29,10 @@ static void put_whole(hy__text *t, int64_t n) {
     hy__text_add(t, "%lld,", (long long)n);
 }
 
+/* Empty where there is no number. */
 static void put_real(hy__text *t, double x) {
-    hy__text_add(t, "%.6g,", x);
+    if (isfinite(x)) hy__text_add(t, "%.6g", x);
+    hy__text_put(t, ",");
 }
 
 /* What all lines of a row begin with. */
@@ -67,7 +70,7 @@ static void put_row(hy__text *t, const hy__bench *b, const hy__bench_row *r) {
     put_real(t, r->seconds.low);
     put_real(t, r->seconds.high);
     put_real(t, (double)r->rows / s);
-    put_whole(t, r->peak_bytes);
+    put_real(t, r->peak_bytes > 0 ? (double)r->peak_bytes : (double)NAN);
     put_real(t, r->flops);
     put_real(t, r->bytes);
     put_real(t, r->dense_share);
@@ -91,12 +94,11 @@ static void put_cell(hy__text *t, const hy__bench *b, const hy__bench_row *r, co
 
 static void put_profile(hy__text *t, const hy__bench *b, const hy__bench_row *r) {
     for (int64_t part = 0; part < HY__PROFILE_PARTS; part++) {
-        const char letter[2] = {part < b->account.n_part ? b->account.part[part].letter : 0, 0};
-        const char *name = part == HY__PROFILE_UPDATE ? "update" : part == 0 ? "frame" : letter;
         if (part < HY__PART_MAX && r->check->letter[part]) continue;
         for (hy__kernel_id id = 0; id < HY__KERNEL_N; id++) {
             const hy__cell *c = &r->profile->cell[part][id];
-            if (c->calls > 0 && !r->check->kernel[id]) put_cell(t, b, r, name, id, c);
+            if (c->calls > 0 && !r->check->kernel[id])
+                put_cell(t, b, r, hy__profile_key(&b->account, part).text, id, c);
         }
     }
 }

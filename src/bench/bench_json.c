@@ -32,14 +32,25 @@ static json_t *cell_json(const hy__cell *c) {
                      number(c->seconds), "flops", number(c->flops), "bytes", number(c->bytes));
 }
 
+static json_t *part_json(const hy__bench_row *r, int64_t part) {
+    const hy__cell all = hy__profile_part(r->profile, part);
+    json_t *j = cell_json(&all), *kernels = json_object();
+    for (hy__kernel_id id = 0; id < HY__KERNEL_N; id++) {
+        const hy__cell *c = &r->profile->cell[part][id];
+        if (c->calls > 0 && !r->check->kernel[id])
+            json_object_set_new(kernels, hy__kernel_name(id), cell_json(c));
+    }
+    json_object_set_new(j, "kernels", kernels);
+    return j;
+}
+
 static json_t *profile_json(const hy__bench *b, const hy__bench_row *r) {
     json_t *parts = json_object(), *kernels = json_object();
     for (int64_t part = 0; part < HY__PROFILE_PARTS; part++) {
-        const hy__cell c = hy__profile_part(r->profile, part);
-        const char letter[2] = {part < b->account.n_part ? b->account.part[part].letter : 0, 0};
-        const char *name = part == HY__PROFILE_UPDATE ? "update" : part == 0 ? "frame" : letter;
-        if (c.calls == 0 || (part < HY__PART_MAX && r->check->letter[part])) continue;
-        json_object_set_new(parts, name, cell_json(&c));
+        hy__part_key key = hy__profile_key(&b->account, part);
+        if (hy__profile_part(r->profile, part).calls == 0) continue;
+        if (part < HY__PART_MAX && r->check->letter[part]) continue;
+        json_object_set_new(parts, key.text, part_json(r, part));
     }
     for (hy__kernel_id id = 0; id < HY__KERNEL_N; id++) {
         const hy__cell c = hy__profile_kernel(r->profile, id);
@@ -58,7 +69,8 @@ static void add_numbers(json_t *j, const hy__bench_row *r) {
     json_object_set_new(j, "seconds_high", number(r->seconds.high));
     json_object_set_new(j, "seconds_max", number(r->seconds.max));
     json_object_set_new(j, "tokens_per_s", number((double)r->rows / s));
-    json_object_set_new(j, "peak_bytes", number((double)r->peak_bytes));
+    json_object_set_new(j, "peak_bytes",
+                        r->peak_bytes > 0 ? json_integer(r->peak_bytes) : json_null());
     json_object_set_new(j, "flops", number(r->flops));
     json_object_set_new(j, "bytes", number(r->bytes));
     json_object_set_new(j, "flops_per_s", number(r->flops / s));

@@ -5,18 +5,31 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { LABEL = 30, CELL = 12 /* columns */, TITLE = 96 /* bytes */ };
+/* Columns; all together at most 100. */
+enum {
+    LABEL = 23,
+    SHARE = 6,
+    SHORT = 8,
+    CELL = 10,
+    LONG = 13,
+    SPREAD = 16,
+    TITLE = 96 /* bytes */
+};
 
-static void cell(hy__text *t, hy__number n) {
-    hy__text_add(t, " %*s", CELL, n.text);
+static void cell(hy__text *t, int width, hy__number n) {
+    hy__text_add(t, " %*s", width - 1, n.text);
 }
 
-static void word(hy__text *t, const char *s) {
-    hy__text_add(t, " %*s", CELL, s);
+static void word(hy__text *t, int width, const char *s) {
+    hy__text_add(t, " %*s", width - 1, s);
 }
 
-static hy__number rate(hy__unit unit, double amount, double seconds) {
-    return hy__number_show(unit, amount / seconds);
+static void share(hy__text *t, double x) {
+    cell(t, SHARE, hy__number_digits(HY__UNIT_PERCENT, x, 2));
+}
+
+static void rate(hy__text *t, int width, hy__unit unit, double amount, double seconds) {
+    cell(t, width, hy__number_show(unit, amount / seconds));
 }
 
 /* "decode fp32, 1 x 512" */
@@ -37,7 +50,7 @@ static void put_machine(hy__text *t, const hy__bench *b) {
     hy__text_add(t, "%s, %lld cores, %s; backend %s%s%s, %lld threads; commit %s\n", b->machine.cpu,
                  (long long)b->machine.cores, hy__bytes((double)b->machine.memory).text, b->backend,
                  *b->isa ? " " : "", b->isa, (long long)b->threads, b->machine.commit);
-    hy__text_add(t, "Median and quartiles of %lld runs after %lld to warm up.\n\n",
+    hy__text_add(t, "median and quartiles of %lld runs after %lld to warm up\n\n",
                  (long long)b->runs, (long long)b->warm_up);
 }
 
@@ -45,37 +58,37 @@ static void put_machine(hy__text *t, const hy__bench *b) {
 
 static void put_row(hy__text *t, const hy__bench_row *r) {
     char title[TITLE], spread[80];
+    const double s = r->seconds.median;
     row_title(r, title, sizeof title);
     hy__text_add(t, "%-*s", LABEL, title);
     if (r->refused.status != HY_OK) {
         hy__text_put(t, " not reported: a kernel fails its check\n");
         return;
     }
-    const double s = r->seconds.median, flops = r->flops;
-    snprintf(spread, sizeof spread, "%s - %s", hy__seconds(r->seconds.low).text,
+    snprintf(spread, sizeof spread, "%s-%s", hy__seconds(r->seconds.low).text,
              hy__seconds(r->seconds.high).text);
-    cell(t, hy__seconds(s));
-    hy__text_add(t, " %*s", 2 * CELL, spread);
-    cell(t, hy__count((double)r->rows / s));
-    cell(t, hy__bytes((double)r->peak_bytes));
-    hy__text_add(t, " %*s", CELL + 3, rate(HY__UNIT_FLOP_RATE, flops, s).text);
-    cell(t, hy__percent(r->dense_share));
-    cell(t, rate(HY__UNIT_BYTES_RATE, r->bytes, s));
-    cell(t, hy__percent(r->stream_share));
-    hy__text_put(t, r->made_up ? "  *\n" : "\n");
+    cell(t, SHORT, hy__seconds(s));
+    word(t, SPREAD, spread);
+    cell(t, SHORT, hy__count((double)r->rows / s));
+    cell(t, CELL, r->peak_bytes > 0 ? hy__bytes((double)r->peak_bytes) : (hy__number){"n/a"});
+    rate(t, LONG, HY__UNIT_FLOP_RATE, r->flops, s);
+    share(t, r->dense_share);
+    rate(t, CELL, HY__UNIT_BYTES_RATE, r->bytes, s);
+    share(t, r->stream_share);
+    hy__text_put(t, r->made_up ? " *\n" : "\n");
 }
 
 static void put_rows(hy__text *t, const hy__bench *b) {
     bool made_up = false;
     hy__text_add(t, "%-*s", LABEL, "");
-    word(t, "median");
-    hy__text_add(t, " %*s", 2 * CELL, "quartiles");
-    word(t, "tokens/s");
-    word(t, "peak memory");
-    hy__text_add(t, " %*s", CELL + 3, "computed");
-    word(t, "of dense");
-    word(t, "moved");
-    word(t, "of stream");
+    word(t, SHORT, "median");
+    word(t, SPREAD, "quartiles");
+    word(t, SHORT, "tok/s");
+    word(t, CELL, "memory");
+    word(t, LONG, "computed");
+    word(t, SHARE, "share");
+    word(t, CELL, "moved");
+    word(t, SHARE, "share");
     hy__text_put(t, "\n");
     for (int64_t i = 0; i < b->n_row; i++) {
         put_row(t, &b->row[i]);
@@ -85,56 +98,85 @@ static void put_rows(hy__text *t, const hy__bench *b) {
         hy__text_put(t, "* what stands before the token was not read, it is random numbers\n");
 }
 
-static void put_ceilings(hy__text *t, const hy__bench *b) {
-    hy__text_put(t, "\nCeilings, measured between the runs\n");
+/* ---- ceilings ---- */
+
+typedef double (*ceiling_fn)(const hy__ceiling *c);
+
+static double dense(const hy__ceiling *c) {
+    return c->dense;
+}
+static double read(const hy__ceiling *c) {
+    return c->read;
+}
+static double triad(const hy__ceiling *c) {
+    return c->triad;
+}
+
+/* The best of the rows' medians (of one dtype, or HY__STORE_N: of all), and the worst. */
+static void put_ceiling(hy__text *t, const hy__bench *b, const char *name, hy__store store,
+                        hy__unit unit, ceiling_fn of) {
+    double low = 0, high = 0;
+    int64_t n = 0;
     for (int64_t i = 0; i < b->n_row; i++) {
-        const hy__bench_row *r = &b->row[i];
-        char title[TITLE];
-        if (r->ceiling.dense <= 0) continue;
-        row_title(r, title, sizeof title);
-        hy__text_add(t, "%-*s dense %s (%lld^3), read %s, triad %s\n", LABEL, title,
-                     hy__number_show(HY__UNIT_FLOP_RATE, r->ceiling.dense).text,
-                     (long long)b->dense_size[r->shape.store],
-                     hy__number_show(HY__UNIT_BYTES_RATE, r->ceiling.read).text,
-                     hy__number_show(HY__UNIT_BYTES_RATE, r->ceiling.triad).text);
+        const double x = of(&b->row[i].ceiling);
+        if (x <= 0 || (store != HY__STORE_N && b->row[i].shape.store != store)) continue;
+        low = n == 0 || x < low ? x : low;
+        high = n == 0 || x > high ? x : high;
+        n++;
     }
+    if (n == 0) return;
+    hy__text_add(t, "  %-*s", LABEL - 2, name);
+    cell(t, LONG, hy__number_show(unit, high));
+    if (low < high) hy__text_add(t, ", down to %s", hy__number_show(unit, low).text);
+    hy__text_put(t, "\n");
+}
+
+static void put_ceilings(hy__text *t, const hy__bench *b) {
+    hy__text_put(t, "\nPeaks of this machine, between the runs\n");
+    for (hy__store store = 0; store < HY__STORE_N; store++) {
+        char name[40];
+        snprintf(name, sizeof name, "product %s, %lld^3", hy__store_name(store),
+                 (long long)b->dense_size[store]);
+        put_ceiling(t, b, name, store, HY__UNIT_FLOP_RATE, dense);
+    }
+    put_ceiling(t, b, "memory, read", HY__STORE_N, HY__UNIT_BYTES_RATE, read);
+    put_ceiling(t, b, "memory, triad", HY__STORE_N, HY__UNIT_BYTES_RATE, triad);
 }
 
 /* ---- profiles ---- */
 
 static void put_cell(hy__text *t, const hy__bench_row *r, const char *name, const hy__cell *c,
                      bool failed) {
-    const double stream = hy__ceiling_stream(&r->ceiling);
     hy__text_add(t, "  %-*s", LABEL - 2, name);
     if (failed) {
         hy__text_put(t, " not reported: fails its check\n");
         return;
     }
-    cell(t, hy__number_show(HY__UNIT_PERCENT, c->seconds / r->profile_seconds));
-    cell(t, hy__seconds(c->seconds));
-    cell(t, hy__count((double)c->calls));
+    share(t, c->seconds / r->profile_seconds);
+    cell(t, CELL, hy__seconds(c->seconds));
+    cell(t, SHORT, hy__count((double)c->calls));
     if (c->flops > 0) {
-        hy__text_add(t, " %*s", CELL + 3, rate(HY__UNIT_FLOP_RATE, c->flops, c->seconds).text);
-        cell(t, hy__percent(c->flops / c->seconds / r->ceiling.dense));
+        rate(t, LONG, HY__UNIT_FLOP_RATE, c->flops, c->seconds);
+        share(t, c->flops / c->seconds / r->ceiling.dense);
     } else {
-        hy__text_add(t, " %*s", 2 * CELL + 4, "");
+        word(t, LONG + SHARE, "");
     }
     if (c->bytes > 0) {
-        cell(t, rate(HY__UNIT_BYTES_RATE, c->bytes, c->seconds));
-        cell(t, hy__percent(c->bytes / c->seconds / stream));
+        rate(t, CELL, HY__UNIT_BYTES_RATE, c->bytes, c->seconds);
+        share(t, c->bytes / c->seconds / hy__ceiling_stream(&r->ceiling));
     }
     hy__text_put(t, "\n");
 }
 
 static void put_profile_head(hy__text *t, const char *what) {
     hy__text_add(t, "  %-*s", LABEL - 2, what);
-    word(t, "share");
-    word(t, "time");
-    word(t, "calls");
-    hy__text_add(t, " %*s", CELL + 3, "computed");
-    word(t, "of dense");
-    word(t, "touched");
-    word(t, "of stream");
+    word(t, SHARE, "share");
+    word(t, CELL, "time");
+    word(t, SHORT, "calls");
+    word(t, LONG, "computed");
+    word(t, SHARE, "share");
+    word(t, CELL, "touched");
+    word(t, SHARE, "share");
     hy__text_put(t, "\n");
 }
 
@@ -155,8 +197,8 @@ static void put_parts(hy__text *t, const hy__bench *b, const hy__bench_row *r) {
                  part < HY__PART_MAX && r->check->letter[part]);
     }
     hy__text_add(t, "  %-*s", LABEL - 2, "outside of kernels");
-    cell(t, hy__percent(rest / r->profile_seconds));
-    cell(t, hy__seconds(rest));
+    share(t, rest / r->profile_seconds);
+    cell(t, CELL, hy__seconds(rest));
     hy__text_put(t, "\n");
 }
 

@@ -7,27 +7,30 @@
 #include "bench/machine.h"
 #include "model/model.h"
 
+#include <math.h>
 #include <stdlib.h>
-#include <string.h>
+#include <sys/mman.h>
 #if defined(__SSE__)
 #include <xmmintrin.h>
 #endif
 
 enum {
-    DENSE_LEAST = 256,
-    DENSE_MOST = 2048,
     STREAM_LEAST = 64 << 20, /* bytes of one of three arrays */
-    STREAM_CACHES = 4,       /* times the largest cache */
+    STREAM_CACHES = 8,       /* times the largest cache: at 4 some passes still hit one */
+    STREAM_SHARE = 32,       /* at most this part of the free memory */
+    HUGE_PAGE = 2 << 20,     /* bytes */
 };
-static const double SAMPLE = 0.03; /* seconds of the product in one sample, about */
+static const double SAMPLE = 0.03;  /* seconds of the product in one sample, about */
+static const double LONGEST = 0.06; /* seconds of one product; a larger one is not tried */
 
 struct hy__ceilings {
     hy__backend *be; /* borrowed */
+    hy__store store; /* that a, b, c are for; HY__STORE_N: none yet */
     hy__prec prec;
     int64_t n;                     /* rows and columns of the product */
     hy__buffer a, b, c;            /* [n,n] each; b as weights are stored */
     hy__dtype weight;              /* of b */
-    float *x, *y, *z;              /* [stream] for the passes over memory */
+    float *x, *y, *z;              /* [stream] each, for the passes over memory; x owns them all */
     int64_t stream;                /* elements of each, a multiple of 16 */
     volatile uint64_t kept_result; /* so that reading is not optimized away */
 };
@@ -64,55 +67,62 @@ static uint64_t read_span(const float *x, int64_t n) {
     return sum;
 }
 
-/* Every thread has the same part of the arrays each time. */
-static int64_t part_begin(const hy__ceilings *c, int i) {
-    return c->stream / 16 * i / c->be->n_thread * 16;
+/* Every thread has the same part of an array of n elements each time. */
+static int64_t part_begin(const hy__ceilings *c, int64_t n, int i) {
+    return n / LINE * i / c->be->n_thread * LINE;
 }
 
 static double triad_rate(hy__ceilings *c) {
     const double start = hy__now();
 #pragma omp parallel for num_threads(c->be->n_thread) schedule(static, 1)
     for (int i = 0; i < c->be->n_thread; i++) {
-        const int64_t from = part_begin(c, i);
-        triad_span(c->x + from, c->y + from, c->z + from, part_begin(c, i + 1) - from);
+        const int64_t from = part_begin(c, c->stream, i);
+        triad_span(c->x + from, c->y + from, c->z + from, part_begin(c, c->stream, i + 1) - from);
     }
     return 3.0 * (double)c->stream * sizeof(float) / (hy__now() - start);
 }
 
+/* Over all three arrays, which lie one after another. */
 static double read_rate(hy__ceilings *c) {
+    const int64_t n = 3 * c->stream;
     uint64_t sum = 0;
     const double start = hy__now();
 #pragma omp parallel for num_threads(c->be->n_thread) schedule(static, 1) reduction(^ : sum)
     for (int i = 0; i < c->be->n_thread; i++)
-        sum ^= read_span(c->y + part_begin(c, i), part_begin(c, i + 1) - part_begin(c, i));
+        sum ^= read_span(c->x + part_begin(c, n, i), part_begin(c, n, i + 1) - part_begin(c, n, i));
     const double seconds = hy__now() - start;
     c->kept_result = sum;
-    return (double)c->stream * sizeof(float) / seconds;
+    return (double)n * sizeof(float) / seconds;
 }
 
 static int64_t stream_elements(void) {
-    const int64_t cache = hy__machine_describe().last_cache, room = hy__memory_free_bytes() / 32;
+    const int64_t cache = hy__machine_describe().last_cache;
+    const int64_t room = hy__memory_free_bytes() / STREAM_SHARE;
     int64_t bytes = STREAM_CACHES * cache > STREAM_LEAST ? STREAM_CACHES * cache : STREAM_LEAST;
     if (room > 0 && bytes > room) bytes = room;
-    return bytes / (int64_t)sizeof(float) / 16 * 16;
+    return bytes / (int64_t)sizeof(float) / LINE * LINE;
 }
 
 static hy_status stream_new(hy__ceilings *c, hy_error *err) {
     c->stream = stream_elements();
-    const size_t size = (size_t)c->stream * sizeof(float);
-    c->x = aligned_alloc(HY__ALIGN, size);
-    c->y = aligned_alloc(HY__ALIGN, size);
-    c->z = aligned_alloc(HY__ALIGN, size);
-    if (!c->x || !c->y || !c->z) {
-        return hy__fail(err, HY_E_MEMORY,
-                        "there is not enough memory to measure the memory: 3 times %.1f MB could "
-                        "not be had",
-                        (double)size / 1e6);
+    const size_t size =
+        (3 * (size_t)c->stream * sizeof(float) + HUGE_PAGE - 1) / HUGE_PAGE * HUGE_PAGE;
+    c->x = aligned_alloc(HUGE_PAGE, size);
+    if (!c->x) {
+        return hy__fail(
+            err, HY_E_MEMORY,
+            "there is not enough memory to measure the memory: %.1f MB could not be had",
+            (double)size / 1e6);
     }
+#ifdef MADV_HUGEPAGE
+    (void)madvise(c->x, size, MADV_HUGEPAGE); /* good to have: fewer misses of the TLB */
+#endif
+    c->y = c->x + c->stream;
+    c->z = c->y + c->stream;
     /* touched by the threads that will use them, so that their pages lie near */
 #pragma omp parallel for num_threads(c->be->n_thread) schedule(static, 1)
     for (int i = 0; i < c->be->n_thread; i++)
-        for (int64_t j = part_begin(c, i); j < part_begin(c, i + 1); j++) {
+        for (int64_t j = part_begin(c, c->stream, i); j < part_begin(c, c->stream, i + 1); j++) {
             c->x[j] = 0;
             c->y[j] = 1;
             c->z[j] = 2;
@@ -174,35 +184,49 @@ static double dense_rate(hy__ceilings *c) {
     return 2.0 * (double)(c->n * c->n) * (double)(c->n * calls) / seconds;
 }
 
-/* The largest product that still fits several times into a sample: small ones are slower. */
-static hy_status find_size(hy__ceilings *c, hy_error *err) {
-    for (int64_t n = DENSE_LEAST;; n *= 2) {
-        HY_TRY(dense_new(c, n, err));
-        multiply(c);
+/* The best of a few calls. */
+static double try_rate(hy__ceilings *c, double *seconds) {
+    *seconds = (double)INFINITY;
+    multiply(c); /* oneDNN generates code for a new shape */
+    for (double all = 0, one; all < SAMPLE; all += one) {
         const double start = hy__now();
         multiply(c);
-        const double next = 8 * (hy__now() - start);
-        if (n == DENSE_MOST || next > 2 * SAMPLE) return hy__backend_check(c->be, err);
+        one = hy__now() - start;
+        if (one < *seconds) *seconds = one;
+    }
+    return 2.0 * (double)(c->n * c->n) * (double)c->n / *seconds;
+}
+
+/* The size at which a product is fastest: it depends on caches, dtype and threads. */
+static hy_status find_size(hy__ceilings *c, hy_error *err) {
+    static const int64_t size[] = {256, 384, 512, 768, 1024, 1536, 2048};
+    double most = 0, seconds = 0;
+    int64_t best = size[0];
+    for (size_t i = 0; i < sizeof size / sizeof *size && seconds < LONGEST; i++) {
+        HY_TRY(dense_new(c, size[i], err));
+        const double rate = try_rate(c, &seconds);
+        if (rate > most) {
+            most = rate;
+            best = size[i];
+        }
         dense_release(c);
     }
+    HY_TRY(dense_new(c, best, err));
+    return hy__backend_check(c->be, err);
 }
 
 /* ---- both ---- */
 
-hy_status hy__ceilings_new(hy__ceilings **out, hy__backend *be, hy__store store, hy_error *err) {
+hy_status hy__ceilings_new(hy__ceilings **out, hy__backend *be, hy_error *err) {
     hy__ceilings *c = calloc(1, sizeof *c);
     if (!c) return hy__fail(err, HY_E_MEMORY, "there is not enough memory to measure");
-    const bool bf16 = store == HY__STORE_BF16;
     c->be = be;
-    c->weight = bf16 ? HY__DTYPE_BF16 : be->real;
-    c->prec = bf16 && be->has_bf16 ? HY__PREC_BF16 : HY__PREC_FP32;
-    hy_status status;
-    HY_TRY_GOTO(find_size(c, err));
-    HY_TRY_GOTO(stream_new(c, err));
-    *out = c;
-    return HY_OK;
-done:
-    hy__ceilings_free(c);
+    c->store = HY__STORE_N;
+    const hy_status status = stream_new(c, err);
+    if (status == HY_OK)
+        *out = c;
+    else
+        hy__ceilings_free(c);
     return status;
 }
 
@@ -210,9 +234,17 @@ void hy__ceilings_free(hy__ceilings *c) {
     if (!c) return;
     dense_release(c);
     free(c->x);
-    free(c->y);
-    free(c->z);
     free(c);
+}
+
+hy_status hy__ceilings_turn(hy__ceilings *c, hy__store store, hy_error *err) {
+    const bool bf16 = store == HY__STORE_BF16;
+    if (c->store == store) return HY_OK;
+    dense_release(c);
+    c->store = store;
+    c->weight = bf16 ? HY__DTYPE_BF16 : c->be->real;
+    c->prec = bf16 && c->be->has_bf16 ? HY__PREC_BF16 : HY__PREC_FP32;
+    return find_size(c, err);
 }
 
 hy_status hy__ceilings_sample(hy__ceilings *c, hy__ceiling *out, hy_error *err) {

@@ -23,9 +23,13 @@ double hy__ceiling_stream(const hy__ceiling *c);
 
 typedef struct hy__ceilings hy__ceilings;
 
-/* Takes memory, and finds the size of product that this backend is good at. HY_E_MEMORY. */
-hy_status hy__ceilings_new(hy__ceilings **out, hy__backend *be, hy__store store, hy_error *err);
+/* Takes memory to pass over. HY_E_MEMORY. */
+hy_status hy__ceilings_new(hy__ceilings **out, hy__backend *be, hy_error *err);
 void hy__ceilings_free(hy__ceilings *c);
+
+/* From here on products are of weights that are stored so: finds the size that the backend is best
+ * at. Must come before the first sample. */
+hy_status hy__ceilings_turn(hy__ceilings *c, hy__store store, hy_error *err);
 
 hy_status hy__ceilings_sample(hy__ceilings *c, hy__ceiling *out, hy_error *err);
 

@@ -1,4 +1,4 @@
-/* check.c: see check.h. What is run on both backends and compared is check_run.c. */
+/* check.c: see check.h. What is run on both backends and compared is check_trial.c. */
 #include "bench/check.h"
 
 #include "bench/check_trial.h"

@@ -182,8 +182,7 @@ static hy_status run(hy__bench_row *row, const hy__meter *m, const hy__profile *
     if (spoilt && !m->profile) return HY_OK;
     HY_TRY(hy__workload_new(&w, m->model, &row->shape, err));
     row->made_up = w->made_up;
-    hy_status status = HY_OK;
-    status = measure_time(row, m, w, counts_peak, err);
+    hy_status status = measure_time(row, m, w, counts_peak, err);
     if (status == HY_OK && m->profile) status = measure_profile(row, m, w, counted, err);
     hy__workload_free(w);
     return status;

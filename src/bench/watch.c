@@ -62,6 +62,12 @@ void hy__watch_end(hy__watch *w) {
 
 /* ---- sums ---- */
 
+hy__part_key hy__profile_key(const hy__account *a, int64_t part) {
+    if (part == HY__PROFILE_UPDATE) return (hy__part_key){"update"};
+    if (part == 0) return (hy__part_key){"frame"};
+    return (hy__part_key){{part < a->n_part ? a->part[part].letter : '?'}};
+}
+
 static void add_cell(hy__cell *to, const hy__cell *c) {
     to->calls += c->calls;
     to->seconds += c->seconds;

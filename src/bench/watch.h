@@ -32,6 +32,12 @@ typedef struct hy__profile {
     hy__cell cell[HY__PROFILE_PARTS][HY__KERNEL_N]; /* [part of the account][kernel] */
 } hy__profile;
 
+/* What a part is called in data: its letter, "frame" or "update". */
+typedef struct hy__part_key {
+    char text[8];
+} hy__part_key;
+hy__part_key hy__profile_key(const hy__account *a, int64_t part);
+
 /* The sums over all kernels of a part, and over all parts of a kernel. */
 hy__cell hy__profile_part(const hy__profile *p, int64_t part);
 hy__cell hy__profile_kernel(const hy__profile *p, hy__kernel_id id);

@@ -178,7 +178,7 @@ static hy_status make_up(hy__state *s, hy_error *err) {
 
 /* On the counting backend a place is all that there is. */
 static hy_status go_to(hy__workload *w, hy_error *err) {
-    const bool stored = w->model->weights.data != NULL;
+    const bool stored = w->state[0]->buf.data != NULL;
     w->made_up = w->shape.tokens > HY__DECODE_READ;
     if (stored && !w->made_up) return read_past(w, err);
     for (int64_t i = 0; i < w->shape.batch; i++) {

@@ -6,11 +6,12 @@ bench() { ok bench --config tiny.yaml --threads 2 --runs 2 --tokens 40 "$@"; }
 
 # ---- faces
 bench -v
-for word in "prefill fp32, 1 x 40" "decode fp32, 1 x 40" "train fp32, 1 x 40" "of dense" "of stream" "triad" \
+for word in "prefill fp32, 1 x 40" "decode fp32, 1 x 40" "train fp32, 1 x 40" "share" "memory, triad" "product fp32" \
     "by part" "S  state space" "by kernel" ssd_backward adamw update; do
     [[ $out == *"$word"* ]] || die "the table lacks \"$word\""
 done
 [[ $said == *"decode fp32"* ]] || die "stderr does not say what is measured"
+is "$(awk 'length > 100' stdout)" "" "lines of more than 100 columns"
 bench --json --quiet --csv rows.csv
 is "$said" "" "--quiet"
 [ "$(wc -l <stdout)" = 1 ] || die "--json is more than a line"
@@ -23,6 +24,7 @@ ok bench --model model --runs 1 --warm-up 0 --tokens 5,40 --what prefill,kernels
 is "$(grep -c '^cpu,' rows.csv)" 1 "heads of a table"
 is "$(awk -F, '{ print NF }' rows.csv | sort -u | wc -l)" 1 "columns of all lines"
 grep -q ',prefill,bf16,3,5,,S,ssd,' rows.csv || die "no line for a kernel"
+ok bench --model model --runs 1 --tokens 40 --dtype fp32,bf16 --what train,decode # weights in a file
 bench --what kernels --backend ref --set model.layers=S
 [[ $out == *"train fp32"* && $out != *prefill* ]] || die "kernels alone are not those of training"
 

@@ -232,8 +232,8 @@ static void test_refusal(void **state) {
     assert_non_null(strstr(err.text, "kernel ssd_backward, letter S"));
     hy__bench_text(&table, b);
     hy__bench_csv(&csv, b);
-    assert_non_null(strstr(table.data, "train fp32, 1 x 40             not reported"));
-    assert_non_null(strstr(table.data, "  ssd_backward                 not reported"));
+    assert_non_null(strstr(table.data, "train fp32, 1 x 40      not reported"));
+    assert_non_null(strstr(table.data, "  ssd_backward          not reported"));
     assert_non_null(strstr(csv.data, ",prefill,fp32,1,40,,,,"));
     assert_null(strstr(csv.data, ",train,fp32,1,40,,,,"));
     assert_null(strstr(csv.data, "ssd_backward"));
