@@ -31,7 +31,7 @@ static void put_whole(hy__text *t, int64_t n) {
 
 /* Empty where there is no number. */
 static void put_real(hy__text *t, double x) {
-    if (isfinite(x)) hy__text_add(t, "%.6g", x);
+    if (isfinite(x)) hy__text_add(t, "%.10g", x);
     hy__text_put(t, ",");
 }
 
@@ -58,7 +58,7 @@ static void put_key(hy__text *t, const hy__bench *b, const hy__bench_row *r, con
 
 /* And end with. */
 static void put_ceilings(hy__text *t, const hy__bench_row *r) {
-    hy__text_add(t, "%.6g,%.6g,%.6g\n", r->ceiling.dense, r->ceiling.read, r->ceiling.triad);
+    hy__text_add(t, "%.10g,%.10g,%.10g\n", r->ceiling.dense, r->ceiling.read, r->ceiling.triad);
 }
 
 static void put_row(hy__text *t, const hy__bench *b, const hy__bench_row *r) {
