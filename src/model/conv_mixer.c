@@ -21,9 +21,9 @@ void hy__mix_declare(hy__decl *d, const hy__config *c, const hy__mix *m) {
 
 void hy__mix_plan(hy__plan *p, int64_t n_row, const hy__mix *m) {
     hy__plan_real(p, HY__MIX_ZX, HY__LIFE_KEEP, n_row * hy__mix_zx(m));
-    hy__plan_real(p, HY__MIX_CONV, HY__LIFE_KEEP, n_row * m->conv);
+    hy__plan_real(p, HY__MIX_CONV, HY__LIFE_CALL, n_row * m->conv);
     hy__plan_real(p, HY__MIX_Y, HY__LIFE_KEEP, n_row * m->z);
-    hy__plan_real(p, HY__MIX_YN, HY__LIFE_KEEP, n_row * m->z);
+    hy__plan_real(p, HY__MIX_YN, HY__LIFE_CALL, n_row * m->z);
     hy__plan_real(p, HY__MIX_DYN, HY__LIFE_BACKWARD, n_row * m->z);
     hy__plan_real(p, HY__MIX_DY, HY__LIFE_BACKWARD, n_row * m->z);
     hy__plan_real(p, HY__MIX_DCONV, HY__LIFE_BACKWARD, n_row * m->conv);
@@ -33,14 +33,15 @@ void hy__mix_plan(hy__plan *p, int64_t n_row, const hy__mix *m) {
 void hy__mix_cost(hy__cost *cost, const hy__config *c, const hy__mix *m, hy__mix_formulas f) {
     const double conv = 2.0 * (double)(m->taps * m->conv);
     hy__cost_linear(cost, "in_proj", f.in_proj, HY__PER_TOKEN, hy__mix_zx(m), c->model.d_model);
-    hy__cost_add(cost,
-                 (hy__term){.what = "conv",
-                            .formula = f.conv,
-                            .why = "K taps a channel; backward for its input, for its weights, "
-                                   "and once again for what SiLU's derivative needs",
-                            .per = HY__PER_TOKEN,
-                            .forward = conv,
-                            .backward = 3 * conv});
+    hy__cost_add(
+        cost,
+        (hy__term){.what = "conv",
+                   .formula = f.conv,
+                   .why = "K taps a channel; backward once again, once for its input, once for "
+                          "its weights, and once for what SiLU's derivative needs",
+                   .per = HY__PER_TOKEN,
+                   .forward = conv,
+                   .backward = 4 * conv});
     hy__cost_linear(cost, "out_proj", f.out_proj, HY__PER_TOKEN, c->model.d_model, m->z);
 }
 
@@ -121,13 +122,17 @@ void hy__mix_close(const hy__call *c, const hy__mix *m) {
 }
 
 void hy__mix_close_backward(const hy__call *c, const hy__mix *m) {
+    const hy__conv_args cv = conv(c, m);
+    hy__gated_norm_args norm = gated_norm(c, m);
+    c->be->kernels.conv(c->be, &cv); /* the letter's own backward reads it */
+    c->be->kernels.gated_norm(c->be, &norm);
+
     hy__linear_args out = out_proj(c, m);
     out.dy = c->dy;
     out.dx = c->buf[HY__MIX_DYN];
     out.dw = c->grad[HY__MIX_OUT_PROJ];
     hy__linear_backward(c->be, &out);
 
-    hy__gated_norm_args norm = gated_norm(c, m);
     norm.dy = c->buf[HY__MIX_DYN];
     norm.dx = c->buf[HY__MIX_DY];
     norm.dz = c->buf[HY__MIX_DZX];

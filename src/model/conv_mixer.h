@@ -19,9 +19,9 @@ enum {
 enum { HY__MIX_CONV_STATE, HY__MIX_STATE_N };
 enum {
     HY__MIX_ZX,   /* [N, z + conv + rest] in_proj's output */
-    HY__MIX_CONV, /* [N, conv] after the convolution */
+    HY__MIX_CONV, /* [N, conv] after the convolution; computed again in the backward */
     HY__MIX_Y,    /* [N, z] the letter's output */
-    HY__MIX_YN,   /* [N, z] gated and normed */
+    HY__MIX_YN,   /* [N, z] gated and normed; computed again in the backward */
     HY__MIX_DYN,
     HY__MIX_DY,
     HY__MIX_DCONV,
@@ -58,7 +58,8 @@ void hy__mix_cost(hy__cost *cost, const hy__config *c, const hy__mix *m, hy__mix
 void hy__mix_open(const hy__call *c, const hy__mix *m);
 void hy__mix_close(const hy__call *c, const hy__mix *m);
 
-/* Backward of close: from the call's dy to DY and the gate's columns of DZX. Backward of open: from
+/* Backward of close: makes CONV and YN again, which cost little beside the memory that keeping them
+ * would take; then from the call's dy to DY and the gate's columns of DZX. Backward of open: from
  * DCONV and the other columns of DZX to the call's dx. */
 void hy__mix_close_backward(const hy__call *c, const hy__mix *m);
 void hy__mix_open_backward(const hy__call *c, const hy__mix *m);
