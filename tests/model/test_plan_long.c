@@ -73,6 +73,9 @@ static void read_account(hy__account *a, const char *path, char *const *set) {
 }
 
 static void assert_tenth(const char *what, double planned, double measured) {
+#ifdef __SANITIZE_ADDRESS__
+    return; /* it holds memory of its own */
+#endif
     printf("%s: planned %.1f MB, measured %.1f MB (%+.1f%%)\n", what, planned / 1e6, measured / 1e6,
            100 * (planned / measured - 1));
     assert_true(fabs(planned / measured - 1) < 0.1);
