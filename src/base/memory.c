@@ -2,8 +2,22 @@
 #include "base/memory.h"
 
 #include <stdio.h>
+#include <stdlib.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 #include <unistd.h>
+
+enum { HUGE_PAGE = 2 << 20 };
+
+void *hy__memory_new(size_t size, size_t align) {
+    const size_t whole = size / HUGE_PAGE * HUGE_PAGE; /* the rest would waste most of a page */
+    void *p = NULL;
+    if (posix_memalign(&p, whole ? HUGE_PAGE : align, size ? size : 1) != 0) return NULL;
+#ifdef MADV_HUGEPAGE
+    if (whole) (void)madvise(p, whole, MADV_HUGEPAGE); /* where it fails, pages stay small */
+#endif
+    return p;
+}
 
 int64_t hy__rss_bytes(void) {
     FILE *f = fopen("/proc/self/statm", "re");

@@ -9,7 +9,6 @@
 
 #include <math.h>
 #include <stdlib.h>
-#include <sys/mman.h>
 #if defined(__SSE__)
 #include <xmmintrin.h>
 #endif
@@ -18,7 +17,6 @@ enum {
     STREAM_LEAST = 64 << 20, /* bytes of one of three arrays */
     STREAM_CACHES = 8,       /* times the largest cache: at 4 some passes still hit one */
     STREAM_SHARE = 32,       /* at most this part of the free memory */
-    HUGE_PAGE = 2 << 20,     /* bytes */
 };
 static const double SAMPLE = 0.03;  /* seconds of the product in one sample, about */
 static const double LONGEST = 0.06; /* seconds of one product; a larger one is not tried */
@@ -105,18 +103,14 @@ static int64_t stream_elements(void) {
 
 static hy_status stream_new(hy__ceilings *c, hy_error *err) {
     c->stream = stream_elements();
-    const size_t size =
-        (3 * (size_t)c->stream * sizeof(float) + HUGE_PAGE - 1) / HUGE_PAGE * HUGE_PAGE;
-    c->x = aligned_alloc(HUGE_PAGE, size);
+    const size_t size = 3 * (size_t)c->stream * sizeof(float);
+    c->x = hy__memory_new(size, HY__ALIGN);
     if (!c->x) {
         return hy__fail(
             err, HY_E_MEMORY,
             "there is not enough memory to measure the memory: %.1f MB could not be had",
             (double)size / 1e6);
     }
-#ifdef MADV_HUGEPAGE
-    (void)madvise(c->x, size, MADV_HUGEPAGE); /* good to have: fewer misses of the TLB */
-#endif
     c->y = c->x + c->stream;
     c->z = c->y + c->stream;
     /* touched by the threads that will use them, so that their pages lie near */

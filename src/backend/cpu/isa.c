@@ -5,6 +5,7 @@
 #include "backend/cpu/isa.h"
 
 #include "backend/cpu/cpu.h"
+#include "base/memory.h"
 
 #include <omp.h>
 #include <stdlib.h>
@@ -58,8 +59,7 @@ static void fill_kernels(hy__kernels *k, isa id) {
 
 static hy_status cpu_buffer_new(hy__backend *be, size_t size, hy__buffer *out, hy_error *err) {
     (void)be;
-    const size_t rounded = (size + HY__ALIGN) / HY__ALIGN * HY__ALIGN;
-    *out = (hy__buffer){.data = aligned_alloc(HY__ALIGN, rounded), .size = size};
+    *out = (hy__buffer){.data = hy__memory_new(size, HY__ALIGN), .size = size};
     if (!out->data) {
         *out = (hy__buffer){0};
         return hy__fail(err, HY_E_MEMORY, "there is not enough memory: %.1f MB could not be had",
@@ -119,7 +119,7 @@ void *hy__scratch(hy__backend *be, size_t size_per_thread) {
     HY_ASSERT(size_per_thread % HY__ALIGN == 0);
     if (cpu->scratch && size <= cpu->scratch_size) return cpu->scratch;
     free(cpu->scratch);
-    cpu->scratch = aligned_alloc(HY__ALIGN, size);
+    cpu->scratch = hy__memory_new(size, HY__ALIGN);
     cpu->scratch_size = cpu->scratch ? size : 0;
     if (cpu->scratch) return cpu->scratch;
     be->kernels = resting;
