@@ -98,10 +98,11 @@ typedef struct hy__gated_norm_args {
     double eps;
 } hy__gated_norm_args;
 
-/* out = x + g·y, g a scalar parameter [1]; out may be x. Backward: dy = g·dout, dg += Σ dout·y. */
+/* out = x + g·y, g a scalar parameter [1]; out may be x. Backward: dy = g·dout, dg += Σ dout·y; and
+ * where x_again is present, x_again = out - g·y, which is x but for a rounding; it may be out. */
 typedef struct hy__residual_args {
     hy__tensor out, x, y, g;
-    hy__tensor dout, dy, dg; /* (b) */
+    hy__tensor dout, dy, dg, x_again; /* (b) */
     int64_t n;
 } hy__residual_args;
 
@@ -146,10 +147,12 @@ typedef struct hy__conv_args {
  *   Δ = softplus(dt + dt_bias),  A = -exp(A_log)
  *   s_t = exp(ΔA)·s_{t-1} + Δ·x_t ⊗ B_t,   y_t = s_t·C_t + D·x_t
  * x[N,H,P], b[N,G,Ns], c[N,G,Ns] share the row distance ldx (columns of one buffer); dt[N,H] has
- * lddt. `chunk_state` keeps the state at the start of every absolute chunk of the batch
- * [hy__rows_units(rows, chunk), H, P·Ns] for the backward (absent when not training); the order
- * within a head is the backend's own. The backward takes the states from there, not from state_in.
- * Backward: dx, db, dc share lddx; ddt (raw, has lddt); da_log, dd, ddt_bias +=; dstate_in =. */
+ * lddt. `chunk_state` keeps the state at the start of every HY__SSD_KEPT absolute chunks of the
+ * batch [hy__rows_units(rows, HY__SSD_KEPT·chunk), H, P·Ns] for the backward (absent when not
+ * training), which computes those between again; the order within a head is the backend's own. The
+ * backward takes the states from there, not from state_in. Backward: dx, db, dc share lddx; ddt
+ * (raw, has lddt); da_log, dd, ddt_bias +=; dstate_in =. */
+enum { HY__SSD_KEPT = 2 };
 typedef struct hy__ssd_args {
     hy__tensor y; /* [N,H,P] */
     hy__tensor x, b, c, dt;

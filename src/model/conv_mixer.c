@@ -25,7 +25,6 @@ void hy__mix_plan(hy__plan *p, int64_t n_row, const hy__mix *m) {
     hy__plan_real(p, HY__MIX_Y, HY__LIFE_KEEP, n_row * m->z);
     hy__plan_real(p, HY__MIX_YN, HY__LIFE_CALL, n_row * m->z);
     hy__plan_real(p, HY__MIX_DYN, HY__LIFE_BACKWARD, n_row * m->z);
-    hy__plan_real(p, HY__MIX_DY, HY__LIFE_BACKWARD, n_row * m->z);
     hy__plan_real(p, HY__MIX_DCONV, HY__LIFE_BACKWARD, n_row * m->conv);
     hy__plan_real(p, HY__MIX_DZX, HY__LIFE_BACKWARD, n_row * hy__mix_zx(m));
 }

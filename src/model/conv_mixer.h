@@ -23,10 +23,10 @@ enum {
     HY__MIX_Y,    /* [N, z] the letter's output */
     HY__MIX_YN,   /* [N, z] gated and normed; computed again in the backward */
     HY__MIX_DYN,
-    HY__MIX_DY,
     HY__MIX_DCONV,
     HY__MIX_DZX,
     HY__MIX_BUF_N,
+    HY__MIX_DY = HY__MIX_YN, /* from where out_proj's backward has read YN */
 };
 
 typedef struct hy__mix {

@@ -369,6 +369,7 @@ static void layer_backward(const hy__work *w, int64_t i, double loss_scale) {
     sum.dout = w->dx;
     sum.dy = w->y_grad;
     sum.dg = l->grad[l->gate];
+    if (!w->opt.recompute) sum.x_again = sum.x; /* where it stood there is what came after it */
     be->kernels.residual_backward(be, &sum);
 
     hy__rmsnorm_args norm = norm_before(w, i);

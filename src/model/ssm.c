@@ -40,7 +40,7 @@ static void plan(const hy__config *c, const hy__rows *rows, hy__plan *p) {
     const dims m = dims_of(c);
     hy__mix_plan(p, rows->n_row, &m.mix);
     hy__plan_real(p, CHUNK_STATE, HY__LIFE_TRAIN,
-                  hy__rows_units(rows, c->model.chunk) * m.inner * c->ssm.d_state);
+                  hy__rows_units(rows, HY__SSD_KEPT * c->model.chunk) * m.inner * c->ssm.d_state);
 }
 
 static void cost(const hy__config *c, hy__cost *cost) {

@@ -66,7 +66,7 @@ static void take_layers(hy__work *w, const hy__rows *rows, cursor *c) {
         for (int64_t i = 0; i < n_layer; i++)
             if (i == 0 || cfg->block[i] != cfg->block[i - 1]) w->x[i] = take(c, real, n * d);
         w->x[n_layer] = take(c, real, n * d);
-    } else if (!w->opt.training) {
+    } else { /* one for all: the backward takes the layers' outputs off it again */
         const hy__tensor x = take(c, real, n * d);
         for (int64_t i = 0; i <= n_layer; i++) w->x[i] = x;
     }
@@ -74,14 +74,13 @@ static void take_layers(hy__work *w, const hy__rows *rows, cursor *c) {
     for (int64_t i = 0; i < n_layer; i++) {
         const bool block_start = i == 0 || cfg->block[i] != cfg->block[i - 1];
         if (!w->opt.training || (by_block && block_start)) *c = start;
-        if (by_block ? !block_start : w->opt.training) w->x[i] = take(c, real, n * d);
+        if (by_block && !block_start) w->x[i] = take(c, real, n * d);
         w->y[i] = take(c, real, n * d);
         w->rstd[i] = take(c, real, n);
         plan_layer(w, i, rows, &plan);
         take_buffers(w, i, &plan, true, c, NULL);
         if (c->at > peak) peak = c->at;
     }
-    if (w->opt.training && !by_block) w->x[n_layer] = take(c, real, n * d);
     if (c->at < peak) c->at = peak;
 
     peak = c->at;

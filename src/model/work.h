@@ -17,7 +17,7 @@ struct hy__work {
     /* Device memory, laid out for the present batch:
      *
      *   | tokens, targets, nll, logit tile, residual gradients, …   once
-     *   | x y rstd of each layer   | kept buffers of each layer     per layer when training;
+     *   | y rstd of each layer     | kept buffers of each layer     per layer when training;
      *   |                          |                                per block when recomputing;
      *   |                          |                                one for all when not training
      *   | call buffers | forward-only or backward-only buffers      the largest layer's
@@ -29,7 +29,8 @@ struct hy__work {
     hy__tensor xf, rstd_f, dxf;    /* [N,d], [N], [N,d] the final norm */
     hy__tensor logit;              /* [logit_rows, V] */
     int64_t logit_rows;
-    hy__tensor *x;    /* [n_layer+1] the residual stream before each layer */
+    hy__tensor *x;    /* [n_layer+1] the residual stream before each layer: one place for all, or,
+                         when recomputing, one for each */
     hy__tensor *y;    /* [n_layer] the layers' outputs */
     hy__tensor *rstd; /* [n_layer] */
     hy__tensor *buf;  /* [n_layer][HY__BUF_MAX] */

@@ -126,6 +126,22 @@ static void case_residual(op_case *t) {
     kernels(t)->residual_backward(t->b->be, &a);
 }
 
+/* x made again, beside what the kernel gave and in its place. */
+static void case_residual_again(op_case *t) {
+    const flat_shape *s = t->shape;
+    hy__residual_args a = {.x = op_in(t, "x", s->n, 1.0),
+                           .out = op_out(t, "out", s->n),
+                           .y = op_in(t, "y", s->n, 1.0),
+                           .g = op_in(t, "g", 1, 1.0),
+                           .dout = op_in(t, "dout", s->n, 1.0),
+                           .dy = op_out(t, "dy", s->n),
+                           .dg = op_out_add(t, "dg", 1),
+                           .n = s->n};
+    kernels(t)->residual(t->b->be, &a);
+    a.x_again = s->in_place ? a.out : op_out(t, "x_again", s->n);
+    kernels(t)->residual_backward(t->b->be, &a);
+}
+
 static void case_swiglu(op_case *t) {
     const flat_shape *s = t->shape;
     hy__swiglu_args a = {.u = op_in(t, "u", s->n * 2 * s->dim, 3.0),
@@ -164,6 +180,7 @@ static void test_flat(void **state) {
     (void)state;
     for (size_t i = 0; i < sizeof FLAT / sizeof *FLAT; i++) {
         check("residual", case_residual, &FLAT[i]);
+        op_check("residual", case_residual_again, &FLAT[i], TOL);
         check("swiglu", case_swiglu, &FLAT[i]);
         check("row_gate", case_row_gate, &FLAT[i]);
     }

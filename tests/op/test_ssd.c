@@ -209,7 +209,8 @@ static void run(op_bench *bench, const task *t, bool train, result *r) {
         .ldx = x.ld,
         .lddt = dt.ld,
     };
-    if (train) a.chunk_state = op_nan(bench, hy__rows_units(&rows, t->s.chunk) * size);
+    if (train)
+        a.chunk_state = op_nan(bench, hy__rows_units(&rows, HY__SSD_KEPT * t->s.chunk) * size);
     a.state_in = a.state_out = states_new(bench, t, state, t->in[STATE_IN]);
     bench->be->kernels.ssd(bench->be, &a);
     op_get(bench, r->out[Y], a.y, t->n_out[Y]);

@@ -109,6 +109,7 @@ static void residual(hy__backend *be, const hy__residual_args *a) {
 }
 static void residual_backward(hy__backend *be, const hy__residual_args *a) {
     TOUCH(be, a->n, a->dout, a->y, a->dy);
+    if (hy__present(a->x_again)) TOUCH(be, a->n, a->out, a->x_again);
     TOUCH(be, 1, a->g, a->dg, a->dg);
 }
 
@@ -165,7 +166,7 @@ static void ssd(hy__backend *be, const hy__ssd_args *a) {
     TOUCH(be, n * bc, a->b, a->c);
     TOUCH(be, n * a->n_head, a->dt);
     TOUCH(be, a->n_head, a->a_log, a->d, a->dt_bias);
-    TOUCH(be, hy__rows_units(a->rows, a->chunk) * state, a->chunk_state);
+    TOUCH(be, hy__rows_units(a->rows, HY__SSD_KEPT * a->chunk) * state, a->chunk_state);
     touch_states(be, a->rows, a->state_in, state);
     touch_states(be, a->rows, a->state_out, state);
 }
@@ -178,7 +179,7 @@ static void ssd_backward(hy__backend *be, const hy__ssd_args *a) {
     TOUCH(be, n * bc, a->b, a->c, a->db, a->dc);
     TOUCH(be, n * a->n_head, a->dt, a->ddt);
     TOUCH(be, a->n_head, a->a_log, a->d, a->dt_bias, a->da_log, a->dd, a->ddt_bias);
-    TOUCH(be, hy__rows_units(a->rows, a->chunk) * state, a->chunk_state);
+    TOUCH(be, hy__rows_units(a->rows, HY__SSD_KEPT * a->chunk) * state, a->chunk_state);
     touch_states(be, a->rows, a->dstate_in, state);
     touch_states(be, a->rows, a->dstate_out, state);
 }

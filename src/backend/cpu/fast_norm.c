@@ -174,16 +174,19 @@ static void fast_residual(hy__backend *be, const hy__residual_args *a) {
     for (int64_t i = 0; i < a->n; i++) out[i] = x[i] + g * y[i];
 }
 
-/* dy = g·dout; returns Σ dout·y over [from, to), blocks of fp32 sums gathered in double. */
+/* dy = g·dout, x = out - g·y where wanted; returns Σ dout·y over [from, to), blocks of fp32 sums
+ * gathered in double. */
 static double residual_span_backward(const hy__residual_args *a, int64_t from, int64_t to) {
     enum { BLOCK = 4096 };
     const float *dout = hy__ptr(a->dout), *y = hy__ptr(a->y), g = *(const float *)hy__ptr(a->g);
-    float *dy = hy__ptr(a->dy);
+    const float *out = hy__ptr(a->out);
+    float *dy = hy__ptr(a->dy), *x = hy__ptr(a->x_again);
     double sum = 0;
     for (int64_t i = from; i < to; i += BLOCK) {
         const int64_t end = to - i < BLOCK ? to : i + BLOCK;
         sum += (double)vec_dot(dout + i, y + i, end - i);
         for (int64_t j = i; j < end; j++) dy[j] = g * dout[j];
+        for (int64_t j = i; x && j < end; j++) x[j] = out[j] - g * y[j];
     }
     return sum;
 }

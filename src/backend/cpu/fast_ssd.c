@@ -7,7 +7,8 @@
  *   S'  = e^{cum_n} S + Σ_s out_s Δ_s b_s ⊗ x_s
  * so that all work is products of [n,n], [n,N], [n,P] and [N,P] matrices.
  *
- * Backward, in reverse over the chunks, from the S that the forward kept in chunk_state; V = ∂y,
+ * Backward, in reverse over the chunks, from the S that the forward kept in chunk_state (of every
+ * second chunk; the one between is computed again); V = ∂y,
  * λ = ∂S', Q_ts = V_t·x_s, E_ts = Q_ts (c_t·b_s) L_ts:
  *   dx_s = D V_s + Δ_s (out_s b_s λ + Σ_t (c_t·b_s) L_ts V_t)
  *   dc_t = in_t S V_t + Σ_s Q_ts L_ts Δ_s b_s
@@ -35,7 +36,9 @@ enum {
 
 /* The tokens of one sequence in one chunk. */
 typedef struct piece {
-    int64_t row, n, unit; /* first row, tokens, number of the chunk in the batch */
+    int64_t row, n; /* first row, tokens */
+    int64_t kept;   /* number of the kept state in the batch that stands before it or … */
+    int64_t since;  /* … before this many tokens that precede it, all of the chunk before */
 } piece;
 
 typedef struct lane {
@@ -70,6 +73,7 @@ typedef struct work {
     float *xt, *vt;                         /* [width,n] x and ∂y transposed */
     float *q, *dg;                          /* [n,n] V_t·x_s, gradient of g over lanes */
     float *z, *dbt, *dct;                   /* [N,n] */
+    float *state, *b_before;                /* [N,width], [n,N]: a state that was not kept */
     float *col, *rect, *from_in, *from_out; /* [n] see mask_backward, through_state */
     float *part;                            /* [WAVE,n_group,2,n,N] its share of db, dc */
 } work;
@@ -114,6 +118,8 @@ static size_t work_layout(work *w, char *base, const job *j) {
     w->z = take(base, &used, Nn);
     w->dbt = take(base, &used, Nn);
     w->dct = take(base, &used, Nn);
+    w->state = take(base, &used, j->N * j->width);
+    w->b_before = take(base, &used, nN);
     w->part = take(base, &used, WAVE * j->n_group * 2 * nN);
     return used;
 }
@@ -188,10 +194,18 @@ static lane lane_of(const job *j, int64_t i) {
     return l;
 }
 
-static piece piece_of(const job *j, const hy__seq *s, int64_t unit0, int64_t u) {
+/* Chunk u of a sequence whose first kept state has the number kept0. */
+static piece piece_of(const job *j, const hy__seq *s, int64_t kept0, int64_t u) {
     const int64_t start = u * j->chunk - s->pos % j->chunk, from = start > 0 ? start : 0;
-    return (piece){
-        .row = s->start + from, .n = least(start + j->chunk, s->len) - from, .unit = unit0 + u};
+    const int64_t span = HY__SSD_KEPT * j->chunk, at = s->pos % span + from;
+    return (piece){.row = s->start + from,
+                   .n = least(start + j->chunk, s->len) - from,
+                   .kept = kept0 + at / span,
+                   .since = least(at % span, from)};
+}
+
+static int64_t kept_states(const job *j, const hy__seq *s) {
+    return hy__seq_units(s, HY__SSD_KEPT * j->chunk);
 }
 
 /* ---- what both directions share ------------------------------------------------------------- */
@@ -275,10 +289,10 @@ static void lanes_store(const work *w, const job *j, float *state) {
     }
 }
 
-/* A lane's columns of the kept state [N,P] of a chunk and head, row distance P. */
+/* A lane's columns of a kept state [N,P] and head, row distance P. */
 static float *kept_state(const job *j, const piece *q, const lane *l) {
     float *kept = hy__ptr(j->a->chunk_state);
-    return kept ? kept + (q->unit * j->n_head + l->head) * j->N * j->P + l->p0 : NULL;
+    return kept ? kept + (q->kept * j->n_head + l->head) * j->N * j->P + l->p0 : NULL;
 }
 
 /* ---- forward -------------------------------------------------------------------------------- */
@@ -325,16 +339,17 @@ static void chunk_forward(const work *w, const job *j, const piece *q, const lan
 }
 
 /* A thread's lanes of one sequence, chunk after chunk. */
-static void sequence_forward(const work *w, const job *j, int64_t seq, int64_t unit0) {
+static void sequence_forward(const work *w, const job *j, int64_t seq, int64_t kept0) {
     const hy__seq *s = &j->a->rows->seq[seq];
     const int64_t n_unit = hy__seq_units(s, j->chunk);
     lanes_load(w, j, hy__ptr_of(j->a->state_in, seq));
     for (int64_t u = 0; u < n_unit; u++) {
-        const piece q = piece_of(j, s, unit0, u);
+        const piece q = piece_of(j, s, kept0, u);
         int64_t group = -1;
         for (int64_t i = w->l0; i < w->l1; i++) {
             const lane l = lane_of(j, i);
-            float *state = j->state + i * j->N * j->width, *keep = kept_state(j, &q, &l);
+            float *state = j->state + i * j->N * j->width;
+            float *keep = q.since == 0 ? kept_state(j, &q, &l) : NULL;
             if (l.group != group) load_group(w, j, &q, group = l.group);
             for (int64_t r = 0; keep && r < j->N; r++)
                 memcpy(keep + r * j->P, state + r * l.width, (size_t)l.width * sizeof *state);
@@ -395,15 +410,15 @@ static void ssd(hy__backend *be, const hy__ssd_args *a) {
 #pragma omp parallel num_threads(threads)
     {
         const work w = work_of(&j, omp_get_thread_num(), omp_get_num_threads());
-        int64_t unit0 = 0;
+        int64_t kept0 = 0;
         for (int64_t seq = 0; seq < a->rows->n_seq; seq++) {
             const hy__seq *s = &a->rows->seq[seq];
             if (s->len <= FEW_TOKENS && !hy__present(a->chunk_state)) {
                 sequence_recurrent(&w, &j, seq);
             } else {
-                sequence_forward(&w, &j, seq, unit0);
+                sequence_forward(&w, &j, seq, kept0);
             }
-            unit0 += hy__seq_units(s, j.chunk);
+            kept0 += kept_states(&j, s);
         }
     }
 }
@@ -453,11 +468,11 @@ static void through_state(const work *w, const job *j, int64_t n, float *dst, co
 }
 
 /* λ[N,width] = e^{cum_n} λ; returns e^{cum_n} <λ, S>. */
-static float decay_lambda(float *lambda, const float *state, const job *j, int64_t width,
-                          float scale) {
+static float decay_lambda(float *lambda, const float *state, int64_t ld, const job *j,
+                          int64_t width, float scale) {
     float dot = 0;
     for (int64_t i = 0; i < j->N; i++) {
-        dot += vec_dot(lambda + i * width, state + i * j->P, width);
+        dot += vec_dot(lambda + i * width, state + i * ld, width);
         vec_scale(lambda + i * width, scale, width);
     }
     return scale * dot;
@@ -485,6 +500,28 @@ static void steps_backward(const work *w, const job *j, const lane *l, int64_t n
     }
 }
 
+/* The state before a chunk, [N,width] with row distance *ld: kept, or moved on from the kept one
+ * over the chunk before. Leaves the decays of that chunk in w. */
+static const float *state_before(const work *w, const job *j, const piece *q, const lane *l,
+                                 int64_t *ld) {
+    const piece before = {.row = q->row - q->since, .n = q->since};
+    const float *x = (const float *)hy__ptr(j->a->x) + before.row * j->ldx + l->head * j->P + l->p0;
+    const float *kept = kept_state(j, q, l);
+    *ld = j->P;
+    if (before.n == 0) return kept;
+    decay(w, j, &before, l);
+    const float whole = w->in[before.n - 1];
+    for (int64_t i = 0; i < j->N; i++)
+        for (int64_t p = 0; p < l->width; p++)
+            w->state[i * l->width + p] = whole * kept[i * j->P + p];
+    for (int64_t t = 0; t < before.n; t++)
+        for (int64_t p = 0; p < l->width; p++)
+            w->xw[t * l->width + p] = w->weight[t] * x[t * j->ldx + p];
+    mm(j->N, l->width, before.n, w->b_before, 1, j->N, w->xw, l->width, w->state, l->width, true);
+    *ld = l->width;
+    return w->state;
+}
+
 /* One chunk of one lane; lambda[N,width] goes from the chunk's end to its start. */
 static void chunk_backward(const work *w, const job *j, const piece *q, const lane *l,
                            float *lambda, float *ddt, double *sum) {
@@ -492,7 +529,8 @@ static void chunk_backward(const work *w, const job *j, const piece *q, const la
     const int64_t column = l->head * j->P + l->p0;
     const float *x = (const float *)hy__ptr(j->a->x) + q->row * j->ldx + column;
     const float *dy = (const float *)hy__ptr(j->a->dy) + q->row * j->ldy + column;
-    const float *state = kept_state(j, q, l);
+    int64_t lds;
+    const float *state = state_before(w, j, q, l, &lds);
     float *dx = (float *)hy__ptr(j->a->dx) + q->row * j->lddx + column;
     decay(w, j, q, l);
     for (int64_t t = 0; t < n; t++)
@@ -502,13 +540,13 @@ static void chunk_backward(const work *w, const job *j, const piece *q, const la
     mm(n, n_pad, width, w->x, width, 1, w->xt, j->ldc, w->q, j->ldc, false);
     mask_backward(w, j, n);
 
-    mm(N, n_pad, width, state, j->P, 1, w->vt, j->ldc, w->z, j->ldc, false);
+    mm(N, n_pad, width, state, lds, 1, w->vt, j->ldc, w->z, j->ldc, false);
     through_state(w, j, n, w->dct, w->in, w->ct, w->from_in);
     mm(N, n_pad, width, lambda, width, 1, w->xt, j->ldc, w->z, j->ldc, false);
     through_state(w, j, n, w->dbt, w->weight, w->bt, w->from_out);
 
     mm(n, width, N, w->b, N, 1, lambda, width, dx, j->lddx, false);
-    const float whole = decay_lambda(lambda, state, j, width, w->in[n - 1]);
+    const float whole = decay_lambda(lambda, state, lds, j, width, w->in[n - 1]);
     for (int64_t t = 0; t < n; t++) {
         const float in = w->in[t], weight = w->weight[t], D = l->D;
         float *to = dx + t * j->lddx, *weighted = w->xw + t * width;
@@ -529,7 +567,10 @@ static void chunk_backward(const work *w, const job *j, const piece *q, const la
 }
 
 static void group_begin(const work *w, const job *j, const piece *q, int64_t group) {
+    const float *b = (const float *)hy__ptr(j->a->b) + (q->row - q->since) * j->ldb + group * j->N;
     load_group(w, j, q, group);
+    for (int64_t t = 0; t < q->since; t++)
+        memcpy(w->b_before + t * j->N, b + t * j->ldb, (size_t)j->N * sizeof *b);
     mat_transpose(w->ct, j->ldc, w->c, j->N, q->n, j->N);
     memset(w->dbt, 0, (size_t)(j->N * j->ldc) * sizeof *w->dbt);
     memset(w->dct, 0, (size_t)(j->N * j->ldc) * sizeof *w->dct);
@@ -606,12 +647,12 @@ static void wave_end(const job *j, wave *v) {
     v->n = 0;
 }
 
-static void sequence_backward(const work *w, const job *j, int64_t seq, int64_t unit0, wave *v) {
+static void sequence_backward(const work *w, const job *j, int64_t seq, int64_t kept0, wave *v) {
     const hy__seq *s = &j->a->rows->seq[seq];
     lanes_load(w, j, hy__ptr_of(j->a->dstate_out, seq));
     for (int64_t u = hy__seq_units(s, j->chunk) - 1; u >= 0; u--) {
         if (v->n == WAVE) wave_end(j, v);
-        v->piece[v->n] = piece_of(j, s, unit0, u);
+        v->piece[v->n] = piece_of(j, s, kept0, u);
         lanes_backward(w, j, &v->piece[v->n], v->n);
         v->n++;
     }
@@ -627,10 +668,10 @@ static void ssd_backward(hy__backend *be, const hy__ssd_args *a) {
     {
         const work w = work_of(&j, omp_get_thread_num(), omp_get_num_threads());
         wave v = {.n = 0};
-        int64_t unit0 = 0;
+        int64_t kept0 = 0;
         for (int64_t seq = 0; seq < a->rows->n_seq; seq++) {
-            sequence_backward(&w, &j, seq, unit0, &v);
-            unit0 += hy__seq_units(&a->rows->seq[seq], j.chunk);
+            sequence_backward(&w, &j, seq, kept0, &v);
+            kept0 += kept_states(&j, &a->rows->seq[seq]);
         }
         wave_end(&j, &v);
     }

@@ -117,7 +117,7 @@ static void ref_residual(hy__backend *be, const hy__residual_args *a) {
     for (int64_t i = 0; i < a->n; i++) out[i] = x[i] + g[0] * y[i];
 }
 
-/* dy = g·dout, dg += Σ dout·y */
+/* dy = g·dout, dg += Σ dout·y; x = out - g·y */
 static void ref_residual_backward(hy__backend *be, const hy__residual_args *a) {
     (void)be;
     const real *dout = hy__ptr(a->dout), *y = hy__ptr(a->y), *g = hy__ptr(a->g);
@@ -129,6 +129,9 @@ static void ref_residual_backward(hy__backend *be, const hy__residual_args *a) {
         dy[i] = g[0] * d;
     }
     dg[0] += (real)sum;
+    const real *out = hy__ptr(a->out);
+    real *x = hy__ptr(a->x_again);
+    for (int64_t i = 0; x && i < a->n; i++) x[i] = out[i] - g[0] * y[i];
 }
 
 /* h = SiLU(u₁)·u₂ */

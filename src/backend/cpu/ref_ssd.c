@@ -6,18 +6,23 @@
  *   s_t = α s_{t-1} + Δ x_t ⊗ b_t           y_t = s_t c_t + D x_t
  *   λ_t = α_{t+1} λ_{t+1} + dy_t ⊗ c_t      dc_t = s_tᵀ dy_t, dx_t = Δ λ_t b_t + D dy_t,
  *   db_t = Δ λ_tᵀ x_t, dΔ_t = x_tᵀ λ_t b_t + A dα_t, with dα_t = α <λ_t, s_{t-1}>
- * The backward recomputes the states of one chunk at a time from chunk_state, the only thing it
- * needs of the forward: state_in may have been overwritten since. */
+ * The backward recomputes the states from one kept state to the next from chunk_state, the only
+ * thing it needs of the forward: state_in may have been overwritten since. */
 #include "backend/cpu/ref.h"
 
 /* One head of one sequence's piece; ld… are row distances. */
 typedef struct head {
     const hy__ssd_args *a;
     int64_t h, seq, first, len, pos; /* head, sequence, first row, tokens, position */
-    int64_t unit0;                   /* the piece's first chunk in the batch's numbering */
+    int64_t unit0;                   /* the piece's first kept state in the batch's numbering */
     int64_t ldx, ldb, lddt, lddx, lddb;
     double A;
 } head;
+
+/* Tokens from one kept state to the next. */
+static int64_t kept_span(const hy__ssd_args *a) {
+    return HY__SSD_KEPT * a->chunk;
+}
 
 static head head_of(const hy__ssd_args *a, int64_t seq, int64_t unit0, int64_t h) {
     const hy__seq *q = &a->rows->seq[seq];
@@ -103,8 +108,8 @@ static void head_forward(const head *q, real *s) {
     const size_t size = (size_t)(q->a->head_dim * q->a->d_state) * sizeof *s;
     load(s, state_at(q->a->state_in, q), size);
     for (int64_t t = 0; t < q->len; t++) {
-        const int64_t unit = (q->pos % q->a->chunk + t) / q->a->chunk;
-        real *keep = t == 0 || (q->pos + t) % q->a->chunk == 0 ? chunk_at(q, unit) : NULL;
+        const int64_t span = kept_span(q->a), unit = (q->pos % span + t) / span;
+        real *keep = t == 0 || (q->pos + t) % span == 0 ? chunk_at(q, unit) : NULL;
         if (keep) memcpy(keep, s, size);
         advance(q, t, s, s);
         output(q, t, s);
@@ -122,7 +127,7 @@ static void ssd(hy__backend *be, const hy__ssd_args *a) {
             const head q = head_of(a, i, unit0, h);
             head_forward(&q, s);
         }
-        unit0 += hy__seq_units(&a->rows->seq[i], a->chunk);
+        unit0 += hy__seq_units(&a->rows->seq[i], kept_span(a));
     }
 }
 
@@ -162,12 +167,12 @@ static void token_backward(const head *q, int64_t t, const real *s_before, const
     *param_at(a->dd, q) += dd;
 }
 
-/* s: room for chunk + 1 states, lambda: for one. */
+/* s: room for kept_span + 1 states, lambda: for one. */
 static void head_backward(const head *q, real *s, real *lambda) {
-    const int64_t C = q->a->chunk, size = q->a->head_dim * q->a->d_state;
+    const int64_t C = kept_span(q->a), size = q->a->head_dim * q->a->d_state;
     load(lambda, state_at(q->a->dstate_out, q), (size_t)size * sizeof *lambda);
     for (int64_t unit = hy__seq_units(&q->a->rows->seq[q->seq], C) - 1; unit >= 0; unit--) {
-        const int64_t start = unit * C - q->pos % C; /* of the chunk, in tokens of the piece */
+        const int64_t start = unit * C - q->pos % C; /* of the span, in tokens of the piece */
         const int64_t from = start > 0 ? start : 0, to = start + C < q->len ? start + C : q->len;
         memcpy(s, chunk_at(q, unit), (size_t)size * sizeof *s);
         for (int64_t t = from; t < to; t++)
@@ -181,7 +186,7 @@ static void head_backward(const head *q, real *s, real *lambda) {
 
 static void ssd_backward(hy__backend *be, const hy__ssd_args *a) {
     const int64_t size = a->head_dim * a->d_state;
-    real *lambda = hy__scratch(be, hy__tensor_bytes(be->real, (a->chunk + 2) * size));
+    real *lambda = hy__scratch(be, hy__tensor_bytes(be->real, (kept_span(a) + 2) * size));
     real *s = lambda + size;
     if (!lambda) return;
     const size_t narrow = (size_t)(a->n_group * a->d_state) * sizeof(real);
@@ -196,7 +201,7 @@ static void ssd_backward(hy__backend *be, const hy__ssd_args *a) {
             const head q = head_of(a, i, unit0, h);
             head_backward(&q, s, lambda);
         }
-        unit0 += hy__seq_units(&a->rows->seq[i], a->chunk);
+        unit0 += hy__seq_units(&a->rows->seq[i], kept_span(a));
     }
 }
 
