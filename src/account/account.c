@@ -10,9 +10,8 @@ static const struct {
 } STORE[] = {
     [HY__STORE_FP32] = {"fp32", HY__DTYPE_F32, HY__OPERAND_FP32},
     [HY__STORE_BF16] = {"bf16", HY__DTYPE_BF16, HY__OPERAND_BF16},
-    /* what is quantised becomes bf16 for the product of many rows */
-    [HY__STORE_INT8] = {"int8", HY__DTYPE_Q8, HY__OPERAND_BF16},
-    [HY__STORE_INT4] = {"int4", HY__DTYPE_Q4, HY__OPERAND_BF16},
+    [HY__STORE_INT8] = {"int8", HY__DTYPE_Q8, HY__OPERAND_INT8},
+    [HY__STORE_INT4] = {"int4", HY__DTYPE_Q4, HY__OPERAND_INT8},
 };
 _Static_assert(sizeof STORE / sizeof *STORE == HY__STORE_N, "every way to store has a row");
 

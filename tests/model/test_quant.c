@@ -7,6 +7,7 @@
 #include "support/op.h"
 #include "tensor/quant.h"
 
+#include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -86,9 +87,95 @@ static void test_what_they_stand_for(void **state) {
         }
 }
 
+/* Relative to the largest logit: the worst, and the root mean square. */
+typedef struct tolerance {
+    double worst, mean;
+} tolerance;
+
+/* Activations that agree to rounding may round to neighbouring integers, of 127: then single logits
+ * differ by as much, which is not the rule. */
+static const tolerance PIECES = {.worst = 1e-2, .mean = 1e-3};
+/* Operands of 7 bits and a sign through four layers. */
+static const tolerance ROUNDED = {.worst = 6e-2, .mean = 1e-2};
+
+static void expect_close(const char *backend, const hy__config *c, const double *want,
+                         const double *got, int64_t n, tolerance tol) {
+    double most = 0, square = 0;
+    op_expect(c->model.layers, backend, want, got, n, tol.worst);
+    for (int64_t i = 0; i < n; i++) {
+        most = fmax(most, fabs(want[i]));
+        square += (want[i] - got[i]) * (want[i] - got[i]);
+    }
+    const double mean = sqrt(square / (double)n) / most;
+    if (!(mean <= tol.mean))
+        fail_msg("%s on %s: the mean error is %g", c->model.layers, backend, mean);
+}
+
+static void compare_cuts(const char *backend, hy__dtype format, const hy__config *c,
+                         uint64_t seed) {
+    enum { WAYS = 3 };
+    law_model lm;
+    int64_t cut[N_TOKEN];
+    open_quantised(&lm, backend, c, format, seed);
+    int32_t *token = law_tokens(seed, N_TOKEN, c->model.vocab);
+    double *whole = law_logits(&lm, token, N_TOKEN, NULL, 0, NULL);
+    for (uint64_t way = 0; way < WAYS; way++) {
+        int64_t n_cut = law_cuts(seed * 7 + way, N_TOKEN, cut, N_TOKEN);
+        if (way == 0) /* decode: one token at a time */
+            for (n_cut = 0; n_cut + 1 < N_TOKEN; n_cut++) cut[n_cut] = n_cut + 1;
+        double *pieces = law_logits(&lm, token, N_TOKEN, cut, n_cut, NULL);
+        expect_close(backend, c, whole, pieces, N_TOKEN * c->model.vocab, PIECES);
+        free(pieces);
+    }
+    free(whole);
+    free(token);
+    law_close(&lm);
+}
+
+/* The fast backends; the reference is the reference with other numbers, see above. */
+static void test_any_split(void **state) {
+    (void)state;
+    for (const char *const *name = hy__backend_names(); *name; name++)
+        for (int f = 0; f < N_FORMAT && strncmp(*name, "ref", 3) != 0; f++) {
+            for (const char *p = "SAEFWP"; *p; p++) {
+                const hy__config c = quant_config((char[]){*p, 0});
+                compare_cuts(*name, FORMAT[f], &c, (uint64_t)*p);
+            }
+            for (uint64_t seed = 1; seed <= 3; seed++) {
+                const hy__config c = quant_config("SE A WP SF");
+                compare_cuts(*name, FORMAT[f], &c, seed);
+            }
+        }
+}
+
+/* The fast backends against the reference: their activations have 8 bits. */
+static void test_near_reference(void **state) {
+    (void)state;
+    const hy__config c = quant_config("SF SW");
+    int32_t *token = law_tokens(3, N_TOKEN, c.model.vocab);
+    for (int f = 0; f < N_FORMAT; f++) {
+        law_model ref;
+        open_quantised(&ref, "ref", &c, FORMAT[f], 3);
+        double *want = law_logits(&ref, token, N_TOKEN, NULL, 0, NULL);
+        for (const char *const *name = hy__backend_names(); *name; name++) {
+            law_model lm;
+            open_quantised(&lm, *name, &c, FORMAT[f], 3);
+            double *got = law_logits(&lm, token, N_TOKEN, NULL, 0, NULL);
+            expect_close(*name, &c, want, got, N_TOKEN * c.model.vocab, ROUNDED);
+            free(got);
+            law_close(&lm);
+        }
+        free(want);
+        law_close(&ref);
+    }
+    free(token);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_what_they_stand_for),
+        cmocka_unit_test(test_any_split),
+        cmocka_unit_test(test_near_reference),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

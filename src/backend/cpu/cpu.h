@@ -54,6 +54,18 @@ hy__dnnl *hy__dnnl_new(int n_thread); /* NULL: out of memory */
 void hy__dnnl_free(hy__dnnl *d);
 bool hy__dnnl_has_bf16(void); /* the CPU multiplies bf16 */
 
+/* Products with quantised b (fast_quant.c): of few rows of a, up to `few_rows`, and of any number,
+ * which only an instruction set with products of bytes has (else NULL). */
+typedef struct hy__quant_kernels {
+    int64_t few_rows;
+    void (*few)(hy__backend *be, const hy__product *p);
+    void (*many)(hy__backend *be, const hy__product *p);
+} hy__quant_kernels;
+void hy__fast_quant_generic(hy__quant_kernels *k);
+void hy__fast_quant_avx2(hy__quant_kernels *k);
+void hy__fast_quant_avx512(hy__quant_kernels *k);
+void hy__fast_quant_avx512vnni(hy__quant_kernels *k);
+
 /* Per-thread scratch of a CPU backend: at least `size` bytes, aligned, kept between calls; grows
  * outside of parallel regions only. Call before the region with the size each thread needs, then
  * address thread i's part. NULL without memory: the kernel then returns, and hy__backend_check
@@ -63,10 +75,17 @@ static inline void *hy__scratch_of(void *scratch, size_t size_per_thread, int th
     return (char *)scratch + (size_t)thread * size_per_thread;
 }
 
+/* The same of `size` bytes in all, for one use by the whole kernel. */
+static inline void *hy__scratch_all(hy__backend *be, size_t size) {
+    const size_t each = (size + (size_t)be->n_thread - 1) / (size_t)be->n_thread;
+    return hy__scratch(be, (each + HY__ALIGN - 1) / HY__ALIGN * HY__ALIGN);
+}
+
 /* The data behind hy__backend.self of the CPU backends (isa.c owns it). */
 typedef struct hy__cpu {
-    hy__kernels kernels; /* the table as it was opened */
-    hy__dnnl *dnnl;      /* NULL on ref backends */
+    hy__kernels kernels;     /* the table as it was opened */
+    hy__quant_kernels quant; /* empty on ref backends */
+    hy__dnnl *dnnl;          /* NULL on ref backends */
     void *scratch;
     size_t scratch_size; /* bytes in all */
 } hy__cpu;

@@ -28,13 +28,6 @@ static void run_dnnl(hy__backend *be, const hy__product *p) {
     }
 }
 
-/* Scratch of `size` bytes for one use by the whole kernel. */
-static void *shared_scratch(hy__backend *be, size_t size) {
-    const size_t n_thread = (size_t)be->n_thread;
-    return hy__scratch(be,
-                       ((size + n_thread - 1) / n_thread + HY__ALIGN - 1) / HY__ALIGN * HY__ALIGN);
-}
-
 /* ---- few rows -------------------------------------------------------------------------------- */
 
 INLINE vf load_weights(const void *w, bool bf16, int64_t i) {
@@ -128,7 +121,7 @@ static void product_bf16(hy__backend *be, const hy__product *p) {
     hy__product q = *p;
     const size_t size_a = hy__tensor_bytes(HY__DTYPE_BF16, p->a_bf16 ? 0 : p->m * p->k);
     const size_t size_b = hy__tensor_bytes(HY__DTYPE_BF16, p->b_bf16 ? 0 : p->k * p->n);
-    char *scratch = shared_scratch(be, size_a + size_b);
+    char *scratch = hy__scratch_all(be, size_a + size_b);
     if (!scratch) return;
     if (!p->a_bf16) {
         q.lda = p->ta ? p->m : p->k;
@@ -144,11 +137,16 @@ static void product_bf16(hy__backend *be, const hy__product *p) {
     run_dnnl(be, &q);
 }
 
+/* Columns of a tile of fp32 numbers with k rows. */
+static int64_t tile_columns(int64_t k) {
+    const int64_t most = WIDEN_BYTES / (int64_t)sizeof(float) / k, unit = HY__ALIGN;
+    return most < unit ? unit : most / unit * unit;
+}
+
 /* B is bf16 and stays so in memory: tiles of its columns (rows when tb) are widened one by one. */
 static void product_widened(hy__backend *be, const hy__product *p) {
-    const int64_t most = WIDEN_BYTES / (int64_t)sizeof(float) / p->k, unit = HY__ALIGN;
-    const int64_t tile = most < unit ? unit : most / unit * unit;
-    float *scratch = shared_scratch(be, hy__tensor_bytes(HY__DTYPE_F32, p->k * tile));
+    const int64_t tile = tile_columns(p->k);
+    float *scratch = hy__scratch_all(be, hy__tensor_bytes(HY__DTYPE_F32, p->k * tile));
     if (!scratch) return;
     for (int64_t j = 0; j < p->n; j += tile) {
         hy__product q = *p;
@@ -166,7 +164,7 @@ static void product_widened(hy__backend *be, const hy__product *p) {
 /* A is bf16: no layer of ours asks for it, so it is widened whole. */
 static void product_a_widened(hy__backend *be, const hy__product *p) {
     hy__product q = *p;
-    float *scratch = shared_scratch(be, hy__tensor_bytes(HY__DTYPE_F32, p->m * p->k));
+    float *scratch = hy__scratch_all(be, hy__tensor_bytes(HY__DTYPE_F32, p->m * p->k));
     if (!scratch) return;
     q.lda = p->ta ? p->m : p->k;
     convert(be, scratch, p->a, false, p->ta ? p->k : p->m, q.lda, p->lda);
@@ -175,49 +173,62 @@ static void product_a_widened(hy__backend *be, const hy__product *p) {
     run_dnnl(be, &q);
 }
 
-/* ---- quantised weights ----------------------------------------------------------------------- */
+/* ---- quantised weights -----------------------------------------------------------------------
+ * Without products of bytes, many rows of A are rounded as fast_quant.c rounds them, and both
+ * operands go to oneDNN as the numbers that they stand for. */
 
-/* Rows of B, from quantised to dense numbers. */
-static void unpack(hy__backend *be, void *dst, bool bf16, const hy__product *p, int64_t first,
+static void round_activations(hy__backend *be, float *dst, const hy__product *p) {
+    const int n_thread = threads_for(be, p->m * p->k);
+#pragma omp parallel for num_threads(n_thread) schedule(static) if (n_thread > 1)
+    for (int64_t m = 0; m < p->m; m++)
+        for (int64_t i = 0; i < p->k; i += HY__QUANT_GROUP) {
+            int8_t q[HY__QUANT_GROUP];
+            int32_t sum;
+            const float scale = quant_round(q, &sum, (const float *)p->a + m * p->lda + i);
+            quant_scale(dst + m * p->k + i, q, scale, HY__QUANT_GROUP);
+        }
+}
+
+/* Rows of B as numbers. */
+static void unpack(hy__backend *be, float *dst, const hy__product *p, int64_t first,
                    int64_t n_row) {
-    const int64_t k = p->k;
-    const size_t row_bytes = hy__dtype_bytes(p->b_quant, k);
-    const char *src = (const char *)p->b + (size_t)first * row_bytes;
-    const int n_thread = threads_for(be, n_row * k);
+    const int n_thread = threads_for(be, n_row * p->k);
 #pragma omp parallel for num_threads(n_thread) schedule(static) if (n_thread > 1)
     for (int64_t r = 0; r < n_row; r++) {
-        const char *row = src + (size_t)r * row_bytes;
-        if (bf16)
-            quant_row_bf16((uint16_t *)dst + r * k, row, p->b_quant, k);
+        const char *row =
+            (const char *)p->b + (size_t)(first + r) * hy__dtype_bytes(p->b_quant, p->k);
+        if (p->b_quant == HY__DTYPE_Q8)
+            quant_row(dst + r * p->k, row, HY__DTYPE_Q8, p->k);
         else
-            quant_row((float *)dst + r * k, row, p->b_quant, k);
+            quant_row(dst + r * p->k, row, HY__DTYPE_Q4, p->k);
     }
 }
 
-/* B's rows become numbers tile by tile: bf16 where it is multiplied, unless the rows of A are few.
- */
-static void product_quant(hy__backend *be, const hy__product *p) {
-    const bool bf16 = be->has_bf16 && p->m > GEMV_ROWS_BF16;
-    const int64_t size = bf16 ? 2 : 4, most = WIDEN_BYTES / size / p->k, unit = HY__ALIGN;
-    const int64_t tile = most < unit ? unit : most / unit * unit;
-    const size_t size_a = hy__tensor_bytes(HY__DTYPE_BF16, bf16 ? p->m * p->k : 0);
-    char *scratch = shared_scratch(be, size_a + (size_t)(p->k * tile * size));
-    if (!scratch) return;
+static void product_unpacked(hy__backend *be, const hy__product *p) {
+    const int64_t tile = tile_columns(p->k);
+    const size_t size_a = hy__tensor_bytes(HY__DTYPE_F32, p->m * p->k);
+    float *a = hy__scratch_all(be, size_a + hy__tensor_bytes(HY__DTYPE_F32, p->k * tile));
+    if (!a) return;
+    float *b = a + size_a / sizeof *a;
+    round_activations(be, a, p);
     hy__product q = *p;
-    if (bf16) {
-        convert(be, scratch, p->a, true, p->m, p->k, p->lda);
-        q.a = scratch, q.lda = p->k, q.a_bf16 = true;
-    }
-    q.b = scratch + size_a, q.ldb = p->k, q.b_bf16 = bf16, q.b_quant = HY__DTYPE_F32;
+    q.a = a, q.lda = p->k, q.b = b, q.ldb = p->k, q.b_quant = HY__DTYPE_F32;
     for (int64_t j = 0; j < p->n; j += tile) {
         q.n = p->n - j < tile ? p->n - j : tile;
         q.c = p->c + j;
-        unpack(be, scratch + size_a, bf16, p, j, q.n);
-        if (p->m <= GEMV_ROWS && !bf16)
-            gemv(be, &q);
-        else
-            run_dnnl(be, &q);
+        unpack(be, b, p, j, q.n);
+        run_dnnl(be, &q);
     }
+}
+
+static void product_quant(hy__backend *be, const hy__product *p) {
+    const hy__quant_kernels *quant = &((const hy__cpu *)be->self)->quant;
+    if (p->m <= quant->few_rows)
+        quant->few(be, p);
+    else if (quant->many)
+        quant->many(be, p);
+    else
+        product_unpacked(be, p);
 }
 
 /* ---- the kernels ----------------------------------------------------------------------------- */

@@ -12,11 +12,19 @@
 
 /* The fastest first, each with all that the next one needs: what a machine lacks is always a
  * beginning of the list. */
-typedef enum isa { ISA_AVX512, ISA_AVX2, ISA_GENERIC, ISA_REF32, ISA_REF64, ISA_N } isa;
+typedef enum isa {
+    ISA_AVX512VNNI, /* AVX-512 with products of bytes */
+    ISA_AVX512,
+    ISA_AVX2,
+    ISA_GENERIC,
+    ISA_REF32,
+    ISA_REF64,
+    ISA_N
+} isa;
 
 static const char *const NAMES[] = {
-    "cpu:avx512", "cpu:avx2", "cpu:generic", "ref",
-    "ref64",      "cpu",      NULL}; /* "cpu" stands for the first present */
+    "cpu:avx512vnni", "cpu:avx512", "cpu:avx2", "cpu:generic", "ref",
+    "ref64",          "cpu",        NULL}; /* "cpu" stands for the first present */
 
 static bool isa_present(isa id) {
 #if defined(__x86_64__)
@@ -25,11 +33,13 @@ static bool isa_present(isa id) {
     if (!__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("fma") ||
         !__builtin_cpu_supports("f16c"))
         return false;
-    return id == ISA_AVX2 ||
-           (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-            __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl"));
+    if (id == ISA_AVX2) return true;
+    if (!__builtin_cpu_supports("avx512f") || !__builtin_cpu_supports("avx512bw") ||
+        !__builtin_cpu_supports("avx512dq") || !__builtin_cpu_supports("avx512vl"))
+        return false;
+    return id == ISA_AVX512 || __builtin_cpu_supports("avx512vnni");
 #else
-    return id != ISA_AVX512 && id != ISA_AVX2;
+    return id > ISA_AVX2;
 #endif
 }
 
@@ -51,9 +61,18 @@ static void fill_kernels(hy__kernels *k, isa id) {
     if (id == ISA_AVX2) {
         HY__FAMILIES(FILL_AVX2)
     }
-    if (id == ISA_AVX512) {
+    if (id == ISA_AVX512 || id == ISA_AVX512VNNI) {
         HY__FAMILIES(FILL_AVX512)
     }
+#endif
+}
+
+static void fill_quant(hy__quant_kernels *k, isa id) {
+    if (id == ISA_GENERIC) hy__fast_quant_generic(k);
+#if defined(__x86_64__)
+    if (id == ISA_AVX2) hy__fast_quant_avx2(k);
+    if (id == ISA_AVX512) hy__fast_quant_avx512(k);
+    if (id == ISA_AVX512VNNI) hy__fast_quant_avx512vnni(k);
 #endif
 }
 
@@ -131,7 +150,7 @@ void *hy__scratch(hy__backend *be, size_t size_per_thread) {
 }
 
 static isa best_isa(void) {
-    isa id = ISA_AVX512;
+    isa id = 0;
     while (!isa_present(id)) id++;
     return id;
 }
@@ -143,11 +162,11 @@ const char *const *hy__cpu_names(void) {
 static hy_status find_isa(const char *name, isa *id, hy_error *err) {
     *id = best_isa();
     if (strcmp(name, "cpu") == 0) return HY_OK;
-    for (*id = ISA_AVX512; *id < ISA_N && strcmp(name, NAMES[*id]) != 0;) ++*id;
+    for (*id = 0; *id < ISA_N && strcmp(name, NAMES[*id]) != 0;) ++*id;
     if (*id == ISA_N) {
         return hy__fail(err, HY_E_INVALID,
-                        "there is no backend \"%s\"; known are cpu, cpu:avx512, cpu:avx2, "
-                        "cpu:generic, ref and ref64",
+                        "there is no backend \"%s\"; known are cpu, cpu:avx512vnni, cpu:avx512, "
+                        "cpu:avx2, cpu:generic, ref and ref64",
                         name);
     }
     if (isa_present(*id)) return HY_OK;
@@ -170,7 +189,7 @@ hy_status hy__cpu_open(hy__backend **out, const char *name, int n_thread, hy_err
         .name = is_ref ? NAMES[id] : "cpu",
         .isa = is_ref ? "" : NAMES[id] + strlen("cpu:"),
         .real = id == ISA_REF64 ? HY__DTYPE_F64 : HY__DTYPE_F32,
-        .has_bf16 = id == ISA_AVX512 && hy__dnnl_has_bf16(),
+        .has_bf16 = id <= ISA_AVX512 && hy__dnnl_has_bf16(),
         .host_memory = true,
         .n_thread = n_thread > 0 ? n_thread : omp_get_num_procs(),
         .buffer_new = cpu_buffer_new,
@@ -182,6 +201,7 @@ hy_status hy__cpu_open(hy__backend **out, const char *name, int n_thread, hy_err
         .self = cpu,
     };
     fill_kernels(&cpu->kernels, id);
+    fill_quant(&cpu->quant, id);
     be->kernels = cpu->kernels;
     if (!is_ref) cpu->dnnl = hy__dnnl_new(be->n_thread);
     if (!is_ref && !cpu->dnnl) {

@@ -109,10 +109,15 @@ INLINE void vf_store_to(float *p, vf x, int64_t left) {
 }
 
 /* VL bf16 numbers, widened exactly; and rounded as hy__f32_to_bf16 does. */
-typedef uint16_t vh __attribute__((vector_size(2 * HY__VL), aligned(2), may_alias));
+typedef uint16_t vh __attribute__((vector_size(2 * HY__VL), aligned(1), may_alias));
 typedef uint32_t vu __attribute__((vector_size(4 * HY__VL), aligned(4), may_alias));
 INLINE vf vf_load_bf16(const uint16_t *p) {
-    return (vf)(__builtin_convertvector(*(const vh *)p, vu) << 16);
+#if HY__VL == 16 && defined(__AVX512F__) /* which the compiler takes in halves */
+    const vu wide = (vu)_mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i *)p));
+#else
+    const vu wide = __builtin_convertvector(*(const vh *)p, vu);
+#endif
+    return (vf)(wide << 16);
 }
 INLINE void vf_store_bf16(uint16_t *p, vf x) {
     const vu bits = (vu)x, high = bits >> 16;
@@ -131,6 +136,75 @@ INLINE void vec_to_bf16(uint16_t *dst, const float *src, int64_t n) {
     for (; i + VL <= n; i += VL) vf_store_bf16(dst + i, vf_load(src + i));
     for (; i < n; i++) dst[i] = hy__f32_to_bf16(src[i]);
 }
+
+/* ---- bytes -----------------------------------------------------------------------------------
+ * A vector of VL words of four bytes. The sums of products are exact integers, equal on every
+ * instruction set.
+ *   vi_dot_u   acc[i] + Σ_j u[4i+j]·x[4i+j]: u of 0 … 15, x of -127 … 127
+ *   vi_dot_s   acc[i] + Σ_j w[4i+j]·x[4i+j], w signed; with DOT_FLIP Σ (w + 128)·x: the caller
+ *              begins with -128·Σ x. Then u may be any byte */
+typedef uint8_t vb __attribute__((vector_size(4 * HY__VL), aligned(1), may_alias));
+
+/* The first n <= VL words at any address; the rest is zero. */
+INLINE vi vi_load_words(const void *p, int64_t n) {
+    if (n == VL) return (vi) * (const vb *)p;
+#if HY__VL == 16 && defined(__AVX512F__)
+    return (vi)_mm512_maskz_loadu_epi32((__mmask16)((1u << n) - 1u), p);
+#else
+    int32_t t[VL] = {0};
+    memcpy(t, p, (size_t)n * sizeof *t);
+    return *(const vi *)t;
+#endif
+}
+
+INLINE int32_t vi_sum(vi x) {
+    int32_t sum = 0;
+    for (int i = 0; i < VL; i++) sum += x[i];
+    return sum;
+}
+
+#if HY__VL == 16 && defined(__AVX512VNNI__)
+enum { DOT_FLIP = 1 };
+INLINE vi vi_dot_u(vi acc, vb u, vb x) {
+    return (vi)_mm512_dpbusd_epi32((__m512i)acc, (__m512i)u, (__m512i)x);
+}
+INLINE vi vi_dot_s(vi acc, vb w, vb x) {
+    return vi_dot_u(acc, w ^ 0x80, x);
+}
+#elif HY__VL == 16 && defined(__AVX512BW__)
+enum { DOT_FLIP = 0 };
+INLINE vi vi_dot_u(vi acc, vb u, vb x) { /* two products fit 16 bits */
+    const __m512i pairs = _mm512_maddubs_epi16((__m512i)u, (__m512i)x);
+    return acc + (vi)_mm512_madd_epi16(pairs, _mm512_set1_epi16(1));
+}
+INLINE vi vi_dot_s(vi acc, vb w, vb x) {
+    const __mmask64 below = _mm512_movepi8_mask((__m512i)w);
+    const __m512i sx = _mm512_mask_sub_epi8((__m512i)x, below, _mm512_setzero_si512(), (__m512i)x);
+    return vi_dot_u(acc, (vb)_mm512_abs_epi8((__m512i)w), (vb)sx);
+}
+#elif HY__VL == 8 && defined(__AVX2__)
+enum { DOT_FLIP = 0 };
+INLINE vi vi_dot_u(vi acc, vb u, vb x) { /* two products fit 16 bits */
+    const __m256i pairs = _mm256_maddubs_epi16((__m256i)u, (__m256i)x);
+    return acc + (vi)_mm256_madd_epi16(pairs, _mm256_set1_epi16(1));
+}
+INLINE vi vi_dot_s(vi acc, vb w, vb x) {
+    return vi_dot_u(acc, (vb)_mm256_abs_epi8((__m256i)w),
+                    (vb)_mm256_sign_epi8((__m256i)x, (__m256i)w));
+}
+#else
+enum { DOT_FLIP = 0 };
+typedef int16_t vs __attribute__((vector_size(4 * HY__VL), may_alias));
+INLINE vi vi_dot_s(vi acc, vb w,
+                   vb x) { /* bytes at even and at odd places; two products fit 16 bits */
+    const vs even = ((vs)w << 8 >> 8) * ((vs)x << 8 >> 8), odd = ((vs)w >> 8) * ((vs)x >> 8);
+    const vi pairs = (vi)(even + odd);
+    return acc + (pairs << 16 >> 16) + (pairs >> 16);
+}
+INLINE vi vi_dot_u(vi acc, vb u, vb x) {
+    return vi_dot_s(acc, u, x);
+}
+#endif
 
 INLINE float vf_hmax(vf x) {
     float t[VL];
@@ -242,12 +316,10 @@ INLINE vf vf_sum_each(vf x[VL]) {
     return x[0];
 }
 
-/* dst[c,r] = src[r,c] of VL by VL: at step w, lane bit w and row bit w change places. */
-INLINE void mat_transpose_tile(float *dst, int64_t ldd, const float *src, int64_t lds) {
+/* Lane c of vector r and lane r of vector c change places: at step w, bit w of lanes and of rows.
+ */
+INLINE void vf_transpose(vf x[VL]) {
     const vi lane = vi_lanes();
-    vf x[VL];
-#pragma GCC unroll 16
-    for (int i = 0; i < VL; i++) x[i] = vf_load(src + i * lds);
 #pragma GCC unroll 8
     for (int w = 1; w < VL; w *= 2) {
         const vi set = (lane & w) != 0;
@@ -261,6 +333,14 @@ INLINE void mat_transpose_tile(float *dst, int64_t ldd, const float *src, int64_
             x[i + w] = vf_shuffle(a, b, high);
         }
     }
+}
+
+/* dst[c,r] = src[r,c] of VL by VL. */
+INLINE void mat_transpose_tile(float *dst, int64_t ldd, const float *src, int64_t lds) {
+    vf x[VL];
+#pragma GCC unroll 16
+    for (int i = 0; i < VL; i++) x[i] = vf_load(src + i * lds);
+    vf_transpose(x);
 #pragma GCC unroll 16
     for (int i = 0; i < VL; i++) vf_store(dst + i * ldd, x[i]);
 }
