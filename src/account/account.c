@@ -19,6 +19,10 @@ const char *hy__store_name(hy__store s) {
     return STORE[s].name;
 }
 
+hy__dtype hy__store_dtype(hy__store s) {
+    return STORE[s].narrow;
+}
+
 hy__operand hy__store_operand(hy__store s) {
     return STORE[s].operand;
 }

@@ -473,7 +473,8 @@ const char *const *hy__backend_names(void);
 /* Returns and clears the first failure since the last check. */
 hy_status hy__backend_check(hy__backend *be, hy_error *err);
 
-/* Host helpers: n elements of a tensor (real or bf16) from and to host numbers. */
+/* Host helpers: n elements of a tensor from and to host numbers; of a quantised one, whole pieces
+ * (tensor/quant.h) of one row, rounded on the way there. */
 void hy__tensor_write_f32(hy__backend *be, hy__tensor dst, const float *src, int64_t n);
 void hy__tensor_read_f32(hy__backend *be, float *dst, hy__tensor src, int64_t n);
 void hy__tensor_write_f64(hy__backend *be, hy__tensor dst, const double *src, int64_t n);

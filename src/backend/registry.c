@@ -2,6 +2,7 @@
 #include "backend/backend.h"
 #include "backend/cpu/isa.h"
 #include "base/bf16.h"
+#include "tensor/quant.h"
 
 hy_status hy__backend_open(hy__backend **out, const char *name, int n_thread, hy_error *err) {
     return hy__cpu_open(out, name, n_thread, err);
@@ -56,20 +57,45 @@ static double stage_get(const staged *s, hy__dtype dtype, int64_t i) {
     }
 }
 
+/* The same of a piece of a quantised row. */
+enum { PIECE_BYTES = 34 * HY__QUANT_PIECE };
+
+static void quant_write(hy__backend *be, hy__tensor dst, const float *x, int64_t n) {
+    unsigned char packed[PIECE_BYTES];
+    hy__quant_pack(packed, dst.dtype, x, n);
+    be->write(be, dst, packed, hy__dtype_bytes(dst.dtype, n));
+}
+
+static void quant_read(hy__backend *be, float *x, hy__tensor src, int64_t n) {
+    unsigned char packed[PIECE_BYTES];
+    be->read(be, packed, src, hy__dtype_bytes(src.dtype, n));
+    for (int64_t i = 0; i < n; i++) x[i] = hy__quant_get(packed, src.dtype, n, i);
+}
+
 #define DEFINE_CONVERSION(suffix, type)                                                            \
     void hy__tensor_write_##suffix(hy__backend *be, hy__tensor dst, const type *src, int64_t n) {  \
         staged s;                                                                                  \
-        for (int64_t i = 0; i < n; i += CONVERT) {                                                 \
-            const int64_t m = n - i < CONVERT ? n - i : CONVERT;                                   \
+        const bool quant = hy__dtype_is_quant(dst.dtype);                                          \
+        const int64_t most = quant ? HY__QUANT_SPAN : CONVERT;                                     \
+        for (int64_t i = 0; i < n; i += most) {                                                    \
+            const int64_t m = n - i < most ? n - i : most;                                         \
             for (int64_t j = 0; j < m; j++) stage_put(&s, dst.dtype, j, (double)src[i + j]);       \
-            be->write(be, hy__at(dst, i), &s, (size_t)m *hy__dtype_size(dst.dtype));               \
+            if (quant)                                                                             \
+                quant_write(be, hy__at(dst, i), s.f, m);                                           \
+            else                                                                                   \
+                be->write(be, hy__at(dst, i), &s, (size_t)m *hy__dtype_size(dst.dtype));           \
         }                                                                                          \
     }                                                                                              \
     void hy__tensor_read_##suffix(hy__backend *be, type *dst, hy__tensor src, int64_t n) {         \
         staged s;                                                                                  \
-        for (int64_t i = 0; i < n; i += CONVERT) {                                                 \
-            const int64_t m = n - i < CONVERT ? n - i : CONVERT;                                   \
-            be->read(be, &s, hy__at(src, i), (size_t)m *hy__dtype_size(src.dtype));                \
+        const bool quant = hy__dtype_is_quant(src.dtype);                                          \
+        const int64_t most = quant ? HY__QUANT_SPAN : CONVERT;                                     \
+        for (int64_t i = 0; i < n; i += most) {                                                    \
+            const int64_t m = n - i < most ? n - i : most;                                         \
+            if (quant)                                                                             \
+                quant_read(be, s.f, hy__at(src, i), m);                                            \
+            else                                                                                   \
+                be->read(be, &s, hy__at(src, i), (size_t)m *hy__dtype_size(src.dtype));            \
             for (int64_t j = 0; j < m; j++) dst[i + j] = (type)stage_get(&s, src.dtype, j);        \
         }                                                                                          \
     }

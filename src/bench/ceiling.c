@@ -236,7 +236,7 @@ hy_status hy__ceilings_turn(hy__ceilings *c, hy__store store, hy_error *err) {
     if (c->store == store) return HY_OK;
     dense_release(c);
     c->store = store;
-    c->weight = bf16 ? HY__DTYPE_BF16 : c->be->real;
+    c->weight = store == HY__STORE_FP32 ? c->be->real : hy__store_dtype(store);
     c->prec = bf16 && c->be->has_bf16 ? HY__PREC_BF16 : HY__PREC_FP32;
     return find_size(c, err);
 }

@@ -1,7 +1,7 @@
 /* ceiling.h: what the machine itself can do, measured beside what a model does on it.
  *
  *   dense    a square product by the backend's own gemm with all its threads, weights stored as in
- *            the model: FLOP/s
+ *            the model, so that of quantised ones it is our kernel and not a library's: FLOP/s
  *   read     a pass over memory much larger than the caches that only reads
  *   triad    a = b + s*c over such memory (McCalpin's STREAM), written past the caches where the
  *            processor can: bytes/s, two reads and a write for each element

@@ -101,8 +101,8 @@ static void shake(hy__model *m) {
     for (int64_t i = 0; i < m->n_param; i++) {
         const hy__param *p = &m->param[i];
         const uint64_t key = hy__rng_key(1, "check", (uint64_t)i);
-        for (int64_t j = 0; j < p->n; j += PART) {
-            const int64_t n = p->n - j < PART ? p->n - j : PART;
+        for (int64_t j = 0, n; j < p->n; j += n) {
+            n = hy__param_run(p, j, PART);
             hy__tensor_read_f32(m->be, part, hy__at(p->value, j), n);
             for (int64_t k = 0; k < n; k++)
                 part[k] += (float)(0.2 * hy__rng_uniform(key, (uint64_t)(j + k)) - 0.1);
@@ -260,7 +260,7 @@ done:
 
 /* A model trains in the backend's reals. */
 static hy__dtype weights(const hy__trial *t, const hy__backend *be) {
-    return t->store == HY__STORE_BF16 && !t->training ? HY__DTYPE_BF16 : be->real;
+    return t->store == HY__STORE_FP32 || t->training ? be->real : hy__store_dtype(t->store);
 }
 
 static hy_status run(const hy__trial *t, hy__model *m, hy__record *out, hy_error *err) {

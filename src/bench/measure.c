@@ -34,10 +34,10 @@ static hy_status count_calls(const hy__bench_row *row, const hy__meter *m, hy__p
     hy__watch watch;
     hy__lap lap;
     hy_status status;
-    const bool bf16 = m->model->weight_dtype == HY__DTYPE_BF16;
+    const hy__dtype weight =
+        m->model->weight_dtype == m->model->be->real ? HY__DTYPE_F32 : m->model->weight_dtype;
     HY_TRY_GOTO(hy__count_open(&be, err));
-    HY_TRY_GOTO(
-        hy__model_new(&model, be, &m->account->cfg, bf16 ? HY__DTYPE_BF16 : HY__DTYPE_F32, err));
+    HY_TRY_GOTO(hy__model_new(&model, be, &m->account->cfg, weight, err));
     HY_TRY_GOTO(hy__workload_new(&w, model, &row->shape, err));
     hy__watch_begin(&watch, be, m->account, out);
     status = hy__workload_run(w, &lap, err);

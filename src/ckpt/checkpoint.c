@@ -346,7 +346,9 @@ hy_status hy__checkpoint_parse_dtype(hy__dtype *out, const hy__backend *be, cons
     if (strcmp(name, "fp32") == 0) return HY_OK;
     *out = HY__DTYPE_BF16;
     if (strcmp(name, "bf16") == 0) return HY_OK;
-    return hy__fail(err, HY_E_INVALID, "the dtype is \"%.64s\", wanted fp32 or bf16", name);
+    if (hy__checkpoint_parse_quant(out, name, NULL) == HY_OK) return HY_OK;
+    return hy__fail(err, HY_E_INVALID, "the dtype is \"%.64s\", wanted fp32, bf16, int8 or int4",
+                    name);
 }
 
 /* That of the file: its embedding stands for all of it. */
@@ -355,18 +357,24 @@ static hy__dtype dtype_of_file(const hy__backend *be, const hy__st *st) {
     return t && t->dtype == HY__ST_BF16 ? HY__DTYPE_BF16 : be->real;
 }
 
-/* The dtype asked for, or the file's; quantised weights have no other. */
+/* The dtype asked for, or the file's. What is quantised has no other, and nothing else becomes so.
+ */
 static hy_status choose_dtype(hy__dtype *out, const hy__backend *be, const hy__st *st,
                               const char *dir, hy__dtype quantised, const char *dtype,
                               hy_error *err) {
-    *out = hy__dtype_is_quant(quantised) ? quantised : dtype_of_file(be, st);
+    const hy__dtype stored = hy__dtype_is_quant(quantised) ? quantised : dtype_of_file(be, st);
+    *out = stored;
     if (!dtype) return HY_OK;
     HY_TRY(hy__checkpoint_parse_dtype(out, be, dtype, err));
-    if (!hy__dtype_is_quant(quantised)) return HY_OK;
+    if (*out == stored || !(hy__dtype_is_quant(*out) || hy__dtype_is_quant(stored))) return HY_OK;
+    if (!hy__dtype_is_quant(stored))
+        return hy__fail(err, HY_E_UNSUPPORTED,
+                        "%.400s: its weights are %s; `hydralm convert --quantize` makes %s of them",
+                        dir, hy__dtype_name(stored), dtype);
     return hy__fail(err, HY_E_UNSUPPORTED,
                     "%.400s: its weights are %s, which run as they are and cannot train; %s needs "
                     "the model that they were made from",
-                    dir, hy__dtype_name(quantised), dtype);
+                    dir, hy__dtype_name(stored), dtype);
 }
 
 static hy_status open_model(hy__model **out, hy__backend *be, const char *dir, const char *dtype,

@@ -36,10 +36,10 @@ hy_status hy__checkpoint_copy_text(hy__fileset *set, const char *from, hy_error 
 hy_status hy__checkpoint_config(const char *dir, hy__config *c, hy__train_config *t, hy_error *err);
 
 /* Opens a model to be run. dtype of the weights in memory: "fp32", "bf16", or NULL for that of the
- * file (then fp16 becomes fp32); of quantised weights only NULL. Every parameter of the config must
- * be in the file with its shape, and nothing else may be. Weights whose dtype is that of the file
- * are used where they lie, in the mapped file (on backends of the host's memory): they are read
- * when they are needed, and must not be written. */
+ * file (then fp16 becomes fp32); quantised weights are opened as what they are alone. Every
+ * parameter of the config must be in the file with its shape, and nothing else may be. Weights
+ * whose dtype is that of the file are used where they lie, in the mapped file (on backends of the
+ * host's memory): they are read when they are needed, and must not be written. */
 hy_status hy__checkpoint_open(hy__model **out, hy__backend *be, const char *dir, const char *dtype,
                               hy_error *err);
 
@@ -51,7 +51,8 @@ hy_status hy__checkpoint_open_to_train(hy__model **out, hy__backend *be, const c
 hy_status hy__checkpoint_load(hy__backend *be, const hy__param *p, const hy__st_tensor *t,
                               const char *file, hy_error *err);
 
-/* The dtype of weights in memory by its name: "fp32" (the backend's real numbers) or "bf16". */
+/* The dtype of weights in memory by its name: "fp32" (the backend's real numbers), "bf16", "int8"
+ * or "int4". */
 hy_status hy__checkpoint_parse_dtype(hy__dtype *out, const hy__backend *be, const char *name,
                                      hy_error *err);
 

@@ -2,51 +2,23 @@
 #include "ckpt/quantize.h"
 
 #include "ckpt/checkpoint.h"
-#include "tensor/quant.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
-/* One row of a parameter into the same row of its quantised copy. */
-static void pack_row(hy__backend *be, const hy__param *to, const hy__param *from, int64_t row,
-                     float *numbers, void *packed) {
-    const hy__dtype dtype = to->value.dtype;
-    const int64_t cols = from->fan_in;
-    hy__tensor_read_f32(be, numbers, hy__at(from->value, row * cols), cols);
-    hy__quant_pack(packed, dtype, numbers, cols);
-    be->write(be, hy__at(to->value, row * cols), packed, hy__dtype_bytes(dtype, cols));
-}
-
-static hy_status pack_param(hy__backend *be, const hy__param *to, const hy__param *from,
-                            hy_error *err) {
-    const int64_t cols = from->fan_in, n_row = from->n / cols;
-    bool failed = false;
-#pragma omp parallel num_threads(be->n_thread) reduction(|| : failed)
-    {
-        float *numbers = malloc((size_t)cols * sizeof *numbers);
-        void *packed = malloc((size_t)cols * sizeof *numbers); /* fewer bytes are enough */
-        failed = !numbers || !packed;
-#pragma omp for schedule(static)
-        for (int64_t r = 0; r < n_row; r++)
-            if (numbers && packed) pack_row(be, to, from, r, numbers, packed);
-        free(packed);
-        free(numbers);
+/* A parameter in its new dtype. Rows of a quantised one are rounded by several threads. */
+static void copy_param(hy__backend *be, const hy__param *to, const hy__param *from) {
+    enum { PART = 1024 };
+    const int64_t row = from->fan_in;
+#pragma omp parallel for schedule(static) num_threads(be->n_thread)
+    for (int64_t first = 0; first < from->n; first += row) {
+        float part[PART];
+        for (int64_t i = first, n; i < first + row; i += n) {
+            n = hy__param_run(to, i, first + row - i < PART ? first + row - i : PART);
+            hy__tensor_read_f32(be, part, hy__at(from->value, i), n);
+            hy__tensor_write_f32(be, hy__at(to->value, i), part, n);
+        }
     }
-    return failed ? hy__fail(err, HY_E_MEMORY, "there is not enough memory to quantise a row")
-                  : HY_OK;
-}
-
-/* A parameter that is not quantised, in fp32 as all others are. */
-static hy_status copy_param(hy__backend *be, const hy__param *to, const hy__param *from,
-                            hy_error *err) {
-    float *numbers = malloc((size_t)from->n * sizeof *numbers);
-    if (!numbers)
-        return hy__fail(err, HY_E_MEMORY, "there is not enough memory to copy %s", from->name);
-    hy__tensor_read_f32(be, numbers, from->value, from->n);
-    hy__tensor_write_f32(be, to->value, numbers, from->n);
-    free(numbers);
-    return HY_OK;
 }
 
 hy_status hy__quantize_model(hy__model **out, const hy__model *m, hy__dtype format, hy_error *err) {
@@ -56,12 +28,8 @@ hy_status hy__quantize_model(hy__model **out, const hy__model *m, hy__dtype form
                         "its weights are %s already; quantise the model that they were made from",
                         hy__dtype_name(m->weight_dtype));
     HY_TRY(hy__model_new(&q, m->be, &m->cfg, format, err));
-    hy_status status = HY_OK;
-    for (int64_t i = 0; i < q->n_param && status == HY_OK; i++) {
-        const bool quant = hy__dtype_is_quant(q->param[i].value.dtype);
-        status = (quant ? pack_param : copy_param)(m->be, &q->param[i], &m->param[i], err);
-    }
-    if (status == HY_OK) status = hy__backend_check(m->be, err);
+    for (int64_t i = 0; i < q->n_param; i++) copy_param(m->be, &q->param[i], &m->param[i]);
+    const hy_status status = hy__backend_check(m->be, err);
     if (status == HY_OK)
         *out = q;
     else

@@ -5,7 +5,7 @@
 
 #include "model/model.h"
 
-/* A copy of the model on its backend, of host memory, whose narrow groups are `format`: Q8 or Q4.
+/* A copy of the model on its backend whose narrow groups are `format`: Q8 or Q4.
  * Every float dtype is read. HY_E_INVALID when they are quantised already. */
 hy_status hy__quantize_model(hy__model **out, const hy__model *m, hy__dtype format, hy_error *err);
 

@@ -51,7 +51,7 @@ static hy_status take_what(void *to, const char *word, hy_error *err) {
 static hy_status take_dtype(void *to, const char *word, hy_error *err) {
     hy__bench_options *o = to;
     char known[64] = "";
-    for (hy__store k = 0; k <= HY__STORE_BF16; k++) { /* quantised weights are not measured */
+    for (hy__store k = 0; k < HY__STORE_N; k++) {
         if (strcmp(word, hy__store_name(k)) == 0) {
             o->store[k] = true;
             return HY_OK;
@@ -215,7 +215,7 @@ int cmd_bench(int argc, char **argv) {
         {.name = "set", .kind = OPTION_EACH, .to = &b.set, .value = "KEY=VALUE", .doc = "change a field of the configuration, e.g. train.recompute=true"},
         {.name = "what", .kind = OPTION_TEXT, .to = &b.what, .value = "LIST", .doc = "some of train, prefill, decode and kernels (where their time goes)"},
         {.name = "tokens", .kind = OPTION_INTS, .to = &b.tokens, .value = "T,…", .doc = "lengths; of decode, what stands before the token (default 512,2048,8192)"},
-        {.name = "dtype", .kind = OPTION_TEXT, .to = &b.dtype, .value = "LIST", .doc = "of weights, in training of products: fp32,bf16"},
+        {.name = "dtype", .kind = OPTION_TEXT, .to = &b.dtype, .value = "LIST", .doc = "of weights, in training of products: fp32,bf16,int8,int4"},
         {.name = "batch", .kind = OPTION_INT, .to = &b.batch, .value = "N", .min = 1, .max = 65536, .doc = "sequences at once"},
         {.name = "runs", .kind = OPTION_INT, .to = &b.runs, .value = "N", .min = 1, .max = HY__BENCH_RUNS, .doc = "measured runs of each row"},
         {.name = "warm-up", .kind = OPTION_INT, .to = &b.warm_up, .value = "N", .min = 0, .max = HY__BENCH_RUNS, .doc = "runs before them"},

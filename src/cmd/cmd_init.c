@@ -34,7 +34,7 @@ int cmd_init(int argc, char **argv) {
         {.name = "config", .kind = OPTION_TEXT, .to = &config, .value = "FILE", .required = true, .doc = "configuration (YAML)"},
         {.name = "out", .kind = OPTION_TEXT, .to = &out, .value = "DIR", .required = true, .doc = "model directory to write"},
         {.name = "seed", .kind = OPTION_INT, .to = &seed, .value = "N", .max = (double)INT64_MAX, .doc = "of the random weights"},
-        {.name = "dtype", .kind = OPTION_TEXT, .to = &dtype, .value = "TYPE", .doc = "of the weights: fp32 or bf16"},
+        {.name = "dtype", .kind = OPTION_TEXT, .to = &dtype, .value = "TYPE", .doc = "of the weights: fp32, bf16, int8 or int4"},
         {.name = "force", .kind = OPTION_FLAG, .to = &force, .doc = "replace a model that is already in DIR"},
         CMD_SHARED_OPTIONS(shared),
     };

@@ -7,6 +7,7 @@
 
 #include "base/file.h"
 #include "base/rng.h"
+#include "tensor/quant.h"
 
 #include <inttypes.h>
 #include <math.h>
@@ -231,17 +232,23 @@ static double initial(const init_ctx *c, int64_t i) {
 
 enum { INIT_BLOCK = 1 << 14 }; /* elements drawn at a time by one thread */
 
+/* Elements [from, to), of a quantised parameter whole rows. */
+static void randomize_block(const hy__model *m, const init_ctx *c, int64_t from, int64_t to) {
+    enum { PART = 1024 };
+    float part[PART];
+    for (int64_t n; from < to; from += n) {
+        n = hy__param_run(c->param, from, to - from < PART ? to - from : PART);
+        for (int64_t i = 0; i < n; i++) part[i] = (float)initial(c, from + i);
+        hy__tensor_write_f32(m->be, hy__at(c->param->value, from), part, n);
+    }
+}
+
 static void randomize_param(const hy__model *m, const hy__param *p, uint64_t seed) {
     const init_ctx c = {.key = hy__rng_key(seed, p->name, 0), .cfg = &m->cfg, .param = p};
-    const int64_t n_block = (p->n + INIT_BLOCK - 1) / INIT_BLOCK;
+    const int64_t row = p->fan_in, rows = (INIT_BLOCK + row - 1) / row, block = rows * row;
 #pragma omp parallel for schedule(static) num_threads(m->be->n_thread)
-    for (int64_t b = 0; b < n_block; b++) {
-        float part[INIT_BLOCK];
-        const int64_t from = b * INIT_BLOCK;
-        const int64_t n = p->n - from < INIT_BLOCK ? p->n - from : INIT_BLOCK;
-        for (int64_t i = 0; i < n; i++) part[i] = (float)initial(&c, from + i);
-        hy__tensor_write_f32(m->be, hy__at(p->value, from), part, n);
-    }
+    for (int64_t from = 0; from < p->n; from += block)
+        randomize_block(m, &c, from, p->n - from < block ? p->n : from + block);
 }
 
 void hy__model_randomize(hy__model *m, uint64_t seed) {
@@ -249,6 +256,13 @@ void hy__model_randomize(hy__model *m, uint64_t seed) {
 }
 
 /* ---- asking ---- */
+
+int64_t hy__param_run(const hy__param *p, int64_t first, int64_t most) {
+    const int64_t left = p->n - first < most ? p->n - first : most;
+    if (!hy__dtype_is_quant(p->value.dtype)) return left;
+    const int64_t row = p->fan_in - first % p->fan_in;
+    return row < HY__QUANT_SPAN ? row : HY__QUANT_SPAN;
+}
 
 hy__param *hy__model_find(hy__model *m, const char *name) {
     for (int64_t i = 0; i < m->n_param; i++)

@@ -91,6 +91,11 @@ int64_t hy__model_report(const hy__model *m, hy__report report[HY__REPORT_LETTER
  * statistics. */
 void hy__model_settle(hy__model *m);
 
+/* How many elements of a parameter, from element `first` on, are read and written together by
+ * hy__tensor_read_f32 and its like: up to `most`, which is at least a piece of a quantised row, and
+ * of such a row a piece. */
+int64_t hy__param_run(const hy__param *p, int64_t first, int64_t most);
+
 /* The parameter of that full name, or NULL. */
 hy__param *hy__model_find(hy__model *m, const char *name);
 

@@ -7,11 +7,11 @@
  *
  *   scale[G]     bf16
  *   Q8  w[8][G]  word j of group g: int8, the numbers 4j … 4j+3 of the group, -127 … 127
- *   Q4  w[4][G]  word j of group g: low nibbles the numbers 4j … 4j+3, high nibbles 16+4j …
- * 16+4j+3, each plus 8
+ *   Q4  w[4][G]  word j of group g: low nibbles the numbers 4j … 4j+3 of the group,
+ *                high nibbles 16+4j … 16+4j+3, each plus 8
  *
- * A number is scale · integer. Rows follow each other without gaps, 34 or 18 bytes for each group,
- * and may begin at any address. */
+ * A piece lies as a row of its own would. A number is scale · integer. Rows follow each other
+ * without gaps, 34 or 18 bytes for each group, and may begin at any address. */
 #ifndef HY_TENSOR_QUANT_H
 #define HY_TENSOR_QUANT_H
 

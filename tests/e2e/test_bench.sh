@@ -31,7 +31,7 @@ bench --what kernels --backend ref --set model.layers=S
 # ---- refusals
 refused() { fails 1 "$1" bench --config tiny.yaml "${@:2}"; }
 refused "wanted some of train, prefill, decode and kernels" --what train,prefil
-refused "wanted some of fp32, bf16" --dtype int3
+refused "wanted some of fp32, bf16, int8, int4" --dtype int3
 refused "at least 1 token" --tokens 512,0
 refused "are free" --tokens 1000000 --batch 8
 refused "train fp32, 60 x 1000000 tokens: " --what train --tokens 1000000 --batch 60

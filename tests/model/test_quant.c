@@ -5,7 +5,6 @@
 
 #include "support/law.h"
 #include "support/op.h"
-#include "tensor/quant.h"
 
 #include <math.h>
 #include <setjmp.h>
@@ -46,17 +45,10 @@ static void open_widened(law_model *wide, const law_model *lm, const char *backe
     law_ok(hy__model_new(&wide->m, wide->be, &lm->m->cfg, wide->be->real, &err), &err);
     for (int64_t i = 0; i < lm->m->n_param; i++) {
         const hy__param *p = &lm->m->param[i];
-        const hy__dtype dtype = p->value.dtype;
         float *x = malloc((size_t)p->n * sizeof *x);
-        if (hy__dtype_is_quant(dtype)) {
-            char *packed = malloc(hy__dtype_bytes(dtype, p->n));
-            lm->be->read(lm->be, packed, p->value, hy__dtype_bytes(dtype, p->n));
-            for (int64_t k = 0; k < p->n; k++)
-                x[k] = hy__quant_get(packed + hy__dtype_bytes(dtype, k / p->fan_in * p->fan_in),
-                                     dtype, p->fan_in, k % p->fan_in);
-            free(packed);
-        } else {
-            hy__tensor_read_f32(lm->be, x, p->value, p->n);
+        for (int64_t k = 0, n; k < p->n; k += n) {
+            n = hy__param_run(p, k, p->n);
+            hy__tensor_read_f32(lm->be, x + k, hy__at(p->value, k), n);
         }
         hy__tensor_write_f32(wide->be, wide->m->param[i].value, x, p->n);
         free(x);

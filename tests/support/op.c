@@ -2,7 +2,6 @@
 #include "support/op.h"
 
 #include "backend/cpu/cpu.h"
-#include "tensor/quant.h"
 
 #include <math.h>
 #include <setjmp.h>
@@ -74,15 +73,7 @@ hy__tensor op_put_bf16(op_bench *b, const double *host, int64_t n) {
 
 hy__tensor op_put_quant(op_bench *b, const double *host, int64_t n, int64_t cols, hy__dtype dtype) {
     const hy__tensor t = op_new(b, dtype, n);
-    float *row = malloc((size_t)cols * sizeof *row);
-    void *packed = malloc(hy__dtype_bytes(dtype, cols));
-    for (int64_t at = 0; at < n; at += cols) {
-        for (int64_t i = 0; i < cols; i++) row[i] = (float)host[at + i];
-        hy__quant_pack(packed, dtype, row, cols);
-        b->be->write(b->be, hy__at(t, at), packed, hy__dtype_bytes(dtype, cols));
-    }
-    free(packed);
-    free(row);
+    for (int64_t i = 0; i < n; i += cols) hy__tensor_write_f64(b->be, hy__at(t, i), host + i, cols);
     return t;
 }
 

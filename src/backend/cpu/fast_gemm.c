@@ -1,10 +1,11 @@
 /* fast_gemm.c: the fast dense products: which way each one goes.
  *
+ *   quantised in memory                               fast_quant.c; without products of bytes many
+ *                                                     rows are numbers again, oneDNN in fp32
  *   few rows times rows of weights                    own kernel, bound by reading the weights once
  *   bf16 wanted or in memory, and the CPU has it      operands rounded into scratch, oneDNN in bf16
  *   bf16 in memory, and the CPU has not               weights widened tile by tile, oneDNN in fp32
- *   quantised in memory                               weights as numbers tile by tile, then as
- * above otherwise                                         oneDNN in fp32 */
+ *   otherwise                                         oneDNN in fp32 */
 #include "backend/cpu/fast_quant.h"
 
 enum {

@@ -1,9 +1,12 @@
 /* fast_quant.c: products of floats with quantised rows (tensor/quant.h), in integers.
  *
  * The floats are rounded to 8 bits too, each 32 of a row with their own scale, so that the products
- * of a group are exact integers and only their sums over groups are rounded: c[m,n] = Σ_g
- * sx[m,g]·sw[n,g]·(Σ_i x[m,g,i]·w[n,g,i]) A row of c does not depend on the rows beside it, and how
- * many there are changes only the order of the sum over groups.
+ * of a group are exact integers and only their sums over groups are rounded:
+ *
+ *   c[m,n] = Σ_g sx[m,g]·sw[n,g]·(Σ_i x[m,g,i]·w[n,g,i])
+ *
+ * A row of c does not depend on the rows beside it, and how many there are changes only the order
+ * of the sum over groups.
  *
  *   few rows of x    straight from the rows of weights: a lane of a vector is a group. Bound by
  *                    reading the weights once

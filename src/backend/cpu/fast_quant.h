@@ -1,4 +1,5 @@
-/* fast_quant.h: quantised rows (tensor/quant.h) as floats, for the kernels that read weights. */
+/* fast_quant.h: quantised rows (tensor/quant.h) as floats, and floats in 8 bits, for the kernels
+ * that read weights. */
 #ifndef HY_BACKEND_CPU_FAST_QUANT_H
 #define HY_BACKEND_CPU_FAST_QUANT_H
 

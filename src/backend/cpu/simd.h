@@ -195,8 +195,8 @@ INLINE vi vi_dot_s(vi acc, vb w, vb x) {
 #else
 enum { DOT_FLIP = 0 };
 typedef int16_t vs __attribute__((vector_size(4 * HY__VL), may_alias));
-INLINE vi vi_dot_s(vi acc, vb w,
-                   vb x) { /* bytes at even and at odd places; two products fit 16 bits */
+/* bytes at even and at odd places; two products fit 16 bits */
+INLINE vi vi_dot_s(vi acc, vb w, vb x) {
     const vs even = ((vs)w << 8 >> 8) * ((vs)x << 8 >> 8), odd = ((vs)w >> 8) * ((vs)x >> 8);
     const vi pairs = (vi)(even + odd);
     return acc + (pairs << 16 >> 16) + (pairs >> 16);
