@@ -140,6 +140,8 @@ static int64_t attend_selected(forward *w, const attn_head *x, int64_t begin, in
 }
 
 static void attn(hy__backend *be, const hy__attn_args *a) {
+    HY__FAST(hy__attn_decode)(be, a);
+    if (a->rows->n_row == a->rows->n_seq) return; /* one token each */
     const int64_t group = a->n_head / a->n_kv;
     const int64_t n_dense = attn_items(a, group, ATTN_ROWS);
     const int64_t n_select = a->topk > 0 ? attn_items(a, 1, ATTN_SPREAD) : 0;
@@ -156,6 +158,7 @@ static void attn(hy__backend *be, const hy__attn_args *a) {
         for (int64_t n = 0; n < n_dense; n++) {
             int64_t which;
             const attn_head x = attn_item(a, group, ATTN_ROWS, n, &which);
+            if (attn_decodes(&x.seq)) continue;
             const int64_t left = x.seq.len * group - which * ATTN_ROWS;
             attn_tile_dense(&w.tile, which * ATTN_ROWS, left < ATTN_ROWS ? left : ATTN_ROWS);
             seen += attend_dense(&w, &x);
@@ -164,6 +167,7 @@ static void attn(hy__backend *be, const hy__attn_args *a) {
         for (int64_t n = 0; n < n_select; n++) {
             int64_t which;
             const attn_head x = attn_item(a, 1, ATTN_SPREAD, n, &which);
+            if (attn_decodes(&x.seq)) continue;
             const int64_t begin = which * ATTN_SPREAD, end = begin + ATTN_SPREAD;
             seen += attend_selected(&w, &x, begin, end < x.seq.len ? end : x.seq.len);
         }

@@ -257,6 +257,13 @@ static inline void attn_tile_chosen(attn_tile *w, const attn_head *x, const attn
         w->row[r] = c->token[c->first[b] + (f + r) / x->group] * x->group + (f + r) % x->group;
 }
 
+/* ---- decode --------------------------------------------------------------------------------- */
+
+/* A sequence that goes on by one token is not worth tiles: fast_attn_decode.c. */
+static inline bool attn_decodes(const hy__seq *seq) {
+    return seq->len == 1;
+}
+
 /* ---- work ----------------------------------------------------------------------------------- */
 
 /* Work is cut into items of `unit` rows (or tokens) of one sequence and KV head. */
@@ -307,6 +314,7 @@ static inline void attn_take_choices(attn_cut *c, attn_choices *w, const hy__att
     w->token = attn_take(c, ATTN_SPREAD * a->topk);
 }
 
+void HY__FAST(hy__attn_decode)(hy__backend *be, const hy__attn_args *a);
 void HY__FAST(hy__attn_backward)(hy__backend *be, const hy__attn_args *a);
 void HY__FAST(hy__attn_select)(hy__backend *be, const hy__attn_args *a);
 void HY__FAST(hy__kv_append)(hy__backend *be, const hy__attn_args *a);
