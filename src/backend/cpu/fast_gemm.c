@@ -13,8 +13,11 @@ enum {
      * faster (one core of a Zen 5, weights of 0.6 to 200 MB). */
     GEMV_ROWS = 8,
     GEMV_ROWS_BF16 = 4,
-    GEMV_TILE = 4,             /* rows of weights at a time; the next tile is prefetched */
-    WIDEN_BYTES = 1024 * 1024, /* of a widened tile: half of an L2 cache */
+    GEMV_MR = 4,                        /* rows of A at a time */
+    GEMV_CHAINS = HY__VL == 16 ? 4 : 2, /* sums of an element that are added at the end */
+    GEMV_BLOCK = 16,                    /* rows of weights */
+    GEMV_AHEAD = 8192,                  /* bytes of weights that are fetched before they are used */
+    WIDEN_BYTES = 1024 * 1024,          /* of a widened tile: half of an L2 cache */
     GROUP_ROWS = 256,
     GROUP_UNIT = 32, /* see some_rows */
 };
@@ -38,55 +41,55 @@ INLINE float weight(const void *w, bool bf16, int64_t i) {
     return bf16 ? hy__bf16_to_f32(((const uint16_t *)w)[i]) : ((const float *)w)[i];
 }
 
-/* c[i,j] for mr rows of A and nr rows of weights from row j on. Each element is one sum in the
- * order of k, whatever mr and nr are: a row's result does not depend on its neighbours. */
-INLINE void gemv_tile(const int mr, const int nr, const bool bf16, const hy__product *p, int64_t i0,
-                      int64_t j0) {
+/* c[i,j] for mr rows of A and row j of the weights, which is taken from end to end as it lies in
+ * memory: a machine reads one long run faster than several short ones. Each element is the same
+ * sum in the same order, whatever mr is: a row's result does not depend on its neighbours. */
+INLINE void gemv_row(const int mr, const bool bf16, const hy__product *p, int64_t i0, int64_t j) {
+    const int64_t size = bf16 ? 2 : 4, step = GEMV_CHAINS * VL, whole = p->k / VL * VL;
     const float *a = (const float *)p->a + i0 * p->lda;
-    const int64_t whole = p->k / VL * VL;
-    vf acc[4][GEMV_TILE];
+    const char *w = (const char *)p->b + j * p->ldb * size;
+    vf acc[GEMV_MR][GEMV_CHAINS] = {{{0}}};
+    int64_t q = 0;
+    for (; q + step <= whole; q += step) {
 #pragma GCC unroll 4
-    for (int i = 0; i < mr; i++)
+        for (int64_t line = 0; line < step * size; line += HY__ALIGN)
+            __builtin_prefetch(w + q * size + line + GEMV_AHEAD);
 #pragma GCC unroll 4
-        for (int j = 0; j < nr; j++) acc[i][j] = (vf){0};
-    for (int64_t q = 0; q < whole; q += VL) {
-        vf w[GEMV_TILE];
+        for (int v = 0; v < GEMV_CHAINS; v++) {
+            const vf x = load_weights(w, bf16, q + v * VL);
 #pragma GCC unroll 4
-        for (int j = 0; j < nr; j++) {
-            const int64_t at = (j0 + j) * p->ldb + q, next = at + GEMV_TILE * p->ldb;
-            __builtin_prefetch((const char *)p->b + next * (bf16 ? 2 : 4));
-            w[j] = load_weights(p->b, bf16, at);
-        }
-#pragma GCC unroll 4
-        for (int i = 0; i < mr; i++) {
-            const vf x = vf_load(a + i * p->lda + q);
-#pragma GCC unroll 4
-            for (int j = 0; j < nr; j++) acc[i][j] += x * w[j];
+            for (int i = 0; i < mr; i++) acc[i][v] += x * vf_load(a + i * p->lda + q + v * VL);
         }
     }
+    for (; q < whole; q += VL)
+#pragma GCC unroll 4
+        for (int i = 0; i < mr; i++)
+            acc[i][0] += load_weights(w, bf16, q) * vf_load(a + i * p->lda + q);
+#pragma GCC unroll 4
     for (int i = 0; i < mr; i++) {
-        for (int j = 0; j < nr; j++) {
-            float sum = vf_sum(acc[i][j]);
-            for (int64_t q = whole; q < p->k; q++)
-                sum += a[i * p->lda + q] * weight(p->b, bf16, (j0 + j) * p->ldb + q);
-            float *c = &p->c[(i0 + i) * p->ldc + j0 + j];
-            *c = p->accumulate ? *c + sum : sum;
-        }
+        vf all = acc[i][0];
+#pragma GCC unroll 4
+        for (int v = 1; v < GEMV_CHAINS; v++) all += acc[i][v];
+        float sum = vf_sum(all);
+        for (q = whole; q < p->k; q++) sum += a[i * p->lda + q] * weight(w, bf16, q);
+        float *c = &p->c[(i0 + i) * p->ldc + j];
+        *c = p->accumulate ? *c + sum : sum;
     }
 }
 
-/* All rows of A against nr rows of weights: the second pass over them finds them in the cache. */
-INLINE void gemv_rows(const int nr, const bool bf16, const hy__product *p, int64_t j) {
-    int64_t i = 0;
-    for (; i + 4 <= p->m; i += 4) gemv_tile(4, nr, bf16, p, i, j);
-    for (; i + 2 <= p->m; i += 2) gemv_tile(2, nr, bf16, p, i, j);
-    for (; i < p->m; i++) gemv_tile(1, nr, bf16, p, i, j);
-}
-
+/* Rows of A against rows [from, to) of weights, GEMV_BLOCK at a time: the second pass over them
+ * finds them in the cache. */
 INLINE void gemv_columns(const bool bf16, const hy__product *p, int64_t from, int64_t to) {
-    int64_t j = from;
-    for (; j + GEMV_TILE <= to; j += GEMV_TILE) gemv_rows(GEMV_TILE, bf16, p, j);
-    for (; j < to; j++) gemv_rows(1, bf16, p, j);
+    for (int64_t j0 = from; j0 < to; j0 += GEMV_BLOCK) {
+        const int64_t end = j0 + GEMV_BLOCK < to ? j0 + GEMV_BLOCK : to;
+        int64_t i = 0;
+        for (; i + 4 <= p->m; i += 4)
+            for (int64_t j = j0; j < end; j++) gemv_row(4, bf16, p, i, j);
+        for (; i + 2 <= p->m; i += 2)
+            for (int64_t j = j0; j < end; j++) gemv_row(2, bf16, p, i, j);
+        for (; i < p->m; i++)
+            for (int64_t j = j0; j < end; j++) gemv_row(1, bf16, p, i, j);
+    }
 }
 
 static void gemv(hy__backend *be, const hy__product *p) {
