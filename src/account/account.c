@@ -35,6 +35,10 @@ double hy__store_bytes(hy__store s, const hy__param_decl *d) {
     return (double)hy__dtype_bytes(dtype_of(s, d), HY__QUANT_GROUP) / HY__QUANT_GROUP;
 }
 
+hy__dtype hy__store_state(hy__store s, bool narrow) {
+    return hy__state_dtype(narrow, STORE[s].narrow, HY__DTYPE_F32);
+}
+
 static int64_t elements(const hy__param_decl *d) {
     int64_t n = 1;
     for (int i = 0; i < d->n_dim; i++) n *= d->shape[i];
@@ -69,8 +73,12 @@ static void fill(hy__part *p) {
     for (int id = 0; id < p->decl.n_param; id++)
         if (p->decl.param[id].n_dim > 0) add_param(p, &p->decl.param[id], p->n_layer);
     for (int id = 0; id < p->decl.n_state; id++) {
-        p->state_fixed += p->decl.state[id].fixed;
-        p->state_slot += p->decl.state[id].per_slot;
+        const hy__state_decl *d = &p->decl.state[id];
+        for (hy__store s = 0; s < HY__STORE_N; s++) {
+            const double size = (double)hy__dtype_size(hy__store_state(s, d->narrow));
+            p->state_fixed[s] += size * (double)d->fixed;
+            p->state_slot[s] += size * (double)d->per_slot;
+        }
     }
     if (p->decl.n_stat > 0)
         p->grad_memory += (size_t)p->n_layer * hy__tensor_bytes(HY__DTYPE_F32, p->decl.n_stat);

@@ -39,7 +39,8 @@ typedef struct hy__part {
     size_t moment_memory;              /* both moments of AdamW; fp32 */
     hy__decl decl;                     /* of one layer */
     hy__cost cost;                     /* of one layer */
-    int64_t state_fixed, state_slot;   /* elements of one layer's state: fixed, per KV slot */
+    double state_fixed[HY__STORE_N];   /* bytes of one layer's state, by how weights are stored */
+    double state_slot[HY__STORE_N];    /* and for each KV slot */
 } hy__part;
 
 enum { HY__PART_MAX = 7 };
@@ -128,7 +129,9 @@ hy_status hy__account_memory(const hy__account *a, const hy__shape *shape, hy__m
 /* The state of a session that was fed `tokens` at once: bytes of its tensors, in memory and in a
  * file. (A cache has room for HY__FEED tokens at least, and one that is fed little by little
  * doubles.) */
-double hy__account_state(const hy__account *a, int64_t tokens);
+double hy__account_state(const hy__account *a, int64_t tokens, hy__store store);
+/* What a declared state lies in. */
+hy__dtype hy__store_state(hy__store s, bool narrow);
 
 /* ---- hardware ---- */
 

@@ -20,7 +20,7 @@ double hy__account_measure(const hy__account *a, hy__measure m, int64_t tokens, 
     static const hy__phase PHASE[] = {HY__PHASE_TRAIN, HY__PHASE_PREFILL, HY__PHASE_DECODE};
     hy__spent part[HY__PART_MAX + 1];
     hy_error err;
-    if (m == HY__MEASURE_STATE) return hy__account_state(a, tokens);
+    if (m == HY__MEASURE_STATE) return hy__account_state(a, tokens, store);
     const hy__shape shape = {.phase = PHASE[m], .batch = 1, .tokens = tokens, .store = store};
     if (hy__account_spend(a, &shape, part, &err) != HY_OK) return NAN;
     const hy__spent *all = &part[a->n_part];

@@ -32,27 +32,29 @@ static int64_t grown_slots(const hy__config *c, int64_t piece, int64_t tokens) {
 }
 
 /* A state's memory with so many slots, its tensors aligned. */
-static double state_memory(const hy__account *a, int64_t slots) {
+static double state_memory(const hy__account *a, int64_t slots, hy__store store) {
     double bytes = 0;
     for (int64_t i = 1; i < a->n_part; i++) {
         const hy__part *p = &a->part[i];
         for (int id = 0; id < p->decl.n_state; id++) {
             const hy__state_decl *d = &p->decl.state[id];
-            bytes += (double)p->n_layer *
-                     (double)hy__tensor_bytes(HY__DTYPE_F32, d->fixed + d->per_slot * slots);
+            bytes +=
+                (double)p->n_layer * (double)hy__tensor_bytes(hy__store_state(store, d->narrow),
+                                                              d->fixed + d->per_slot * slots);
         }
     }
     return bytes;
 }
 
-double hy__account_state(const hy__account *a, int64_t tokens) {
+double hy__account_state(const hy__account *a, int64_t tokens, hy__store store) {
     const int64_t slots = session_slots(&a->cfg, tokens);
-    double n = 0;
+    double bytes = 0;
     for (int64_t i = 1; i < a->n_part; i++) {
         const hy__part *p = &a->part[i];
-        n += (double)p->n_layer * ((double)p->state_fixed + (double)p->state_slot * (double)slots);
+        bytes +=
+            (double)p->n_layer * (p->state_fixed[store] + p->state_slot[store] * (double)slots);
     }
-    return n * (double)hy__dtype_size(HY__DTYPE_F32);
+    return bytes;
 }
 
 /* Planned bytes of a step over batch x tokens fresh rows. */
@@ -98,10 +100,10 @@ static hy_status training(const hy__account *a, const hy__shape *s, hy__memory *
     const int64_t document = s->document > 0 ? s->document : HY__DOCUMENT;
     const int64_t held_out = a->train.val_tokens;
     const int64_t scored = held_out > 0 && held_out < document ? held_out : document;
-    m->states = 2 * state_memory(a, grown_slots(&a->cfg, HY__FEED, scored));
+    m->states = 2 * state_memory(a, grown_slots(&a->cfg, HY__FEED, scored), HY__STORE_FP32);
     if (a->train.carry) {
         const int64_t slots = grown_slots(&a->cfg, s->tokens, document);
-        m->states += 2 * (double)s->batch * state_memory(a, slots);
+        m->states += 2 * (double)s->batch * state_memory(a, slots, HY__STORE_FP32);
     }
     return HY_OK;
 }
@@ -114,7 +116,7 @@ static hy_status serving(const hy__account *a, const hy__shape *s, hy__memory *m
         m->weights += (double)a->part[i].weight_memory[s->store];
     HY_TRY(step_memory(a, 1, piece, (hy__work_options){0}, &m->activations, err));
     m->activations *= (double)s->batch;
-    m->states = (double)s->batch * state_memory(a, session_slots(&a->cfg, s->tokens));
+    m->states = (double)s->batch * state_memory(a, session_slots(&a->cfg, s->tokens), s->store);
     m->program = PROGRAM_SERVES;
     return HY_OK;
 }

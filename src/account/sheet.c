@@ -55,7 +55,7 @@ static hy_status fill_lengths(hy__sheet *s, hy_error *err) {
         HY_TRY(hy__account_spend(&s->account, &prefill, l->prefill, err));
         HY_TRY(hy__account_spend(&s->account, &decode, l->decode, err));
         HY_TRY(hy__account_memory(&s->account, &serve, &l->serving, err));
-        l->state = hy__account_state(&s->account, l->tokens);
+        l->state = hy__account_state(&s->account, l->tokens, s->opt.store);
         const double off = fabs(log((double)l->tokens / (double)s->opt.tokens));
         if (off < nearest) {
             nearest = off;

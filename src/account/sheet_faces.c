@@ -56,11 +56,11 @@ hy__sheet_growth hy__sheet_growth_of(const hy__sheet *s) {
     const hy__account *a = &s->account;
     const int64_t chunk = a->cfg.model.chunk, far = (int64_t)1 << 40;
     const int64_t most = hy__kv_slots(&a->cfg, far);
-    const double size = (double)hy__dtype_size(HY__DTYPE_F32);
     hy__sheet_growth g = {0};
     for (int64_t i = 1; i < a->n_part; i++) {
-        g.fixed += size * (double)(a->part[i].n_layer * a->part[i].state_fixed);
-        g.per_token += size * (double)(a->part[i].n_layer * a->part[i].state_slot) / (double)chunk;
+        const hy__part *p = &a->part[i];
+        g.fixed += (double)p->n_layer * p->state_fixed[s->opt.store];
+        g.per_token += (double)p->n_layer * p->state_slot[s->opt.store] / (double)chunk;
     }
     if (hy__kv_slots(&a->cfg, far + chunk) == most) g.until = most * chunk;
     return g;

@@ -66,7 +66,7 @@ static const char RULES[] =
     "each sequence, and about 30 MB (training) or 10 MB of program and libraries, measured. A "
     "training with `carry` holds two states for each stream, whose caches grow with the document "
     "(64K tokens unless `--document` says otherwise) up to their bound. A session that is fed "
-    "little by little doubles its cache.\n"
+    "little by little doubles its cache. Keys and values are bf16 beside weights that are narrow.\n"
     "\n"
     "**Time** is a lower bound (roofline) for this work: the larger of FLOPs / peak rate and bytes "
     "/ bandwidth, where bytes are weights, states and optimizer; activations could stay in a "
@@ -237,7 +237,8 @@ static void put_rivals(hy__text *t, const hy__sheet *s) {
                      (long long)hy__account_count(&v->account, false));
         for (hy__measure m = 0; m < HY__MEASURE_N; m++)
             hy__text_add(t, " %s |", hy__sheet_crossing(v->cross[m]).text);
-        hy__text_add(t, " %s |", hy__bytes(hy__account_state(&v->account, 1 << 20)).text);
+        const double state = hy__account_state(&v->account, 1 << 20, s->opt.store);
+        hy__text_add(t, " %s |", hy__bytes(state).text);
     }
     hy__text_put(t, "\n");
 }

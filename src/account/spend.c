@@ -5,7 +5,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
-enum { REAL = 4 /* bytes of an activation or of an element of a state */ };
+enum { REAL = 4 /* bytes of an activation */ };
 
 /* One call: its rows, and how much there is of what costs are counted by. */
 typedef struct call {
@@ -68,7 +68,9 @@ static void add_flops(const call *c, const hy__part *p, hy__spent *s) {
         s->backward += backward;
         s->again += again;
         s->grows[growth_of(&c->a->cfg, t->per, c->shape)] += forward + backward + again;
-        if (c->shape->phase == HY__PHASE_DECODE) s->state += n * t->cached * REAL;
+        if (c->shape->phase == HY__PHASE_DECODE)
+            s->state += n * t->cached *
+                        (double)hy__dtype_size(hy__store_state(c->shape->store, t->cached_narrow));
     }
 }
 
@@ -112,10 +114,11 @@ static void add_weights(const call *c, const hy__part *p, hy__spent *s) {
 /* ---- states ---- */
 
 static void add_state(const call *c, const hy__part *p, hy__spent *s) {
-    const double slot = (double)p->state_slot / (double)c->a->cfg.model.chunk;
-    const double per_seq = 2.0 * (double)p->state_fixed * (double)c->rows.n_seq;
+    const hy__store store = c->training ? HY__STORE_FP32 : c->shape->store;
+    const double slot = p->state_slot[store] / (double)c->a->cfg.model.chunk;
+    const double per_seq = 2.0 * p->state_fixed[store] * (double)c->rows.n_seq;
     if (c->training && !c->a->train.carry) return;
-    s->state += (double)p->n_layer * REAL * (per_seq + slot * (double)c->rows.n_row);
+    s->state += (double)p->n_layer * (per_seq + slot * (double)c->rows.n_row);
 }
 
 /* ---- activations: each planned buffer is written once and read once in a pass ---- */

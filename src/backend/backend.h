@@ -175,7 +175,10 @@ typedef struct hy__ssd_args {
  *
  * The cache of one sequence covers positions < pos: k, v [n_slot, C, n_kv, hd] and ksum
  * [n_slot, n_kv, hd], the running sum of each block's keys. Block b lies in slot hy__kv_slot. Keys
- * of the piece itself come from k, v; kv_append then copies them into the cache.
+ * of the piece itself come from k, v; kv_append then copies them into the cache. k and v of a cache
+ * are real, or bf16, which the backward does not take. In a sequence with a cache in bf16, before
+ * or after the piece, keys and values of the piece count as rounded too: it does not matter where a
+ * sequence is cut. ksum is real, of keys as they were before.
  *
  * Order of a backward: kv_append_backward first, always (also without a cache); it writes (=)
  * dk, dv from dk_out, dv_out (0 where the cache after the piece does not hold the row) and

@@ -23,8 +23,9 @@ static hy_status no_memory(hy_error *err) {
 static hy__st_tensor describe(const hy__model *m, int64_t layer, int id, int64_t n_slot,
                               char name[NAME]) {
     const hy__state_decl *d = &m->layer[layer].decl.state[id];
+    const hy__dtype dtype = hy__state_dtype(d->narrow, m->weight_dtype, m->be->real);
     hy__st_tensor t = {.name = name,
-                       .dtype = hy__checkpoint_dtype(m->be->real),
+                       .dtype = hy__checkpoint_dtype(dtype),
                        .n_dim = 1,
                        .shape = {d->fixed},
                        .n = hy__state_elements(d, n_slot)};

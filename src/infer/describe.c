@@ -12,13 +12,14 @@ static hy_layer_info *kind_of(hy_model_info *info, const hy__component *c) {
 }
 
 static void add_state(hy_layer_info *k, const hy__model *m, const hy__decl *d) {
-    const int64_t size = (int64_t)hy__dtype_size(m->be->real), chunk = m->cfg.model.chunk;
+    const int64_t chunk = m->cfg.model.chunk;
     /* slots of a short and of a very long sequence: only what still grows there is unbounded */
     const int64_t far = INT64_C(1) << 40;
     const int64_t bound = hy__kv_slots(&m->cfg, far);
     const bool grows = hy__kv_slots(&m->cfg, far + chunk) > bound;
     for (int i = 0; i < d->n_state; i++) {
-        const int64_t slot = d->state[i].per_slot * size;
+        const hy__dtype dtype = hy__state_dtype(d->state[i].narrow, m->weight_dtype, m->be->real);
+        const int64_t size = (int64_t)hy__dtype_size(dtype), slot = d->state[i].per_slot * size;
         k->state_bytes += d->state[i].fixed * size + (grows ? 0 : slot * bound);
         k->state_bytes_per_block += grows ? slot : 0;
     }

@@ -2,8 +2,8 @@
  *
  *   q, k, v = qkv_proj(x);  q, k = RMSNorm per head;  rotary positions only when configured
  *   o = attention over the sink, the window and the topk best earlier blocks;  o_proj(o)
- * H query heads share n_kv key/value heads of width hd. State: the KV cache in pages of one chunk
- * and each block's running key sum. */
+ * H query heads share n_kv key/value heads of width hd. State: the KV cache in pages of one chunk,
+ * in bf16 where the weights are narrow, and each block's running key sum. */
 #include "model/component.h"
 
 #include <math.h>
@@ -70,8 +70,8 @@ static void declare(const hy__config *c, hy__decl *d) {
         hy__declare(d, K_NORM, "mixer.k_norm.weight", HY__GROUP_VECTOR, HY__INIT_CONST, 1, 1,
                     &m.hd);
     }
-    hy__declare_state(d, K_STATE, "k", 0, page);
-    hy__declare_state(d, V_STATE, "v", 0, page);
+    hy__declare_cache(d, K_STATE, "k", page);
+    hy__declare_cache(d, V_STATE, "v", page);
     hy__declare_state(d, KSUM_STATE, "ksum", 0, m.kvw);
 }
 
@@ -109,7 +109,8 @@ static void cost(const hy__config *c, hy__cost *cost) {
                             .per = HY__PER_POSITION,
                             .forward = 2 * product,
                             .backward = 5 * product,
-                            .cached = 2 * kvw});
+                            .cached = 2 * kvw,
+                            .cached_narrow = true});
     if (c->attention.topk == 0) return;
     hy__cost_add(cost,
                  (hy__term){.what = "selection",

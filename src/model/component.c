@@ -29,6 +29,15 @@ void hy__declare_state(hy__decl *d, int id, const char *name, int64_t fixed, int
     d->n_state = id + 1;
 }
 
+void hy__declare_cache(hy__decl *d, int id, const char *name, int64_t per_slot) {
+    hy__declare_state(d, id, name, 0, per_slot);
+    d->state[id].narrow = true;
+}
+
+hy__dtype hy__state_dtype(bool narrow_state, hy__dtype weights, hy__dtype real) {
+    return narrow_state && weights != real ? HY__DTYPE_BF16 : real;
+}
+
 void hy__layer_declare(const hy__config *c, const hy__component *component, hy__decl *d) {
     const int64_t one = 1;
     component->declare(c, d);

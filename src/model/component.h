@@ -74,6 +74,7 @@ typedef struct hy__state_decl {
     const char *name;
     int64_t fixed;
     int64_t per_slot;
+    bool narrow; /* in bf16 where the weights are narrow */
 } hy__state_decl;
 
 /* What a layer declares; ids are the component's own enums, in order. */
@@ -90,6 +91,8 @@ typedef struct hy__decl {
 void hy__declare(hy__decl *d, int id, const char *name, hy__group group, hy__init init, double arg,
                  int n_dim, const int64_t *shape);
 void hy__declare_state(hy__decl *d, int id, const char *name, int64_t fixed, int64_t per_slot);
+/* A cache of inputs, which are read again and never added to, so that they may be narrow. */
+void hy__declare_cache(hy__decl *d, int id, const char *name, int64_t per_slot);
 
 /* Run-time controls of the experts of one layer; zero = as configured. */
 typedef struct hy__expert_control {
@@ -146,6 +149,7 @@ typedef struct hy__term {
     hy__extent per;      /* the numbers below are for one of these */
     double forward, backward; /* FLOPs */
     double cached;            /* elements of the state that a token reads of the past */
+    bool cached_narrow;       /* of one that is declared so */
 } hy__term;
 
 typedef struct hy__cost {
@@ -246,6 +250,9 @@ bool hy__group_may_be_narrow(hy__group g);
 /* What a parameter is stored in when those are stored in `narrow` and the others in `real`. Rows
  * that are no whole number of quantised groups stay real. */
 hy__dtype hy__param_dtype(const hy__param_decl *d, hy__dtype narrow, hy__dtype real);
+/* What a state lies in, in a model whose weights are stored so. A model that trains has weights in
+ * `real`, and so has states that gradients exist of. */
+hy__dtype hy__state_dtype(bool narrow_state, hy__dtype weights, hy__dtype real);
 bool hy__group_is_trained(hy__group g);
 
 #endif

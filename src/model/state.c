@@ -8,14 +8,20 @@ int64_t hy__state_elements(const hy__state_decl *d, int64_t n_slot) {
     return d->fixed + d->per_slot * n_slot;
 }
 
+static hy__dtype dtype_of(const hy__model *m, const hy__state_decl *d) {
+    return hy__state_dtype(d->narrow, m->weight_dtype, m->be->real);
+}
+
 size_t hy__state_bytes(const hy__state *s) {
     const hy__model *m = s->model;
-    int64_t n = 0;
+    size_t bytes = 0;
     for (int64_t i = 0; i < m->cfg.n_layer; i++) {
         const hy__decl *d = &m->layer[i].decl;
-        for (int id = 0; id < d->n_state; id++) n += hy__state_elements(&d->state[id], s->n_slot);
+        for (int id = 0; id < d->n_state; id++)
+            bytes += hy__dtype_bytes(dtype_of(m, &d->state[id]),
+                                     hy__state_elements(&d->state[id], s->n_slot));
     }
-    return (size_t)n * hy__dtype_size(m->be->real);
+    return bytes;
 }
 
 /* Lays the tensors out; returns the bytes. */
@@ -24,8 +30,9 @@ static size_t lay_out(const hy__model *m, int64_t n_slot, const hy__buffer *buf,
     for (int64_t i = 0; i < m->cfg.n_layer; i++) {
         const hy__decl *d = &m->layer[i].decl;
         for (int id = 0; id < d->n_state; id++) {
-            t[i * HY__STATE_MAX + id] = (hy__tensor){.buf = buf, .off = size, .dtype = m->be->real};
-            size += hy__tensor_bytes(m->be->real, hy__state_elements(&d->state[id], n_slot));
+            const hy__dtype dtype = dtype_of(m, &d->state[id]);
+            t[i * HY__STATE_MAX + id] = (hy__tensor){.buf = buf, .off = size, .dtype = dtype};
+            size += hy__tensor_bytes(dtype, hy__state_elements(&d->state[id], n_slot));
         }
     }
     return size;
@@ -38,9 +45,9 @@ static hy_status check_size(const hy__model *m, int64_t capacity, hy_error *err)
     for (int64_t i = 0; i < m->cfg.n_layer; i++) {
         const hy__decl *d = &m->layer[i].decl;
         for (int id = 0; id < d->n_state; id++)
-            size += (double)d->state[id].fixed + (double)d->state[id].per_slot * (double)n_slot;
+            size += (double)hy__dtype_size(dtype_of(m, &d->state[id])) *
+                    ((double)d->state[id].fixed + (double)d->state[id].per_slot * (double)n_slot);
     }
-    size *= (double)hy__dtype_size(m->be->real);
     if (size < 0x1p60) return HY_OK;
     return hy__fail(err, HY_E_MEMORY,
                     "the state of a sequence of %lld tokens would take %.3g bytes",

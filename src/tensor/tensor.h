@@ -15,7 +15,7 @@
 typedef enum hy__dtype {
     HY__DTYPE_F32 = 0,
     HY__DTYPE_F64 = 1,  /* the reference's real numbers */
-    HY__DTYPE_BF16 = 2, /* weights only */
+    HY__DTYPE_BF16 = 2, /* weights and caches */
     HY__DTYPE_I32 = 3,
     HY__DTYPE_Q8 = 4, /* weights only: rows of groups of 8 or 4 bits, quant.h */
     HY__DTYPE_Q4 = 5,

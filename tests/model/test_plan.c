@@ -297,7 +297,7 @@ static void test_envelope(void **state) {
 /* ---- states ---- */
 
 /* A session's bytes, and those of its file, at lengths around which caches are cut. */
-static void check_session(const hy__config *c, uint64_t seed) {
+static void check_session_in(const hy__config *c, uint64_t seed, hy__store store) {
     static const int64_t length[] = {1, 63, 512, 513, 1025, 2100};
     char dir[] = "/tmp/hydralm-plan-XXXXXX", model[64], file[64];
     hy_error err = {0};
@@ -311,22 +311,28 @@ static void check_session(const hy__config *c, uint64_t seed) {
     law_open(&lm, "cpu", c, seed);
     law_save(lm.m, model);
     law_close(&lm);
-    law_ok(hy_model_open(&m, model, NULL, &err), &err);
+    const hy_model_options opt = {.dtype = hy__store_name(store)};
+    law_ok(hy_model_open(&m, model, &opt, &err), &err);
     for (size_t i = 0; i < sizeof length / sizeof *length; i++) {
         hy_session *s = NULL;
         int32_t *token = law_tokens(seed, length[i], c->model.vocab);
         law_ok(hy_session_new(&s, m, &err), &err);
         law_ok(hy_session_feed(s, token, length[i], NULL, &err), &err);
         law_ok(hy_session_save(s, file, &err), &err);
-        if (bytes_in(file, false) != hy__account_state(&a, length[i]))
+        if (bytes_in(file, false) != hy__account_state(&a, length[i], store))
             fail_msg("%s after %d: %.0f in the file, %.0f planned", c->model.layers, (int)length[i],
-                     bytes_in(file, false), hy__account_state(&a, length[i]));
-        assert_true((double)hy_session_bytes(s) == hy__account_state(&a, length[i]));
+                     bytes_in(file, false), hy__account_state(&a, length[i], store));
+        assert_true((double)hy_session_bytes(s) == hy__account_state(&a, length[i], store));
         free(token);
         hy_session_free(s);
     }
     hy_model_free(m);
     remove_dir(dir);
+}
+
+static void check_session(const hy__config *c, uint64_t seed) {
+    check_session_in(c, seed, HY__STORE_FP32);
+    check_session_in(c, seed, HY__STORE_BF16);
 }
 
 static void test_states(void **state) {

@@ -247,7 +247,7 @@ static void test_memory_of_many(void **state) {
     const double three = memory(&a, train).states - evaluation;
     train.batch = 6;
     near(memory(&a, train).states - evaluation, 2 * three);
-    assert_true(three >= 2 * 3 * hy__account_state(&a, 4096) * 0.99);
+    assert_true(three >= 2 * 3 * hy__account_state(&a, 4096, HY__STORE_FP32) * 0.99);
 }
 
 static void test_rows_of_a_batch(void **state) {
@@ -361,13 +361,14 @@ static void test_growth_of_states(void **state) {
     hy__sheet *s = sheet(&a, hy__sheet_defaults(&a));
     const hy__sheet_growth g = hy__sheet_growth_of(s);
     assert_int_equal(g.until, 0);
-    near(g.fixed + g.per_token * 65536, hy__account_state(&a, 65536));
+    near(g.fixed + g.per_token * 65536, hy__account_state(&a, 65536, HY__STORE_BF16));
     free(s);
     account_of(&a, "configs/nano.yaml");
     s = sheet(&a, hy__sheet_defaults(&a));
     const hy__sheet_growth bounded = hy__sheet_growth_of(s);
     assert_int_equal(bounded.until, 64 * (2 + 64)); /* the sink, the open block and memory_blocks */
-    near(bounded.fixed + bounded.per_token * (double)bounded.until, hy__account_state(&a, 1 << 20));
+    near(bounded.fixed + bounded.per_token * (double)bounded.until,
+         hy__account_state(&a, 1 << 20, HY__STORE_BF16));
     free(s);
 }
 

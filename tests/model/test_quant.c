@@ -57,6 +57,12 @@ static void open_widened(law_model *wide, const law_model *lm, const char *backe
 
 /* ---- laws ---- */
 
+/* Keys and values of A lie in bf16 beside narrow weights: 2^-9 of each number, in scores and in
+ * what they weigh. */
+static double cache_rounding(char letter) {
+    return letter == 'A' ? 4 * 0x1p-9 : 0;
+}
+
 /* The reference with quantised weights is the reference with the numbers that they stand for. */
 static void test_what_they_stand_for(void **state) {
     (void)state;
@@ -70,7 +76,7 @@ static void test_what_they_stand_for(void **state) {
             double *got = law_logits(&lm, token, N_TOKEN, NULL, 0, NULL);
             double *want = law_logits(&wide, token, N_TOKEN, NULL, 0, NULL);
             op_expect("logits of quantised weights", "ref64", want, got, N_TOKEN * c.model.vocab,
-                      0);
+                      cache_rounding(*p));
             free(want);
             free(got);
             free(token);

@@ -39,6 +39,12 @@ static inline int64_t attn_cache_block(const hy__attn_args *a, int64_t slot, int
     return last - (last - slot) % (n_slot - 1);
 }
 
+/* Does sequence i have a cache in bf16? */
+static inline bool attn_is_half(const hy__attn_args *a, int64_t i) {
+    return (a->k_in && a->k_in[i].dtype == HY__DTYPE_BF16) ||
+           (a->k_out && a->k_out[i].dtype == HY__DTYPE_BF16);
+}
+
 static inline int64_t attn_ldq(const hy__attn_args *a) {
     return a->ldq ? a->ldq : a->n_head * a->head_dim;
 }

@@ -11,6 +11,7 @@
 typedef struct forward {
     attn_tile tile;
     attn_choices choices;
+    float *keys, *values; /* [KEYS][hd], where the cache is bf16 */
     float *o;             /* [ROWS][hd] unnormalised */
     float *m, *l, *alpha; /* [ROWS] maximum, sum, the last change of the maximum */
 } forward;
@@ -19,6 +20,8 @@ static size_t take_forward(forward *w, const hy__attn_args *a, void *base) {
     attn_cut cut = {.base = base};
     attn_take_tile(&cut, &w->tile, a);
     attn_take_choices(&cut, &w->choices, a);
+    w->keys = attn_take(&cut, ATTN_KEYS * a->head_dim);
+    w->values = attn_take(&cut, ATTN_KEYS * a->head_dim);
     w->o = attn_take(&cut, ATTN_ROWS * a->head_dim);
     w->m = attn_take(&cut, ATTN_ROWS);
     w->l = attn_take(&cut, ATTN_ROWS);
@@ -60,14 +63,17 @@ INLINE void softmax_step(forward *w, int64_t n_key, bool masked) {
 
 static void meet(forward *w, const attn_head *x, const attn_span *keys, bool masked) {
     const int64_t hd = x->a->head_dim, n = w->tile.n;
-    attn_scores(&w->tile, hd, w->tile.s, w->tile.q, w->tile.qt, keys->k, keys->ldk, keys->n);
+    int64_t ldk = keys->ldk, ldv = keys->ldv;
+    const float *k = attn_floats(w->keys, keys->k, &ldk, keys->form, keys->n, hd);
+    const float *v = attn_floats(w->values, keys->v, &ldv, keys->form, keys->n, hd);
+    attn_scores(&w->tile, hd, w->tile.s, w->tile.q, w->tile.qt, k, ldk, keys->n);
     if (masked)
         softmax_step(w, keys->n, true);
     else
         softmax_step(w, keys->n, false);
     for (int64_t r = 0; r < n; r++)
         if (w->alpha[r] != 1.0f) vec_scale(w->o + r * hd, w->alpha[r], hd);
-    mm(n, hd, keys->n, w->tile.s, 1, ATTN_ROWS, keys->v, keys->ldv, w->o, hd, true);
+    mm(n, hd, keys->n, w->tile.s, 1, ATTN_ROWS, v, ldv, w->o, hd, true);
 }
 
 static void finish(const forward *w, const attn_head *x) {

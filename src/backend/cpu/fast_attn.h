@@ -25,7 +25,9 @@ typedef struct attn_head {
     int64_t i, j, group; /* sequence, KV head, query heads per KV head */
     hy__seq seq;
     int64_t ldk, ldv, ld_in, n_slot; /* row distances in the piece and in the cache */
-    const float *k, *v, *k_in, *v_in;
+    const float *k, *v;
+    hy__tensor k_in, v_in;          /* fp32 or bf16 */
+    bool half;                      /* bf16 */
     float *dk, *dv, *dk_in, *dv_in; /* backward; may be NULL */
 } attn_head;
 
@@ -46,24 +48,29 @@ static inline attn_head attn_head_of(const hy__attn_args *a, int64_t i, int64_t 
                    .seq = a->rows->seq[i],
                    .ldk = attn_ldk(a),
                    .ldv = attn_ldv(a),
-                   .ld_in = a->n_kv * a->head_dim};
+                   .ld_in = a->n_kv * a->head_dim,
+                   .half = attn_is_half(a, i)};
     x.k = attn_base(a->k, x.seq.start * x.ldk + at);
     x.v = attn_base(a->v, x.seq.start * x.ldv + at);
     x.dk = attn_base(a->dk, x.seq.start * x.ldk + at);
     x.dv = attn_base(a->dv, x.seq.start * x.ldv + at);
     if (x.seq.pos == 0) return x;
     x.n_slot = a->slot_in[i];
-    x.k_in = attn_base_of(a->k_in, i, at);
-    x.v_in = attn_base_of(a->v_in, i, at);
+    if (a->k_in) x.k_in = hy__at(a->k_in[i], at);
+    if (a->v_in) x.v_in = hy__at(a->v_in[i], at);
     x.dk_in = attn_base_of(a->dk_in, i, at);
     x.dv_in = attn_base_of(a->dv_in, i, at);
     return x;
 }
 
+/* How keys and values lie: as floats, in bf16, or as floats that count as rounded to bf16. */
+typedef enum attn_form { ATTN_FLOAT, ATTN_HALF, ATTN_ROUND } attn_form;
+
 /* Keys and values of consecutive positions that lie at equal distances. */
 typedef struct attn_span {
     int64_t n, ldk, ldv;
-    const float *k, *v;
+    attn_form form;
+    const void *k, *v;
     float *dk, *dv;
 } attn_span;
 
@@ -72,13 +79,14 @@ static inline attn_span attn_span_at(const attn_head *x, int64_t s, int64_t end)
     int64_t n = end - s < ATTN_KEYS ? end - s : ATTN_KEYS;
     if (s >= x->seq.pos) {
         const int64_t k = (s - x->seq.pos) * x->ldk, v = (s - x->seq.pos) * x->ldv;
-        return (attn_span){n,
-                           x->ldk,
-                           x->ldv,
-                           x->k + k,
-                           x->v + v,
-                           x->dk ? x->dk + k : NULL,
-                           x->dv ? x->dv + v : NULL};
+        return (attn_span){.n = n,
+                           .ldk = x->ldk,
+                           .ldv = x->ldv,
+                           .form = x->half ? ATTN_ROUND : ATTN_FLOAT,
+                           .k = x->k + k,
+                           .v = x->v + v,
+                           .dk = x->dk ? x->dk + k : NULL,
+                           .dv = x->dv ? x->dv + v : NULL};
     }
     /* Pages of consecutive blocks follow each other up to the end of the ring. */
     const int64_t c = x->a->chunk, b = s / c, slot = hy__kv_slot(b, x->n_slot);
@@ -86,13 +94,14 @@ static inline attn_span attn_span_at(const attn_head *x, int64_t s, int64_t end)
     if (run < n) n = run;
     if (x->seq.pos - s < n) n = x->seq.pos - s;
     const int64_t at = (slot * c + s % c) * x->ld_in;
-    return (attn_span){n,
-                       x->ld_in,
-                       x->ld_in,
-                       x->k_in + at,
-                       x->v_in + at,
-                       x->dk_in ? x->dk_in + at : NULL,
-                       x->dv_in ? x->dv_in + at : NULL};
+    return (attn_span){.n = n,
+                       .ldk = x->ld_in,
+                       .ldv = x->ld_in,
+                       .form = x->half ? ATTN_HALF : ATTN_FLOAT,
+                       .k = hy__ptr(hy__at(x->k_in, at)),
+                       .v = hy__ptr(hy__at(x->v_in, at)),
+                       .dk = x->dk_in ? x->dk_in + at : NULL,
+                       .dv = x->dv_in ? x->dv_in + at : NULL};
 }
 
 /* Where row f lies: its batch row times heads, plus its head. */
@@ -204,6 +213,21 @@ INLINE vf attn_score(const attn_tile *w, int64_t key, int64_t r, bool masked) {
     const vi at = (vi){0} + (int32_t)key;
     const vi seen = (at >= *(const vi *)(w->lo + r)) & (at <= *(const vi *)(w->hi + r));
     return vf_select(seen, x, vf_set(ATTN_MASKED));
+}
+
+/* n rows of keys or values as floats: where they lie, or made in `room` [KEYS][hd]. */
+static inline const float *attn_floats(float *room, const void *rows, int64_t *ld, attn_form form,
+                                       int64_t n, int64_t hd) {
+    const int64_t from = *ld;
+    if (form == ATTN_FLOAT) return rows;
+    for (int64_t r = 0; r < n; r++) {
+        if (form == ATTN_HALF)
+            vec_from_bf16(room + r * hd, (const uint16_t *)rows + r * from, hd);
+        else
+            vec_round_bf16(room + r * hd, (const float *)rows + r * from, hd);
+    }
+    *ld = hd;
+    return room;
 }
 
 /* The positions that a dense tile meets: the sink, then the rest of the windows of its tokens. */

@@ -41,6 +41,7 @@ INLINE void probabilities(backward *w, int64_t n_key, bool masked) {
 
 static void meet(backward *w, const attn_head *x, const attn_span *keys, bool masked) {
     const int64_t hd = x->a->head_dim, n = w->tile.n;
+    HY_ASSERT(keys->form == ATTN_FLOAT);
     attn_scores(&w->tile, hd, w->tile.s, w->tile.q, w->tile.qt, keys->k, keys->ldk, keys->n);
     attn_scores(&w->tile, hd, w->dx, w->dout, w->dout_t, keys->v, keys->ldv, keys->n);
     if (masked)

@@ -154,10 +154,17 @@ void HY__FAST(hy__attn_select)(hy__backend *be, const hy__attn_args *a) {
 
 /* ---- cache ---------------------------------------------------------------------------------- */
 
-static void copy_rows(float *to, int64_t ld_to, const float *from, int64_t ld_from, int64_t n,
-                      int64_t width) {
-    for (int64_t r = 0; r < n; r++)
-        memcpy(to + r * ld_to, from + r * ld_from, (size_t)width * sizeof *to);
+/* n rows of `width` numbers from element `at` of a cache on. */
+static void put_rows(hy__tensor cache, int64_t at, const float *from, int64_t ld, int64_t n,
+                     int64_t width) {
+    char *to = hy__ptr(hy__at(cache, at));
+    const size_t size = hy__dtype_bytes(cache.dtype, width);
+    for (int64_t r = 0; r < n; r++) {
+        if (cache.dtype == HY__DTYPE_BF16)
+            vec_to_bf16((uint16_t *)(to + (size_t)r * size), from + r * ld, width);
+        else
+            memcpy(to + (size_t)r * size, from + r * ld, size);
+    }
 }
 
 /* Copies what both caches hold of one of k, v (rows = C) or ksum (rows = 1), block by block. */
@@ -165,16 +172,18 @@ static void keep_cache(const hy__attn_args *a, int64_t i, const hy__tensor *in,
                        const hy__tensor *out, int64_t rows, int n_thread) {
     const hy__seq *seq = &a->rows->seq[i];
     const int64_t width = a->n_kv * a->head_dim, end = seq->pos + seq->len;
-    const float *from = hy__ptr_of(in, i);
-    float *to = hy__ptr_of(out, i);
+    const char *from = hy__ptr_of(in, i);
+    char *to = hy__ptr_of(out, i);
     if (!from || !to || from == to) return;
+    HY_ASSERT(in[i].dtype == out[i].dtype);
+    const size_t size = hy__dtype_bytes(in[i].dtype, width), page = (size_t)rows * size;
 #pragma omp parallel for num_threads(n_thread) if (rows > 1)
     for (int64_t slot = 0; slot < a->slot_in[i]; slot++) {
         const int64_t b = attn_cache_block(a, slot, seq->pos, a->slot_in[i]);
         if (b < 0 || !attn_cache_holds(a, b, end, a->slot_out[i])) continue;
         const int64_t filled = seq->pos - b * a->chunk, n = filled < rows ? filled : rows;
-        copy_rows(to + hy__kv_slot(b, a->slot_out[i]) * rows * width, width,
-                  from + slot * rows * width, width, n, width);
+        memcpy(to + (size_t)hy__kv_slot(b, a->slot_out[i]) * page, from + (size_t)slot * page,
+               (size_t)n * size);
     }
 }
 
@@ -187,8 +196,8 @@ static void append_block(const hy__attn_args *a, int64_t i, int64_t b) {
     const int64_t at = (slot * a->chunk + part.begin % a->chunk) * width;
     const int64_t r = seq->start + part.begin - seq->pos;
     const float *k = attn_base(a->k, r * attn_ldk(a)), *v = attn_base(a->v, r * attn_ldv(a));
-    copy_rows(attn_base(a->k_out[i], at), width, k, attn_ldk(a), n, width);
-    copy_rows(attn_base(a->v_out[i], at), width, v, attn_ldv(a), n, width);
+    put_rows(a->k_out[i], at, k, attn_ldk(a), n, width);
+    put_rows(a->v_out[i], at, v, attn_ldv(a), n, width);
     float *sum = attn_base_of(a->ksum_out, i, slot * width);
     if (sum) sum_rows(sum, part.begin % a->chunk ? sum : NULL, k, attn_ldk(a), n, width);
 }

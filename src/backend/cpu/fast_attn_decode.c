@@ -45,6 +45,20 @@ static sight sight_of(const hy__attn_args *a, int64_t i) {
     return g;
 }
 
+INLINE const void *row_of(const void *rows, int64_t at, attn_form form) {
+    return (const char *)rows + at * (form == ATTN_HALF ? 2 : 4);
+}
+/* The vector at element `at`, or its first `left` elements. */
+INLINE vf load(const void *rows, int64_t at, int64_t left, attn_form form) {
+    if (form == ATTN_FLOAT) return vf_load_to((const float *)rows + at, left);
+    if (form == ATTN_ROUND) return vf_round_bf16(vf_load_to((const float *)rows + at, left));
+    const uint16_t *p = (const uint16_t *)rows + at;
+    uint16_t part[VL] = {0};
+    if (left >= VL) return vf_load_bf16(p);
+    for (int64_t i = 0; i < left; i++) part[i] = p[i];
+    return vf_load_bf16(part);
+}
+
 /* The longest stretch from the v-th seen position on, before the one at `end`, as KV head j has it;
  * all heads' are equally long. k and v are NULL where the head has chosen fewer blocks. */
 static attn_span stretch_at(const sight *g, int64_t v, int64_t end, int64_t j) {
@@ -62,8 +76,8 @@ static attn_span stretch_at(const sight *g, int64_t v, int64_t end, int64_t j) {
     }
     if (left < n) n = left;
     attn_span keys = attn_span_at(&g->x, s, s + n);
-    keys.k += at;
-    keys.v += at;
+    keys.k = row_of(keys.k, at, keys.form);
+    keys.v = row_of(keys.v, at, keys.form);
     return keys;
 }
 
@@ -73,25 +87,27 @@ typedef struct visit {
     attn_span keys, next;
 } visit;
 
-INLINE void fetch(const float *row, int64_t n) {
-    enum { LINE = HY__ALIGN / sizeof *row };
-    for (int64_t c = 0; c < n; c += LINE) __builtin_prefetch(row + c, 0, 3);
+/* n elements from `at` on. */
+INLINE void fetch(const void *rows, int64_t at, int64_t n, attn_form form) {
+    for (int64_t c = 0; c < n; c += HY__ALIGN / (form == ATTN_HALF ? 2 : 4))
+        __builtin_prefetch(row_of(rows, at + c, form), 0, 3);
 }
 
 /* s[n] = q·keys, VL keys at a time: their sums are made across vectors together. */
-static void score(float *s, const float *q, const visit *x, int64_t hd) {
+INLINE void score(float *s, const float *q, const visit *x, int64_t hd, const attn_form form) {
     const attn_span *keys = &x->keys, *next = &x->next;
     for (int64_t key = 0; key < keys->n; key += VL) {
         const int64_t last = keys->n - 1 - key;
         vf sum[VL];
-        for (int64_t m = key; m < key + VL && m < next->n; m++) fetch(next->k + m * next->ldk, hd);
+        for (int64_t m = key; m < key + VL && m < next->n; m++)
+            fetch(next->k, m * next->ldk, hd, next->form);
         for (int m = 0; m < VL; m++) sum[m] = (vf){0};
         for (int64_t c = 0; c < hd; c += VL) {
             const vf qc = vf_load_to(q + c, hd - c);
 #pragma GCC unroll 16
             for (int m = 0; m < VL; m++) {
-                const float *k = keys->k + (key + (m < last ? m : last)) * keys->ldk;
-                sum[m] += qc * vf_load_to(k + c, hd - c);
+                const int64_t at = (key + (m < last ? m : last)) * keys->ldk + c;
+                sum[m] += qc * load(keys->k, at, hd - c, form);
             }
         }
         vf_store(s + key, vf_sum_each(sum));
@@ -101,9 +117,9 @@ static void score(float *s, const float *q, const visit *x, int64_t hd) {
 /* nv vectors of o = alpha·o + Σ p·v from column c on, or the first n_tail elements of one. Even and
  * odd positions are summed apart, so that the sums do not wait for each other. */
 INLINE void weigh_columns(float *o, float alpha, const float *p, const visit *x, int64_t c,
-                          const int nv, int64_t n_tail) {
+                          const int nv, int64_t n_tail, const attn_form form) {
     const int64_t n = x->keys.n, ldv = x->keys.ldv, ahead = x->next.ldv;
-    const float *v = x->keys.v + c;
+    const void *v = x->keys.v;
     vf even[COLUMNS], odd[COLUMNS];
 #pragma GCC unroll 4
     for (int i = 0; i < nv; i++) {
@@ -112,34 +128,37 @@ INLINE void weigh_columns(float *o, float alpha, const float *p, const visit *x,
     }
     int64_t s = 0;
     for (; s + 2 <= n; s += 2) {
-        if (s < x->next.n) fetch(x->next.v + s * ahead + c, nv * VL);
-        if (s + 1 < x->next.n) fetch(x->next.v + (s + 1) * ahead + c, nv * VL);
+        if (s < x->next.n) fetch(x->next.v, s * ahead + c, nv * VL, x->next.form);
+        if (s + 1 < x->next.n) fetch(x->next.v, (s + 1) * ahead + c, nv * VL, x->next.form);
 #pragma GCC unroll 4
         for (int i = 0; i < nv; i++) {
-            even[i] += p[s] * vf_load_to(v + s * ldv + i * VL, n_tail);
-            odd[i] += p[s + 1] * vf_load_to(v + (s + 1) * ldv + i * VL, n_tail);
+            even[i] += p[s] * load(v, s * ldv + c + i * VL, n_tail, form);
+            odd[i] += p[s + 1] * load(v, (s + 1) * ldv + c + i * VL, n_tail, form);
         }
     }
 #pragma GCC unroll 4
     for (int i = 0; i < nv; i++) {
-        if (s < n) even[i] += p[s] * vf_load_to(v + s * ldv + i * VL, n_tail);
+        if (s < n) even[i] += p[s] * load(v, s * ldv + c + i * VL, n_tail, form);
         vf_store_to(o + c + i * VL, even[i] + odd[i], n_tail);
     }
 }
 
-static void weigh(float *o, float alpha, const float *p, const visit *x, int64_t hd) {
+INLINE void weigh(float *o, float alpha, const float *p, const visit *x, int64_t hd,
+                  const attn_form form) {
     int64_t c = 0;
-    for (; c + COLUMNS * VL <= hd; c += COLUMNS * VL) weigh_columns(o, alpha, p, x, c, COLUMNS, VL);
-    for (; c + VL <= hd; c += VL) weigh_columns(o, alpha, p, x, c, 1, VL);
-    if (c < hd) weigh_columns(o, alpha, p, x, c, 1, hd - c);
+    for (; c + COLUMNS * VL <= hd; c += COLUMNS * VL)
+        weigh_columns(o, alpha, p, x, c, COLUMNS, VL, form);
+    for (; c + VL <= hd; c += VL) weigh_columns(o, alpha, p, x, c, 1, VL, form);
+    if (c < hd) weigh_columns(o, alpha, p, x, c, 1, hd - c, form);
 }
 
 /* One head meets a stretch; sum: o [hd], maximum, sum of the softmax so far. */
-static void meet(float *sum, const float *q, const visit *x, const hy__attn_args *a) {
+INLINE void meet(float *sum, const float *q, const visit *x, const hy__attn_args *a,
+                 const attn_form form) {
     const int64_t hd = a->head_dim, n = x->keys.n;
     const float scale = (float)a->scale;
     float p[STRETCH];
-    score(p, q, x, hd);
+    score(p, q, x, hd, form);
     vf top = vf_set(sum[hd]), total = {0};
     for (int64_t s = n; s % VL != 0; s++) p[s] = ATTN_MASKED;
     for (int64_t s = 0; s < n; s += VL) top = vf_max(top, scale * vf_load(p + s));
@@ -151,7 +170,16 @@ static void meet(float *sum, const float *q, const visit *x, const hy__attn_args
     }
     sum[hd] = most;
     sum[hd + 1] = alpha * sum[hd + 1] + vf_sum(total);
-    weigh(sum, alpha, p, x, hd);
+    weigh(sum, alpha, p, x, hd, form);
+}
+
+static void meet_in_form(float *sum, const float *q, const visit *x, const hy__attn_args *a) {
+    if (x->keys.form == ATTN_FLOAT)
+        meet(sum, q, x, a, ATTN_FLOAT);
+    else if (x->keys.form == ATTN_HALF)
+        meet(sum, q, x, a, ATTN_HALF);
+    else
+        meet(sum, q, x, a, ATTN_ROUND);
 }
 
 /* Floats of what a head has summed up. */
@@ -181,7 +209,7 @@ static int64_t meet_stretch(const sight *g, int64_t v, int64_t end, float *sums,
         if (!x.keys.k) continue;
         x.next = stretch_after(g, v, n, end, j);
         for (int64_t h = j * g->x.group; h < (j + 1) * g->x.group; h++) {
-            meet(sums + h * sum_size(a), q + h * a->head_dim, &x, a);
+            meet_in_form(sums + h * sum_size(a), q + h * a->head_dim, &x, a);
             x.next.n = 0;
         }
         *seen += n;

@@ -8,18 +8,29 @@
 #include "backend/cpu/attn.h"
 #include "backend/cpu/ref.h"
 
+/* A row of a tensor: its elements from `at` on, to be rounded to bf16 or as they are. */
+typedef struct place {
+    hy__tensor t;
+    int64_t at;
+    bool rounded;
+} place;
+
 /* The row of position s, KV head j, of sequence i: in the piece (row distance ld), or in the cache
- * before it. NULL when it lies in an absent cache. */
-static real *row_at(const hy__attn_args *a, int64_t i, int64_t s, int64_t j, hy__tensor piece,
+ * before it, which may be absent. */
+static place row_at(const hy__attn_args *a, int64_t i, int64_t s, int64_t j, hy__tensor piece,
                     int64_t ld, const hy__tensor *cache) {
     const hy__seq *seq = &a->rows->seq[i];
-    if (s >= seq->pos) {
-        return (real *)hy__ptr(piece) + (seq->start + s - seq->pos) * ld + j * a->head_dim;
-    }
-    real *base = hy__ptr_of(cache, i);
-    if (!base) return NULL;
+    if (s >= seq->pos)
+        return (place){piece, (seq->start + s - seq->pos) * ld + j * a->head_dim,
+                       attn_is_half(a, i)};
+    if (!hy__ptr_of(cache, i)) return (place){0};
     const int64_t slot = hy__kv_slot(s / a->chunk, a->slot_in[i]);
-    return base + ((slot * a->chunk + s % a->chunk) * a->n_kv + j) * a->head_dim;
+    return (place){cache[i], ((slot * a->chunk + s % a->chunk) * a->n_kv + j) * a->head_dim, false};
+}
+
+/* The elements of a row of reals; NULL when it is absent. */
+static real *reals(place p) {
+    return hy__present(p.t) ? (real *)hy__ptr(p.t) + p.at : NULL;
 }
 
 /* The row of (token row r, head h) in a tensor [N,H,hd] of row distance ld. */
@@ -30,6 +41,15 @@ static real *head_at(const hy__attn_args *a, hy__tensor x, int64_t ld, int64_t r
 static real dot(const real *x, const real *y, int64_t n) {
     real sum = 0;
     for (int64_t i = 0; i < n; i++) sum += x[i] * y[i];
+    return sum;
+}
+static real element(place p, int64_t i) {
+    const real x = ref_get(p.t, p.at + i);
+    return p.rounded ? (real)hy__bf16_to_f32(hy__f32_to_bf16((float)x)) : x;
+}
+static real dot_row(const real *x, place y, int64_t n) {
+    real sum = 0;
+    for (int64_t i = 0; i < n; i++) sum += x[i] * element(y, i);
     return sum;
 }
 
@@ -139,17 +159,17 @@ static void attn_head(const hy__attn_args *a, int64_t i, int64_t t, int64_t h) {
     double top = -INFINITY, total = 0;
     for (int64_t s = 0; s <= t; s++) {
         if (!attends(a, t, s, select)) continue;
-        const real *k = row_at(a, i, s, j, a->k, attn_ldk(a), a->k_in);
-        top = fmax(top, a->scale * (double)dot(q, k, hd));
+        const place k = row_at(a, i, s, j, a->k, attn_ldk(a), a->k_in);
+        top = fmax(top, a->scale * (double)dot_row(q, k, hd));
     }
     for (int64_t c = 0; c < hd; c++) o[c] = 0;
     for (int64_t s = 0; s <= t; s++) {
         if (!attends(a, t, s, select)) continue;
-        const real *k = row_at(a, i, s, j, a->k, attn_ldk(a), a->k_in);
-        const real *v = row_at(a, i, s, j, a->v, attn_ldv(a), a->v_in);
-        const double p = exp(a->scale * (double)dot(q, k, hd) - top);
+        const place k = row_at(a, i, s, j, a->k, attn_ldk(a), a->k_in);
+        const place v = row_at(a, i, s, j, a->v, attn_ldv(a), a->v_in);
+        const double p = exp(a->scale * (double)dot_row(q, k, hd) - top);
         total += p;
-        for (int64_t c = 0; c < hd; c++) o[c] += (real)p * v[c];
+        for (int64_t c = 0; c < hd; c++) o[c] += (real)p * element(v, c);
     }
     for (int64_t c = 0; c < hd; c++) o[c] /= (real)total;
     ((real *)hy__ptr(a->lse))[r * a->n_head + h] = (real)(top + log(total));
@@ -182,14 +202,14 @@ static void attn_head_backward(const hy__attn_args *a, int64_t i, int64_t t, int
     for (int64_t c = 0; c < hd; c++) dq[c] = 0;
     for (int64_t s = 0; s <= t; s++) {
         if (!attends(a, t, s, select)) continue;
-        const real *k = row_at(a, i, s, j, a->k, attn_ldk(a), a->k_in);
-        const real *v = row_at(a, i, s, j, a->v, attn_ldv(a), a->v_in);
-        real *dk = row_at(a, i, s, j, a->dk, attn_ldk(a), a->dk_in);
-        real *dv = row_at(a, i, s, j, a->dv, attn_ldv(a), a->dv_in);
-        const real p = (real)exp(a->scale * (double)dot(q, k, hd) - (double)lse);
-        const real dx = (real)a->scale * p * (dot(dout, v, hd) - delta);
+        const place k = row_at(a, i, s, j, a->k, attn_ldk(a), a->k_in);
+        const place v = row_at(a, i, s, j, a->v, attn_ldv(a), a->v_in);
+        real *dk = reals(row_at(a, i, s, j, a->dk, attn_ldk(a), a->dk_in));
+        real *dv = reals(row_at(a, i, s, j, a->dv, attn_ldv(a), a->dv_in));
+        const real p = (real)exp(a->scale * (double)dot_row(q, k, hd) - (double)lse);
+        const real dx = (real)a->scale * p * (dot_row(dout, v, hd) - delta);
         for (int64_t c = 0; c < hd; c++) {
-            dq[c] += dx * k[c];
+            dq[c] += dx * element(k, c);
             if (dk) dk[c] += dx * q[c];
             if (dv) dv[c] += p * dout[c];
         }
@@ -212,18 +232,28 @@ static void keep_cache(const hy__attn_args *a, int64_t i, const hy__tensor *in,
                        const hy__tensor *out, int64_t rows) {
     const hy__seq *seq = &a->rows->seq[i];
     const int64_t width = a->n_kv * a->head_dim, end = seq->pos + seq->len;
-    const real *from = hy__ptr_of(in, i);
-    real *to = hy__ptr_of(out, i);
+    const char *from = hy__ptr_of(in, i);
+    char *to = hy__ptr_of(out, i);
     if (!from || !to || from == to) return;
+    HY_ASSERT(in[i].dtype == out[i].dtype);
+    const size_t size = hy__dtype_size(in[i].dtype);
     for (int64_t slot = 0; slot < a->slot_in[i]; slot++) {
         const int64_t b = attn_cache_block(a, slot, seq->pos, a->slot_in[i]);
         if (b < 0 || !attn_cache_holds(a, b, end, a->slot_out[i])) continue;
         const int64_t filled = seq->pos - b * a->chunk;
         const int64_t n = (filled < rows ? filled : rows) * width;
         const int64_t slot_out = hy__kv_slot(b, a->slot_out[i]);
-        for (int64_t c = 0; c < n; c++)
-            to[slot_out * rows * width + c] = from[slot * rows * width + c];
+        memcpy(to + (size_t)(slot_out * rows * width) * size,
+               from + (size_t)(slot * rows * width) * size, (size_t)n * size);
     }
+}
+
+/* Element i of a cache, of reals or bf16. */
+static void put(hy__tensor cache, int64_t i, real x) {
+    if (cache.dtype == HY__DTYPE_BF16)
+        ((uint16_t *)hy__ptr(cache))[i] = hy__f32_to_bf16((float)x);
+    else
+        ((real *)hy__ptr(cache))[i] = x;
 }
 
 static void kv_append(hy__backend *be, const hy__attn_args *a) {
@@ -232,9 +262,8 @@ static void kv_append(hy__backend *be, const hy__attn_args *a) {
     for (int64_t i = 0; i < a->rows->n_seq; i++) {
         const hy__seq *seq = &a->rows->seq[i];
         const int64_t end = seq->pos + seq->len;
-        real *k_out = hy__ptr_of(a->k_out, i), *v_out = hy__ptr_of(a->v_out, i);
         real *sum_out = hy__ptr_of(a->ksum_out, i);
-        if (!k_out) continue;
+        if (!hy__ptr_of(a->k_out, i)) continue;
         keep_cache(a, i, a->k_in, a->k_out, a->chunk);
         keep_cache(a, i, a->v_in, a->v_out, a->chunk);
         keep_cache(a, i, a->ksum_in, a->ksum_out, 1);
@@ -245,8 +274,8 @@ static void kv_append(hy__backend *be, const hy__attn_args *a) {
             const real *k = (const real *)hy__ptr(a->k) + r * attn_ldk(a);
             const real *v = (const real *)hy__ptr(a->v) + r * attn_ldv(a);
             for (int64_t c = 0; c < width; c++) {
-                k_out[(slot * a->chunk + t % a->chunk) * width + c] = k[c];
-                v_out[(slot * a->chunk + t % a->chunk) * width + c] = v[c];
+                put(a->k_out[i], (slot * a->chunk + t % a->chunk) * width + c, k[c]);
+                put(a->v_out[i], (slot * a->chunk + t % a->chunk) * width + c, v[c]);
                 if (!sum_out) continue;
                 if (t % a->chunk == 0) sum_out[slot * width + c] = 0;
                 sum_out[slot * width + c] += k[c];

@@ -119,11 +119,14 @@ INLINE vf vf_load_bf16(const uint16_t *p) {
 #endif
     return (vf)(wide << 16);
 }
-INLINE void vf_store_bf16(uint16_t *p, vf x) {
+INLINE vu vf_to_bf16(vf x) {
     const vu bits = (vu)x, high = bits >> 16;
     const vu rounded = (bits + 0x7fffu + (high & 1u)) >> 16;
     const vu nan = (vu)((bits & 0x7fffffffu) > 0x7f800000u);
-    *(vh *)p = __builtin_convertvector((nan & (high | 0x40u)) | (~nan & rounded), vh);
+    return (nan & (high | 0x40u)) | (~nan & rounded);
+}
+INLINE void vf_store_bf16(uint16_t *p, vf x) {
+    *(vh *)p = __builtin_convertvector(vf_to_bf16(x), vh);
 }
 
 INLINE void vec_from_bf16(float *dst, const uint16_t *src, int64_t n) {
@@ -205,6 +208,15 @@ INLINE vi vi_dot_u(vi acc, vb u, vb x) {
     return vi_dot_s(acc, u, x);
 }
 #endif
+
+/* To the nearest bf16, kept as floats. */
+INLINE vf vf_round_bf16(vf x) {
+    return (vf)(vf_to_bf16(x) << 16);
+}
+INLINE void vec_round_bf16(float *dst, const float *src, int64_t n) {
+    for (int64_t i = 0; i < n; i += VL)
+        vf_store_to(dst + i, vf_round_bf16(vf_load_to(src + i, n - i)), n - i);
+}
 
 INLINE float vf_hmax(vf x) {
     float t[VL];
