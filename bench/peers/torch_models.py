@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """The same models in PyTorch, to be measured beside `hydralm bench` on the same machine.
 
-    python3 bench/peers.py transformer --mode train --tokens 512,2048 --batch 8 [--dtype bf16]
-    python3 bench/peers.py mamba2 --mode forward --tokens 1024,4096
+    python3 bench/peers/torch_models.py transformer --mode train --tokens 512,2048 --batch 8 [--dtype bf16]
+    python3 bench/peers/torch_models.py mamba2 --mode forward --tokens 1024,4096
 
 One line of JSON for each length: median, best and spread of tokens/s over the runs, and the peak memory.
 The Transformer is that of configs/toy-transformer.yaml (pre-norm, SwiGLU, rotary positions, norm of
@@ -24,13 +24,20 @@ import torch.nn.functional as F
 VOCAB, WIDTH = 16384, 512
 
 
+class Norm(nn.RMSNorm):
+    """Its weight follows the input's dtype, without which there is no fused kernel under autocast."""
+
+    def forward(self, x):
+        return F.rms_norm(x, self.normalized_shape, self.weight.to(x.dtype), self.eps)
+
+
 class Attention(nn.Module):
     def __init__(self, heads=8):
         super().__init__()
         self.heads = heads
         self.qkv = nn.Linear(WIDTH, 3 * WIDTH, bias=False)
         self.out = nn.Linear(WIDTH, WIDTH, bias=False)
-        self.q_norm, self.k_norm = nn.RMSNorm(WIDTH // heads), nn.RMSNorm(WIDTH // heads)
+        self.q_norm, self.k_norm = Norm(WIDTH // heads), Norm(WIDTH // heads)
 
     def forward(self, x):
         b, t, _ = x.shape
@@ -65,21 +72,28 @@ class Mamba2(nn.Module):
         self.inner, self.head, self.state, self.chunk = inner, head, state, chunk
         self.heads = inner // head
         self.in_proj = nn.Linear(WIDTH, 2 * inner + 2 * state + self.heads, bias=False)
-        self.conv = nn.Conv1d(inner + 2 * state, inner + 2 * state, taps, groups=inner + 2 * state, padding=taps - 1)
+        self.taps = nn.Parameter(torch.empty(taps, inner + 2 * state).uniform_(-0.5, 0.5))
+        self.conv_bias = nn.Parameter(torch.zeros(inner + 2 * state))
         self.dt_bias = nn.Parameter(torch.full((self.heads,), -4.0))
         self.a_log = nn.Parameter(torch.log(1 + 15 * torch.rand(self.heads)))
         self.d = nn.Parameter(torch.ones(self.heads))
-        self.norm = nn.RMSNorm(inner)
+        self.norm = Norm(inner)
         self.out = nn.Linear(inner, WIDTH, bias=False)
 
     def forward(self, u):
         b, t, _ = u.shape
         z, xbc, dt = self.in_proj(u).split((self.inner, self.inner + 2 * self.state, self.heads), -1)
-        xbc = F.silu(self.conv(xbc.transpose(1, 2))[..., :t].transpose(1, 2))
+        xbc = F.silu(self.conv(xbc))
         x, keys, queries = xbc.split((self.inner, self.state, self.state), -1)
         dt = F.softplus(dt.float() + self.dt_bias)
         y = self.scan(x.view(b, t, self.heads, self.head).float(), dt, keys.float(), queries.float())
         return self.out(self.norm(y.reshape(b, t, self.inner).to(u.dtype) * F.silu(z)))
+
+    def conv(self, x):
+        """Shifted products: in training nn.Conv1d with as many groups as channels is slower by a third."""
+        taps, bias, k, t = self.taps.to(x.dtype), self.conv_bias.to(x.dtype), len(self.taps), x.shape[1]
+        x = F.pad(x, (0, 0, k - 1, 0))
+        return bias + sum(x[:, i : i + t] * taps[i] for i in range(k))
 
     def scan(self, x, dt, keys, queries):
         b, t, h, p = x.shape
@@ -107,8 +121,8 @@ class Model(nn.Module):
             Mamba2() for _ in range(12)]
         self.embed = nn.Embedding(VOCAB, WIDTH)
         self.layers = nn.ModuleList(layers)
-        self.norms = nn.ModuleList(nn.RMSNorm(WIDTH) for _ in layers)
-        self.last = nn.RMSNorm(WIDTH)
+        self.norms = nn.ModuleList(Norm(WIDTH) for _ in layers)
+        self.last = Norm(WIDTH)
 
     def forward(self, tokens):
         x = self.embed(tokens)
@@ -121,12 +135,12 @@ class Model(nn.Module):
         return F.cross_entropy(logits.float().view(-1, VOCAB), targets.view(-1))
 
 
-def measure(fn, runs):
-    fn()  # warm
+def measure(fn, tokens, warm_up, runs):
+    fn(tokens[:, :warm_up])
     times = []
     for _ in range(runs):
         start = time.perf_counter()
-        fn()
+        fn(tokens)
         times.append(time.perf_counter() - start)
     return times
 
@@ -140,6 +154,7 @@ def main():
     cli.add_argument("--dtype", choices=("fp32", "bf16"), default="fp32")
     cli.add_argument("--threads", type=int, default=2)
     cli.add_argument("--runs", type=int, default=5)
+    cli.add_argument("--warm-up", type=int, default=1 << 30, help="tokens of a run before them, at most all")
     cli.add_argument("--compile", action="store_true")
     opt = cli.parse_args()
     torch.manual_seed(1)
@@ -148,22 +163,23 @@ def main():
     loss = torch.compile(model.loss) if opt.compile else model.loss
     adam = torch.optim.AdamW(model.parameters(), lr=1e-4, fused=True)
     cast = torch.autocast("cpu", torch.bfloat16, enabled=opt.dtype == "bf16")
+
+    def step(tokens):
+        with cast:
+            value = loss(tokens, tokens)
+        value.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        adam.step()
+        adam.zero_grad(set_to_none=True)
+
+    def forward(tokens):
+        with torch.no_grad(), cast:
+            F.linear(model(tokens)[:, -1], model.embed.weight)
+
     for n in map(int, opt.tokens.split(",")):
         tokens = torch.randint(0, VOCAB, (opt.batch, n))
-
-        def step():
-            with cast:
-                value = loss(tokens, tokens)
-            value.backward()
-            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-            adam.step()
-            adam.zero_grad(set_to_none=True)
-
-        def forward():
-            with torch.no_grad(), cast:
-                F.linear(model(tokens)[:, -1], model.embed.weight)
-
-        rate = sorted(opt.batch * n / s for s in measure(step if opt.mode == "train" else forward, opt.runs))
+        times = measure(step if opt.mode == "train" else forward, tokens, opt.warm_up, opt.runs)
+        rate = sorted(opt.batch * n / s for s in times)
         print(json.dumps({
             "peer": "pytorch " + torch.__version__, "model": opt.model, "mode": opt.mode, "dtype": opt.dtype,
             "batch": opt.batch, "tokens": n, "parameters": sum(p.numel() for p in model.parameters()),
