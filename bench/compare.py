@@ -278,12 +278,13 @@ def parse():
     cli.add_argument("--threads", type=int, default=2, help="of both sides (%(default)s)")
     cli.add_argument("--csv", help="append the figures to this table")
     cli.add_argument("--hydralm", default=os.path.join(ROOT, "build/hydralm"), help="our program (%(default)s)")
-    cli.add_argument("--peers", default=os.path.join(ROOT, "build/peers"), help="what llama.sh made (%(default)s)")
-    cli.add_argument("--python", default="python3", help="a Python with torch (%(default)s)")
+    cli.add_argument("--peers", default=os.path.join(ROOT, "build/peers"), help="folder of what they need (%(default)s)")
+    cli.add_argument("--python", help="a Python with torch (bin/python of --peers)")
     cli.add_argument("--wrap", default="", help="a command under which every row is run, such as 'taskset -c 0,1'")
     cli.add_argument("--row", help=argparse.SUPPRESS)
     opt = cli.parse_args()
-    opt.peers = os.path.abspath(opt.peers)
+    opt.peers, opt.hydralm = os.path.abspath(opt.peers), os.path.abspath(opt.hydralm)
+    opt.python = opt.python or os.path.join(opt.peers, "bin/python")
     return opt
 
 

@@ -15,7 +15,8 @@ import sys
 import numpy as np
 
 VOCAB, WIDTH, EPS = 50432, 768, 1e-5
-MATRICES = ("token_embd", "ssm_in", "ssm_out", "attn_q.", "attn_k.", "attn_v.", "attn_output", "ffn_gate", "ffn_up", "ffn_down")
+MATRICES = ("token_embd", "ssm_in", "ssm_out", "attn_q.", "attn_k.", "attn_v.", "attn_output", "ffn_gate", "ffn_up",
+            "ffn_down")
 
 
 def mamba2(writer, draw):
