@@ -1,16 +1,12 @@
 /* fast_attn.c: the forward of sparse attention: tiles of queries over blocks of keys with an online
  * softmax (Milakov & Gimelshein 2018; Dao et al. 2022). backend.h has the rule of who sees whom.
  *
- * First every tile of consecutive rows meets the sink and its windows and writes o and lse. Then
- * the selected blocks: the choices of ATTN_SPREAD tokens are sorted by block, and all rows that
- * chose a block meet it together, as one product. They go on from (o, lse), which stand for any
- * softmax so far as (o·1, maximum lse, sum 1); so nothing but the outputs is carried between
- * blocks. */
+ * Every tile of consecutive rows meets the sink and its windows and writes o and lse; from there
+ * fast_attn_chosen.c goes on with the selected blocks. */
 #include "backend/cpu/fast_attn.h"
 
 typedef struct forward {
     attn_tile tile;
-    attn_choices choices;
     float *keys, *values; /* [KEYS][hd], where the cache is bf16 */
     float *o;             /* [ROWS][hd] unnormalised */
     float *m, *l, *alpha; /* [ROWS] maximum, sum, the last change of the maximum */
@@ -19,7 +15,6 @@ typedef struct forward {
 static size_t take_forward(forward *w, const hy__attn_args *a, void *base) {
     attn_cut cut = {.base = base};
     attn_take_tile(&cut, &w->tile, a);
-    attn_take_choices(&cut, &w->choices, a);
     w->keys = attn_take(&cut, ATTN_KEYS * a->head_dim);
     w->values = attn_take(&cut, ATTN_KEYS * a->head_dim);
     w->o = attn_take(&cut, ATTN_ROWS * a->head_dim);
@@ -110,47 +105,11 @@ static int64_t attend_dense(forward *w, const attn_head *x) {
     return seen;
 }
 
-static void resume(forward *w, const attn_head *x) {
-    const int64_t hd = x->a->head_dim;
-    const float *o = hy__ptr(x->a->o), *lse = hy__ptr(x->a->lse);
-    attn_tile_queries(&w->tile, x);
-    for (int64_t r = 0; r < w->tile.n; r++) {
-        const int64_t from = attn_out_row(x, w->tile.row[r]);
-        memcpy(w->o + r * hd, o + from * hd, (size_t)hd * sizeof *o);
-        w->m[r] = lse[from];
-        w->l[r] = 1;
-    }
-    for (int64_t r = w->tile.n; r < w->tile.n_pad; r++) w->m[r] = w->l[r] = 0;
-}
-
-/* The selected blocks of the piece's tokens [begin, end); returns the positions seen. */
-static int64_t attend_selected(forward *w, const attn_head *x, int64_t begin, int64_t end) {
-    const int64_t c = x->a->chunk;
-    int64_t seen = 0;
-    attn_choices_sort(&w->choices, x, begin, end);
-    for (int64_t b = 1; b < w->choices.n_block; b++) {
-        const int64_t n = attn_choices_rows(&w->choices, x, b);
-        for (int64_t f = 0; f < n; f += ATTN_ROWS) {
-            attn_tile_chosen(&w->tile, x, &w->choices, b, f);
-            resume(w, x);
-            for (int64_t s = b * c; s < (b + 1) * c;) {
-                const attn_span keys = attn_span_at(x, s, (b + 1) * c);
-                meet(w, x, &keys, false);
-                s += keys.n;
-            }
-            finish(w, x);
-        }
-        seen += n / x->group * c;
-    }
-    return seen;
-}
-
 static void attn(hy__backend *be, const hy__attn_args *a) {
     HY__FAST(hy__attn_decode)(be, a);
     if (a->rows->n_row == a->rows->n_seq) return; /* one token each */
     const int64_t group = a->n_head / a->n_kv;
     const int64_t n_dense = attn_items(a, group, ATTN_ROWS);
-    const int64_t n_select = a->topk > 0 ? attn_items(a, 1, ATTN_SPREAD) : 0;
     forward measure;
     const size_t size = take_forward(&measure, a, NULL);
     void *scratch = hy__scratch(be, size);
@@ -169,16 +128,9 @@ static void attn(hy__backend *be, const hy__attn_args *a) {
             attn_tile_dense(&w.tile, which * ATTN_ROWS, left < ATTN_ROWS ? left : ATTN_ROWS);
             seen += attend_dense(&w, &x);
         }
-#pragma omp for schedule(dynamic, 1)
-        for (int64_t n = 0; n < n_select; n++) {
-            int64_t which;
-            const attn_head x = attn_item(a, 1, ATTN_SPREAD, n, &which);
-            if (attn_decodes(&x.seq)) continue;
-            const int64_t begin = which * ATTN_SPREAD, end = begin + ATTN_SPREAD;
-            seen += attend_selected(&w, &x, begin, end < x.seq.len ? end : x.seq.len);
-        }
     }
     be->counters.kv_positions += seen;
+    HY__FAST(hy__attn_chosen)(be, a);
 }
 
 void HY__FAST(hy__fast_attn)(hy__kernels *k) {

@@ -339,6 +339,7 @@ static inline void attn_take_choices(attn_cut *c, attn_choices *w, const hy__att
 }
 
 void HY__FAST(hy__attn_decode)(hy__backend *be, const hy__attn_args *a);
+void HY__FAST(hy__attn_chosen)(hy__backend *be, const hy__attn_args *a);
 void HY__FAST(hy__attn_backward)(hy__backend *be, const hy__attn_args *a);
 void HY__FAST(hy__attn_select)(hy__backend *be, const hy__attn_args *a);
 void HY__FAST(hy__kv_append)(hy__backend *be, const hy__attn_args *a);

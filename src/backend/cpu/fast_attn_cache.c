@@ -38,8 +38,9 @@ static void sum_block(const hy__attn_args *a, int64_t i, int64_t u, float *to) {
 
 typedef struct selection {
     attn_tile tile; /* rows are tokens: the group's queries are added up */
-    float *best;    /* [ROWS][topk] scores, falling */
-    int32_t *block; /* [ROWS][topk] */
+    int32_t begin[ATTN_ROWS], end[ATTN_ROWS]; /* candidates of every row */
+    float *best;                              /* [topk][ROWS] scores, falling */
+    int32_t *block;                           /* [topk][ROWS] */
 } selection;
 
 static size_t take_select(selection *w, const hy__attn_args *a, void *base) {
@@ -51,45 +52,69 @@ static size_t take_select(selection *w, const hy__attn_args *a, void *base) {
 }
 
 static void load_queries(selection *w, const attn_head *x) {
-    const int64_t hd = x->a->head_dim, topk = x->a->topk;
-    memset(w->tile.qt, 0, (size_t)(hd * ATTN_ROWS) * sizeof *w->tile.qt);
+    const int64_t hd = x->a->head_dim;
+    memset(w->tile.q, 0, (size_t)(w->tile.n * hd) * sizeof *w->tile.q);
     for (int64_t r = 0; r < w->tile.n; r++)
-        for (int64_t g = 0; g < x->group; g++) {
-            const float *q = attn_query(x, w->tile.row[r] * x->group + g);
-            for (int64_t c = 0; c < hd; c++) w->tile.qt[c * ATTN_ROWS + r] += q[c];
-        }
-    for (int64_t m = 0; m < w->tile.n * topk; m++) {
+        for (int64_t g = 0; g < x->group; g++)
+            vec_axpy(w->tile.q + r * hd, 1.0f, attn_query(x, w->tile.row[r] * x->group + g), hd);
+    attn_tile_transpose(&w->tile, x, w->tile.qt, w->tile.q);
+}
+
+/* Nothing is chosen yet, and the padding has no candidates. */
+static void begin_rows(selection *w, const attn_head *x) {
+    for (int64_t r = 0; r < w->tile.n_pad; r++) {
+        const int64_t t = x->seq.pos + w->tile.row[r < w->tile.n ? r : 0];
+        w->begin[r] = (int32_t)attn_candidate_begin(x->a, t);
+        w->end[r] = r < w->tile.n ? (int32_t)attn_candidate_end(x->a, t) : 0;
+    }
+    for (int64_t m = 0; m < x->a->topk * ATTN_ROWS; m++) {
         w->best[m] = -INFINITY;
         w->block[m] = -1;
     }
 }
 
-/* Blocks come in rising order, so an equal score never displaces an earlier block. */
-static void insert(float *best, int32_t *block, int64_t topk, float score, int32_t b) {
-    int64_t m = topk - 1;
-    for (; m > 0 && score > best[m - 1]; m--) {
-        best[m] = best[m - 1];
-        block[m] = block[m - 1];
+/* Puts block b with `score` among the best of VL rows; lists of a row lie at distance ROWS. What a
+ * row has once displaced moves everything after it down, so that of equal scores the earlier block,
+ * which came first, stays first. */
+INLINE void insert(float *best, int32_t *block, int64_t topk, vf score, int32_t b) {
+    vi which = (vi){0} + b, moved = {0};
+    for (int64_t m = 0; m < topk * ATTN_ROWS; m += ATTN_ROWS) {
+        const vf old = vf_load(best + m);
+        const vi old_block = *(const vi *)(block + m);
+        moved |= score > old;
+        vf_store(best + m, vf_select(moved, score, old));
+        *(vi *)(block + m) = (moved & which) | (~moved & old_block);
+        score = vf_select(moved, old, score);
+        which = (moved & old_block) | (~moved & which);
     }
-    best[m] = score;
-    block[m] = b;
 }
 
 /* Offers blocks [b, b + n) to the tile's tokens; sum[n]: their sums of keys, at distance `width`.
- */
+ * Blocks come in rising order. */
 static void offer(selection *w, const attn_head *x, int64_t b, int64_t n, const float *sum) {
-    const int64_t topk = x->a->topk;
+    const int64_t topk = x->a->topk, last = (topk - 1) * ATTN_ROWS;
     mm(n, w->tile.n_pad, x->a->head_dim, sum, x->ld_in, 1, w->tile.qt, ATTN_ROWS, w->tile.s,
        ATTN_ROWS, false);
-    for (int64_t r = 0; r < w->tile.n; r++) {
-        const int64_t t = x->seq.pos + w->tile.row[r];
-        const int64_t begin = attn_candidate_begin(x->a, t), end = attn_candidate_end(x->a, t);
-        float *best = w->best + r * topk;
-        for (int64_t m = begin > b ? begin - b : 0; m < n && b + m < end; m++) {
-            const float score = w->tile.s[m * ATTN_ROWS + r];
-            if (score > best[topk - 1])
-                insert(best, w->block + r * topk, topk, score, (int32_t)(b + m));
+    for (int64_t r = 0; r < w->tile.n_pad; r += VL) {
+        const vi begin = *(const vi *)(w->begin + r), end = *(const vi *)(w->end + r);
+        for (int64_t m = 0; m < n; m++) {
+            const vi at = (vi){0} + (int32_t)(b + m);
+            const vi open = (at >= begin) & (at < end);
+            const vf score =
+                vf_select(open, vf_load(w->tile.s + m * ATTN_ROWS + r), vf_set(-INFINITY));
+            if (vi_any(score > vf_load(w->best + last + r)))
+                insert(w->best + r, w->block + r, topk, score, (int32_t)(b + m));
         }
+    }
+}
+
+/* Writes row r's choice: ascending, -1 last. */
+static void write_choice(const selection *w, int64_t r, int64_t topk, int32_t *to) {
+    for (int64_t m = 0; m < topk; m++) {
+        const int32_t b = w->block[m * ATTN_ROWS + r];
+        int64_t at = m;
+        for (; b >= 0 && at > 0 && to[at - 1] > b; at--) to[at] = to[at - 1];
+        to[at] = b;
     }
 }
 
@@ -99,6 +124,7 @@ static void select_tile(selection *w, const attn_head *x, const float *sums) {
     const int64_t last = x->seq.pos + w->tile.row[w->tile.n - 1], open = x->seq.pos / a->chunk;
     const int64_t end = attn_candidate_end(a, last), topk = a->topk;
     load_queries(w, x);
+    begin_rows(w, x);
     for (int64_t b = attn_candidate_begin(a, x->seq.pos + w->tile.row[0]); b < end;) {
         int64_t n = end - b < ATTN_KEYS ? end - b : ATTN_KEYS;
         const float *sum = sums + (b - open) * x->ld_in;
@@ -112,14 +138,8 @@ static void select_tile(selection *w, const attn_head *x, const float *sums) {
         b += n;
     }
     for (int64_t r = 0; r < w->tile.n; r++) {
-        int32_t *to = (int32_t *)hy__ptr(a->select) +
-                      ((x->seq.start + w->tile.row[r]) * a->n_kv + x->j) * topk;
-        for (int64_t m = 0; m < topk; m++) { /* ascending, -1 last */
-            const int32_t b = w->block[r * topk + m];
-            int64_t at = m;
-            for (; b >= 0 && at > 0 && to[at - 1] > b; at--) to[at] = to[at - 1];
-            to[at] = b;
-        }
+        int32_t *to = (int32_t *)hy__ptr(a->select);
+        write_choice(w, r, topk, to + ((x->seq.start + w->tile.row[r]) * a->n_kv + x->j) * topk);
     }
 }
 

@@ -30,7 +30,7 @@ INLINE void vf_store(float *p, vf x) {
     *(vf *)p = x;
 }
 INLINE vf vf_set(float x) {
-    return (vf){0} + x;
+    return x - (vf){0}; /* folds; 0 + x would not, for x = -0 */
 }
 /* mask ? a : b, the mask all ones or all zeros per element (what a comparison gives). */
 INLINE vf vf_select(vi mask, vf a, vf b) {
@@ -40,7 +40,9 @@ INLINE vf vf_select(vi mask, vf a, vf b) {
 /* What the compiler does not find by itself, by instruction set.
  *   vf_max, vf_min   a > b ? a : b and a < b ? a : b: a NaN in b stays
  *   vf_load_n        the first n < VL elements, the rest is zero; vf_store_n writes n
- *   vf_sum           of the elements, halves added to halves */
+ *   vf_sum           of the elements, halves added to halves
+ *   vf_hmax          the largest element
+ *   vi_any           whether any element's highest bit is set */
 #if HY__VL == 16 && defined(__AVX512F__)
 INLINE vf vf_max(vf a, vf b) {
     return (vf)_mm512_max_ps((__m512)a, (__m512)b);
@@ -57,6 +59,12 @@ INLINE void vf_store_n(float *p, vf x, int64_t n) {
 INLINE float vf_sum(vf x) {
     return _mm512_reduce_add_ps((__m512)x);
 }
+INLINE float vf_hmax(vf x) {
+    return _mm512_reduce_max_ps((__m512)x);
+}
+INLINE bool vi_any(vi x) {
+    return _mm512_movepi32_mask((__m512i)x) != 0;
+}
 #else
 #if HY__VL == 8 && defined(__AVX2__)
 INLINE vf vf_max(vf a, vf b) {
@@ -69,6 +77,9 @@ INLINE float vf_sum(vf x) {
     const __m128 four = _mm256_castps256_ps128((__m256)x) + _mm256_extractf128_ps((__m256)x, 1);
     const __m128 two = four + _mm_movehl_ps(four, four);
     return two[0] + two[1];
+}
+INLINE bool vi_any(vi x) {
+    return _mm256_movemask_ps((__m256)x) != 0;
 }
 #else
 INLINE vf vf_max(vf a, vf b) {
@@ -84,7 +95,19 @@ INLINE float vf_sum(vf x) {
         for (int i = 0; i < w; i++) t[i] += t[i + w];
     return t[0];
 }
+INLINE bool vi_any(vi x) {
+    int32_t bits = 0;
+    for (int i = 0; i < VL; i++) bits |= x[i];
+    return bits < 0;
+}
 #endif
+INLINE float vf_hmax(vf x) {
+    float t[VL];
+    vf_store(t, x);
+    for (int w = VL / 2; w > 0; w /= 2)
+        for (int i = 0; i < w; i++) t[i] = t[i] > t[i + w] ? t[i] : t[i + w];
+    return t[0];
+}
 INLINE vf vf_load_n(const float *p, int64_t n) {
     float t[VL] = {0};
     for (int64_t i = 0; i < n; i++) t[i] = p[i];
@@ -216,14 +239,6 @@ INLINE vf vf_round_bf16(vf x) {
 INLINE void vec_round_bf16(float *dst, const float *src, int64_t n) {
     for (int64_t i = 0; i < n; i += VL)
         vf_store_to(dst + i, vf_round_bf16(vf_load_to(src + i, n - i)), n - i);
-}
-
-INLINE float vf_hmax(vf x) {
-    float t[VL];
-    vf_store(t, x);
-    for (int w = VL / 2; w > 0; w /= 2)
-        for (int i = 0; i < w; i++) t[i] = t[i] > t[i + w] ? t[i] : t[i + w];
-    return t[0];
 }
 
 /* 2^n·p for |n| <= 130; 0 where x < lo. */
