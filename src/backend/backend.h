@@ -164,6 +164,7 @@ typedef struct hy__ssd_args {
     const hy__tensor *dstate_in, *dstate_out;             /* (b) */
     int64_t n_head, head_dim, d_state, n_group, chunk;
     int64_t ldx, lddt, lddx;
+    hy__prec prec; /* of the products */
 } hy__ssd_args;
 
 /* ---- A: sparse global attention ---------------------------------------------------------------

@@ -86,7 +86,8 @@ static hy__ssd_args ssd(const hy__call *c, const dims *m) {
                           .n_group = c->cfg->ssm.n_group,
                           .chunk = c->cfg->model.chunk,
                           .ldx = m->mix.conv,
-                          .lddt = hy__mix_zx(&m->mix)};
+                          .lddt = hy__mix_zx(&m->mix),
+                          .prec = c->prec};
 }
 
 static void forward(const hy__call *c) {

@@ -19,6 +19,9 @@
  * The first term of ∂(Δ_t A) is summed as it stands, not as the difference of row and column sums
  * of E, which would cancel where the decay is fast.
  *
+ * Where bf16 is asked for and the CPU multiplies it, the products' operands are narrowed as they
+ * are packed (words of simd.h); decays, states, gradients and all sums stay fp32.
+ *
  * Few tokens without chunk_state (decode) take the recurrence instead.
  *
  * Threads: a lane is a head, or a slice of a head's P columns when there are too few heads. A
@@ -49,7 +52,7 @@ typedef struct lane {
 /* One call: sizes, and scratch for each thread and for each lane. */
 typedef struct job {
     const hy__ssd_args *a;
-    bool backward;
+    bool backward, half; /* half: bf16 operands */
     int64_t n_head, P, N, n_group, chunk;
     int64_t ldx, ldb, lddt, lddx, lddb, ldy; /* row distances of the arguments */
     int64_t ldc;                             /* of [., chunk] tiles: whole vectors */
@@ -61,16 +64,21 @@ typedef struct job {
     double *sum;                             /* [n_lane,3] of ∂A, ∂D, ∂dt_bias */
 } job;
 
-/* A thread's lanes and scratch. [n,N] means n rows of N; [.,n] has rows of ldc. */
+/* A thread's lanes and scratch. [n,N] means n rows of N; [.,n] has rows of ldc. Operands are words:
+ * "by tokens" along n, "by rows" along the row; in fp32 both are the same. */
 typedef struct work {
     int64_t l0, l1;               /* its lanes */
-    float *b, *c, *bt, *ct;       /* [n,N] and transposed [N,n] of one group */
+    float *b, *c;                 /* [n,N] of one group, by tokens */
+    float *br, *cr;               /* the same by rows */
+    float *bt;                    /* [N,n] br transposed */
     float *g, *m;                 /* [n,n] c_t·b_s, and (c_t·b_s) L_ts Δ_s */
     float *x, *xw;                /* [n,width] x or ∂y, and the same weighted by a decay */
+    float *room[2];               /* [n,n] or [N,width]: operands that are narrowed */
     float *raw, *delta, *hi, *lo; /* [n] dt + bias, Δ, cum = hi + lo */
     float *in, *out, *weight;     /* [n], weight = out Δ */
     /* backward */
-    float *xt, *vt;                         /* [width,n] x and ∂y transposed */
+    float *ct;                              /* [N,n] c transposed, in fp32 */
+    float *v, *xt, *vt;                     /* ∂y by tokens; [width,n] x and ∂y transposed */
     float *q, *dg;                          /* [n,n] V_t·x_s, gradient of g over lanes */
     float *z, *dbt, *dct;                   /* [N,n] */
     float *state, *b_before;                /* [N,width], [n,N]: a state that was not kept */
@@ -98,9 +106,13 @@ static size_t work_layout(work *w, char *base, const job *j) {
     size_t used = 0;
     const int64_t nN = j->chunk * j->N, Nn = j->N * j->ldc, nn = j->chunk * j->ldc;
     const int64_t nP = j->chunk * j->width, Pn = j->width * j->ldc;
+    const int64_t room = j->half ? (nn > j->N * j->width ? nn : j->N * j->width) : 0;
     *w = (work){0};
     w->b = take(base, &used, nN);
     w->c = take(base, &used, nN);
+    w->br = j->half ? take(base, &used, nN) : w->b;
+    w->cr = j->half ? take(base, &used, nN) : w->c;
+    for (int i = 0; i < 2; i++) w->room[i] = take(base, &used, room);
     w->bt = take(base, &used, Nn);
     w->g = take(base, &used, nn);
     w->m = take(base, &used, nn);
@@ -111,6 +123,7 @@ static size_t work_layout(work *w, char *base, const job *j) {
     for (size_t i = 0; i < sizeof token / sizeof *token; i++) *token[i] = take(base, &used, j->ldc);
     if (!j->backward) return used;
     w->ct = take(base, &used, Nn);
+    w->v = j->half ? take(base, &used, nP) : w->x;
     w->xt = take(base, &used, Pn);
     w->vt = take(base, &used, Pn);
     w->q = take(base, &used, nn);
@@ -150,6 +163,7 @@ static job job_new(hy__backend *be, const hy__ssd_args *a, int n_thread, bool ba
     job j = {
         .a = a,
         .backward = backward,
+        .half = a->prec == HY__PREC_BF16 && be->has_bf16,
         .n_head = a->n_head,
         .P = a->head_dim,
         .N = a->d_state,
@@ -208,6 +222,54 @@ static int64_t kept_states(const job *j, const hy__seq *s) {
     return hy__seq_units(s, HY__SSD_KEPT * j->chunk);
 }
 
+/* ---- operands and products -------------------------------------------------------------------
+ */
+
+static void pack_rows(const job *j, float *dst, int64_t ldd, const float *src, int64_t lds,
+                      int64_t rows, int64_t k, const float *scale) {
+    if (j->half)
+        mm_pack_rows(true, dst, ldd, src, lds, rows, k, scale);
+    else
+        mm_pack_rows(false, dst, ldd, src, lds, rows, k, scale);
+}
+static void pack_columns(const job *j, float *dst, int64_t ldd, const float *src, int64_t lds,
+                         int64_t k, int64_t n, const float *scale) {
+    if (j->half)
+        mm_pack_columns(true, dst, ldd, src, lds, k, n, scale);
+    else
+        mm_pack_columns(false, dst, ldd, src, lds, k, n, scale);
+}
+
+INLINE int64_t words(const job *j, int64_t k) {
+    return mm_words(j->half, k);
+}
+
+/* src[rows,k] as an operand along its rows, or src[k,n] along its columns: narrowed into room, or,
+ * in fp32, as it stands. *ld: its row distance. */
+static const float *along_rows(const job *j, float *room, const float *src, int64_t *ld,
+                               int64_t rows, int64_t k) {
+    if (!j->half) return src;
+    pack_rows(j, room, words(j, k), src, *ld, rows, k, NULL);
+    *ld = words(j, k);
+    return room;
+}
+static const float *along_columns(const job *j, float *room, const float *src, int64_t *ld,
+                                  int64_t k, int64_t n) {
+    if (!j->half) return src;
+    pack_columns(j, room, n, src, *ld, k, n, NULL);
+    *ld = n;
+    return room;
+}
+
+/* C[m,n] (+)= A·B over k elements, each operand in words. */
+static void product(const job *j, int64_t m, int64_t n, int64_t k, const float *a, int64_t ars,
+                    int64_t acs, const float *b, int64_t ldb, float *c, int64_t ldc, bool add) {
+    if (j->half)
+        mm_half(m, n, words(j, k), a, ars, acs, b, ldb, c, ldc, add);
+    else
+        mm(m, n, k, a, ars, acs, b, ldb, c, ldc, add);
+}
+
 /* ---- what both directions share ------------------------------------------------------------- */
 
 /* log(1 + e^x) = max(x, 0) + 2 artanh(u / (2 + u)), u = e^-|x|: the series in z² <= 1/9 ends below
@@ -260,12 +322,14 @@ INLINE vi up_to(int64_t s, int64_t t) {
 static void load_group(const work *w, const job *j, const piece *q, int64_t group) {
     const float *b = (const float *)hy__ptr(j->a->b) + q->row * j->ldb + group * j->N;
     const float *c = (const float *)hy__ptr(j->a->c) + q->row * j->ldb + group * j->N;
-    for (int64_t t = 0; t < q->n; t++) {
-        memcpy(w->b + t * j->N, b + t * j->ldb, (size_t)j->N * sizeof *b);
-        memcpy(w->c + t * j->N, c + t * j->ldb, (size_t)j->N * sizeof *c);
-    }
-    mat_transpose(w->bt, j->ldc, w->b, j->N, q->n, j->N);
-    mm(q->n, round_up(q->n, VL), j->N, w->c, j->N, 1, w->bt, j->ldc, w->g, j->ldc, false);
+    const int64_t Nw = words(j, j->N);
+    pack_rows(j, w->br, Nw, b, j->ldb, q->n, j->N, NULL);
+    pack_rows(j, w->cr, Nw, c, j->ldb, q->n, j->N, NULL);
+    if (j->half) pack_columns(j, w->b, j->N, b, j->ldb, q->n, j->N, NULL);
+    if (j->half && j->backward) pack_columns(j, w->c, j->N, c, j->ldb, q->n, j->N, NULL);
+    mat_transpose(w->bt, j->ldc, w->br, Nw, q->n, Nw);
+    product(j, q->n, round_up(q->n, VL), j->N, w->cr, Nw, 1, w->bt, j->ldc, w->g, j->ldc, false);
+    if (j->backward) mat_transpose(w->ct, j->ldc, c, j->ldb, q->n, j->N);
 }
 
 /* A thread's lanes of a state [H,P,N] into [N,width] each (zero when there is none), and back. */
@@ -316,26 +380,26 @@ static void chunk_forward(const work *w, const job *j, const piece *q, const lan
     const float *x = (const float *)hy__ptr(j->a->x) + q->row * j->ldx + column;
     float *y = (float *)hy__ptr(j->a->y) + q->row * j->ldy + column;
     decay(w, j, q, l);
-    mm(n, width, N, w->c, N, 1, state, width, y, j->ldy, false);
+    pack_columns(j, w->x, width, x, j->ldx, n, width, NULL);
+    pack_columns(j, w->xw, width, x, j->ldx, n, width, w->weight);
+    int64_t lds = width, ldm = j->ldc;
+    const float *from = along_columns(j, w->room[0], state, &lds, N, width);
+    product(j, n, width, N, w->cr, words(j, N), 1, from, lds, y, j->ldy, false);
     for (int64_t t = 0; t < n; t++) {
-        const float in = w->in[t], weight = w->weight[t], D = l->D;
-        const float *from = x + t * j->ldx;
-        float *to = y + t * j->ldy, *copy = w->x + t * width, *weighted = w->xw + t * width;
+        const float in = w->in[t], D = l->D, *xt = x + t * j->ldx;
+        float *to = y + t * j->ldy;
 #pragma omp simd
-        for (int64_t p = 0; p < width; p++) {
-            copy[p] = from[p];
-            weighted[p] = weight * from[p];
-            to[p] = in * to[p] + D * from[p];
-        }
+        for (int64_t p = 0; p < width; p++) to[p] = in * to[p] + D * xt[p];
     }
     mask_forward(w, j, n);
+    const float *m = along_rows(j, w->room[0], w->m, &ldm, n, j->ldc);
     for (int64_t t = 0; t < n; t += TILE) {
         const int64_t rows = least(n - t, TILE);
-        mm(rows, width, t + rows, w->m + t * j->ldc, j->ldc, 1, w->x, width, y + t * j->ldy, j->ldy,
-           true);
+        product(j, rows, width, t + rows, m + t * ldm, ldm, 1, w->x, width, y + t * j->ldy, j->ldy,
+                true);
     }
     vec_scale(state, w->in[n - 1], N * width);
-    mm(N, width, n, w->b, 1, N, w->xw, width, state, width, true);
+    product(j, N, width, n, w->b, 1, N, w->xw, width, state, width, true);
 }
 
 /* A thread's lanes of one sequence, chunk after chunk. */
@@ -450,20 +514,31 @@ static void mask_backward(const work *w, const job *j, int64_t n) {
     }
 }
 
-/* What z[N,n] = S Vᵀ or λ xᵀ gives to dc or db, transposed: dst[N,n] += scale_t z; and to the
- * decays, before their own factor: from_t = Σ_i by[i,t] z[i,t]. */
-static void through_state(const work *w, const job *j, int64_t n, float *dst, const float *scale,
-                          const float *by, float *from) {
+/* What z[N,n] = S Vᵀ gives to dc, transposed: dct += in_t z; and to the decays, before their own
+ * factor: from_in_t = Σ_i ct[i,t] z[i,t]. */
+static void through_state(const work *w, const job *j, int64_t n) {
     for (int64_t t = 0; t < n; t += VL) {
-        const vf sc = vf_load(scale + t);
+        const vf in = vf_load(w->in + t);
         vf sum = {0};
         for (int64_t i = 0; i < j->N; i++) {
             const int64_t at = i * j->ldc + t;
             const vf z = vf_load(w->z + at);
-            vf_store(dst + at, vf_load(dst + at) + sc * z);
-            sum += vf_load(by + at) * z;
+            vf_store(w->dct + at, vf_load(w->dct + at) + in * z);
+            sum += vf_load(w->ct + at) * z;
         }
-        vf_store(from + t, sum);
+        vf_store(w->from_in + t, sum);
+    }
+}
+
+/* dx[n,width] holds b λ: what it gives to the decays, before their own factor, from_out_t = x_t·b
+ * λ; then dx = weight_t b λ + D ∂y. */
+static void through_lambda(const work *w, const lane *l, int64_t n, float *dx, int64_t lddx,
+                           const float *x, int64_t ldx, const float *dy, int64_t ldy) {
+    for (int64_t t = 0; t < n; t++, dx += lddx, x += ldx, dy += ldy) {
+        const float weight = w->weight[t], D = l->D;
+        w->from_out[t] = vec_dot(x, dx, l->width);
+#pragma omp simd
+        for (int64_t p = 0; p < l->width; p++) dx[p] = weight * dx[p] + D * dy[p];
     }
 }
 
@@ -514,10 +589,9 @@ static const float *state_before(const work *w, const job *j, const piece *q, co
     for (int64_t i = 0; i < j->N; i++)
         for (int64_t p = 0; p < l->width; p++)
             w->state[i * l->width + p] = whole * kept[i * j->P + p];
-    for (int64_t t = 0; t < before.n; t++)
-        for (int64_t p = 0; p < l->width; p++)
-            w->xw[t * l->width + p] = w->weight[t] * x[t * j->ldx + p];
-    mm(j->N, l->width, before.n, w->b_before, 1, j->N, w->xw, l->width, w->state, l->width, true);
+    pack_columns(j, w->xw, l->width, x, j->ldx, before.n, l->width, w->weight);
+    product(j, j->N, l->width, before.n, w->b_before, 1, j->N, w->xw, l->width, w->state, l->width,
+            true);
     *ld = l->width;
     return w->state;
 }
@@ -533,45 +607,45 @@ static void chunk_backward(const work *w, const job *j, const piece *q, const la
     const float *state = state_before(w, j, q, l, &lds);
     float *dx = (float *)hy__ptr(j->a->dx) + q->row * j->lddx + column;
     decay(w, j, q, l);
-    for (int64_t t = 0; t < n; t++)
-        memcpy(w->x + t * width, dy + t * j->ldy, (size_t)width * sizeof *dy);
-    mat_transpose(w->xt, j->ldc, x, j->ldx, n, width);
-    mat_transpose(w->vt, j->ldc, w->x, width, n, width);
-    mm(n, n_pad, width, w->x, width, 1, w->xt, j->ldc, w->q, j->ldc, false);
+    const int64_t Pw = words(j, width);
+    pack_rows(j, w->xw, Pw, x, j->ldx, n, width, NULL);
+    mat_transpose(w->xt, j->ldc, w->xw, Pw, n, Pw);
+    pack_rows(j, w->x, Pw, dy, j->ldy, n, width, NULL);
+    mat_transpose(w->vt, j->ldc, w->x, Pw, n, Pw);
+    product(j, n, n_pad, width, w->x, Pw, 1, w->xt, j->ldc, w->q, j->ldc, false);
     mask_backward(w, j, n);
 
-    mm(N, n_pad, width, state, lds, 1, w->vt, j->ldc, w->z, j->ldc, false);
-    through_state(w, j, n, w->dct, w->in, w->ct, w->from_in);
-    mm(N, n_pad, width, lambda, width, 1, w->xt, j->ldc, w->z, j->ldc, false);
-    through_state(w, j, n, w->dbt, w->weight, w->bt, w->from_out);
+    int64_t ldr = lds, ldl = width, ldm = j->ldc;
+    const float *from = along_rows(j, w->room[0], state, &ldr, N, width);
+    product(j, N, n_pad, width, from, ldr, 1, w->vt, j->ldc, w->z, j->ldc, false);
+    through_state(w, j, n);
 
-    mm(n, width, N, w->b, N, 1, lambda, width, dx, j->lddx, false);
+    pack_rows(j, w->xw, Pw, x, j->ldx, n, width, w->weight);
+    mat_transpose(w->xt, j->ldc, w->xw, Pw, n, Pw);
+    const float *to = along_rows(j, w->room[0], lambda, &ldl, N, width);
+    product(j, N, n_pad, width, to, ldl, 1, w->xt, j->ldc, w->dbt, j->ldc, true);
+
+    ldl = width;
+    to = along_columns(j, w->room[0], lambda, &ldl, N, width);
+    product(j, n, width, N, w->br, words(j, N), 1, to, ldl, dx, j->lddx, false);
+    through_lambda(w, l, n, dx, j->lddx, x, j->ldx, dy, j->ldy);
+    if (j->half) pack_columns(j, w->v, width, dy, j->ldy, n, width, NULL);
+    const float *m = along_columns(j, w->room[0], w->m, &ldm, n, j->ldc);
+    for (int64_t s = 0; s < n; s += TILE) { /* an even number of tokens: whole words */
+        const int64_t rows = least(n - s, TILE), skip = words(j, s);
+        product(j, rows, width, n - s, m + skip * ldm + s, 1, ldm, w->v + skip * width, width,
+                dx + s * j->lddx, j->lddx, true);
+    }
     const float whole = decay_lambda(lambda, state, lds, j, width, w->in[n - 1]);
-    for (int64_t t = 0; t < n; t++) {
-        const float in = w->in[t], weight = w->weight[t], D = l->D;
-        float *to = dx + t * j->lddx, *weighted = w->xw + t * width;
-        const float *v = w->x + t * width;
-#pragma omp simd
-        for (int64_t p = 0; p < width; p++) {
-            to[p] = weight * to[p] + D * v[p];
-            weighted[p] = in * v[p];
-        }
-    }
-    for (int64_t s = 0; s < n; s += TILE) {
-        const int64_t rows = least(n - s, TILE);
-        mm(rows, width, n - s, w->m + s * j->ldc + s, 1, j->ldc, w->x + s * width, width,
-           dx + s * j->lddx, j->lddx, true);
-    }
-    mm(N, width, n, w->c, 1, N, w->xw, width, lambda, width, true);
+    pack_columns(j, w->xw, width, dy, j->ldy, n, width, w->in);
+    product(j, N, width, n, w->c, 1, N, w->xw, width, lambda, width, true);
     steps_backward(w, j, l, n, whole, ddt, sum);
 }
 
 static void group_begin(const work *w, const job *j, const piece *q, int64_t group) {
     const float *b = (const float *)hy__ptr(j->a->b) + (q->row - q->since) * j->ldb + group * j->N;
     load_group(w, j, q, group);
-    for (int64_t t = 0; t < q->since; t++)
-        memcpy(w->b_before + t * j->N, b + t * j->ldb, (size_t)j->N * sizeof *b);
-    mat_transpose(w->ct, j->ldc, w->c, j->N, q->n, j->N);
+    pack_columns(j, w->b_before, j->N, b, j->ldb, q->since, j->N, NULL);
     memset(w->dbt, 0, (size_t)(j->N * j->ldc) * sizeof *w->dbt);
     memset(w->dct, 0, (size_t)(j->N * j->ldc) * sizeof *w->dct);
     memset(w->dg, 0, (size_t)(q->n * j->ldc) * sizeof *w->dg);
@@ -586,8 +660,11 @@ static void group_end(const work *w, const job *j, const piece *q, int slot, int
     float *db = share_at(w, j, slot, group), *dc = db + j->chunk * j->N;
     mat_transpose(db, j->N, w->dbt, j->ldc, j->N, q->n);
     mat_transpose(dc, j->N, w->dct, j->ldc, j->N, q->n);
-    mm(q->n, j->N, q->n, w->dg, 1, j->ldc, w->c, j->N, db, j->N, true);
-    mm(q->n, j->N, q->n, w->dg, j->ldc, 1, w->b, j->N, dc, j->N, true);
+    int64_t ld_columns = j->ldc, ld_rows = j->ldc;
+    const float *columns = along_columns(j, w->room[0], w->dg, &ld_columns, q->n, j->ldc);
+    const float *rows = along_rows(j, w->room[1], w->dg, &ld_rows, q->n, j->ldc);
+    product(j, q->n, j->N, q->n, columns, 1, ld_columns, w->c, j->N, db, j->N, true);
+    product(j, q->n, j->N, q->n, rows, ld_rows, 1, w->b, j->N, dc, j->N, true);
 }
 
 /* All lanes of a thread in one chunk, number `slot` of the wave. */

@@ -411,7 +411,12 @@ INLINE void thread_share(int64_t n, int64_t *lo, int64_t *hi) {
 
 /* ---- small products -------------------------------------------------------------------------
  * C[m,n] (+)= A[m,k]·B[k,n] for tiles that live in the caches. A is addressed by two strides (row,
- * column), so A and Aᵀ cost the same; rows of B and C are contiguous. One thread. */
+ * column), so A and Aᵀ cost the same; rows of B and C are contiguous. One thread.
+ *
+ * Operands are words of 32 bits along k: a float each, or, with `half`, two bf16 that are
+ * neighbours along k, the first one in the low bits; an odd k ends with a zero. k and strides count
+ * words. Sums are fp32. `half` is for CPUs that multiply bf16 (hy__backend.has_bf16); it is
+ * constant where speed matters. */
 
 #if HY__VL == 16
 enum { MM_MR = 6, MM_NV = 4 };
@@ -421,8 +426,89 @@ enum { MM_MR = 6, MM_NV = 2 };
 enum { MM_MR = 4, MM_NV = 2 };
 #endif
 
-INLINE void mm_tile(const int mr, const int nv, int64_t k, const float *a, int64_t ars, int64_t acs,
-                    const float *b, int64_t ldb, float *c, int64_t ldc, bool add) {
+/* acc + a·b in every word; and two floats to a word, the first one low. AVX512-BF16's instructions
+ * are written out, for the file is compiled without it. */
+#if HY__VL == 16 && defined(__AVX512F__)
+INLINE vf vf_dot_half(vf acc, vf a, vf b) {
+    __asm__("vdpbf16ps %2, %1, %0" : "+v"(acc) : "v"(a), "v"(b));
+    return acc;
+}
+INLINE __m512i vf_narrow_two(vf low, vf high) {
+    __m512i both;
+    __asm__("vcvtne2ps2bf16 %2, %1, %0" : "=v"(both) : "v"(high), "v"(low));
+    return both;
+}
+INLINE vf vf_pair(vf first, vf second) {
+    static const uint16_t from[32] = {0, 16, 1, 17, 2,  18, 3,  19, 4,  20, 5,  21, 6,  22, 7,  23,
+                                      8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31};
+    return (vf)_mm512_permutexvar_epi16(_mm512_loadu_si512(from), vf_narrow_two(first, second));
+}
+#else
+INLINE vf vf_dot_half(vf acc, vf a, vf b) {
+    const vu high = (vu){0} + 0xffff0000u;
+    acc += (vf)((vu)a << 16) * (vf)((vu)b << 16);
+    return acc + (vf)((vu)a & high) * (vf)((vu)b & high);
+}
+INLINE vf vf_pair(vf first, vf second) {
+    uint16_t low[VL], high[VL];
+    uint32_t word[VL];
+    vf_store_bf16(low, first);
+    vf_store_bf16(high, second);
+    for (int i = 0; i < VL; i++) word[i] = (uint32_t)high[i] << 16 | low[i];
+    return *(const vf *)word;
+}
+#endif
+
+/* Words that k elements take. */
+INLINE int64_t mm_words(bool half, int64_t k) {
+    return half ? (k + 1) / 2 : k;
+}
+
+/* scale[rows] ∘ src[rows,k] (scale NULL = 1) as words [rows, mm_words(k)]; row distances lds in
+ * floats, ldd in words. */
+INLINE void mm_pack_rows(const bool half, float *dst, int64_t ldd, const float *src, int64_t lds,
+                         int64_t rows, int64_t k, const float *scale) {
+    for (int64_t r = 0; r < rows; r++, dst += ldd, src += lds) {
+        const float s = scale ? scale[r] : 1.0f;
+        int64_t i = 0;
+        for (; !half && i < k; i += VL) vf_store_to(dst + i, s * vf_load_to(src + i, k - i), k - i);
+#if HY__VL == 16 && defined(__AVX512F__)
+        for (; i + 2 * VL <= k; i += 2 * VL)
+            _mm512_storeu_si512(dst + i / 2,
+                                vf_narrow_two(s * vf_load(src + i), s * vf_load(src + i + VL)));
+#endif
+        for (; i < k; i += 2) {
+            const vf first = s * vf_set(src[i]), second = s * vf_set(i + 1 < k ? src[i + 1] : 0.0f);
+            vf_store_n(dst + i / 2, vf_pair(first, second), 1);
+        }
+    }
+}
+
+/* The same of scale[k] ∘ src[k,n] as words [mm_words(k), n]. */
+INLINE void mm_pack_columns(const bool half, float *dst, int64_t ldd, const float *src, int64_t lds,
+                            int64_t k, int64_t n, const float *scale) {
+    const int64_t step = half ? 2 : 1;
+    for (int64_t i = 0; i < k; i += step, dst += ldd, src += step * lds) {
+        const bool pair = half && i + 1 < k;
+        const float s0 = scale ? scale[i] : 1.0f, s1 = scale && pair ? scale[i + 1] : 1.0f;
+        for (int64_t j = 0; j < n; j += VL) {
+            const vf first = s0 * vf_load_to(src + j, n - j);
+            vf second = {0};
+            if (pair) second = s1 * vf_load_to(src + lds + j, n - j);
+            if (half) second = vf_pair(first, second);
+            vf_store_to(dst + j, half ? second : first, n - j);
+        }
+    }
+}
+
+INLINE vf mm_step(const bool half, vf acc, vf a, vf b) {
+    if (half) return vf_dot_half(acc, a, b);
+    return acc + a * b;
+}
+
+INLINE void mm_tile(const bool half, const int mr, const int nv, int64_t k, const float *a,
+                    int64_t ars, int64_t acs, const float *b, int64_t ldb, float *c, int64_t ldc,
+                    bool add) {
     vf acc[MM_MR][MM_NV];
 #pragma GCC unroll 8
     for (int i = 0; i < mr; i++)
@@ -436,7 +522,7 @@ INLINE void mm_tile(const int mr, const int nv, int64_t k, const float *a, int64
         for (int i = 0; i < mr; i++) {
             const vf av = vf_set(a[i * ars + p * acs]);
 #pragma GCC unroll 8
-            for (int j = 0; j < nv; j++) acc[i][j] += av * bv[j];
+            for (int j = 0; j < nv; j++) acc[i][j] = mm_step(half, acc[i][j], av, bv[j]);
         }
     }
 #pragma GCC unroll 8
@@ -450,11 +536,12 @@ INLINE void mm_tile(const int mr, const int nv, int64_t k, const float *a, int64
 }
 
 /* The columns that do not fill a vector. */
-INLINE void mm_tail(int64_t m, int64_t n, int64_t k, const float *a, int64_t ars, int64_t acs,
-                    const float *b, int64_t ldb, float *c, int64_t ldc, bool add) {
+INLINE void mm_tail(const bool half, int64_t m, int64_t n, int64_t k, const float *a, int64_t ars,
+                    int64_t acs, const float *b, int64_t ldb, float *c, int64_t ldc, bool add) {
     for (int64_t i = 0; i < m; i++) {
         vf acc = {0};
-        for (int64_t p = 0; p < k; p++) acc += a[i * ars + p * acs] * vf_load_n(b + p * ldb, n);
+        for (int64_t p = 0; p < k; p++)
+            acc = mm_step(half, acc, vf_set(a[i * ars + p * acs]), vf_load_n(b + p * ldb, n));
         float *to = c + i * ldc;
         if (add) acc += vf_load_n(to, n);
         vf_store_n(to, acc, n);
@@ -465,21 +552,32 @@ INLINE void mm_tail(int64_t m, int64_t n, int64_t k, const float *a, int64_t ars
     do {                                                                                           \
         int64_t i = 0;                                                                             \
         for (; i + MM_MR <= m; i += MM_MR)                                                         \
-            mm_tile(MM_MR, nv, k, a + i * ars, ars, acs, b + j, ldb, c + i * ldc + j, ldc, add);   \
+            mm_tile(half, MM_MR, nv, k, a + i * ars, ars, acs, b + j, ldb, c + i * ldc + j, ldc,   \
+                    add);                                                                          \
         for (; i + 2 <= m; i += 2)                                                                 \
-            mm_tile(2, nv, k, a + i * ars, ars, acs, b + j, ldb, c + i * ldc + j, ldc, add);       \
+            mm_tile(half, 2, nv, k, a + i * ars, ars, acs, b + j, ldb, c + i * ldc + j, ldc, add); \
         for (; i < m; i++)                                                                         \
-            mm_tile(1, nv, k, a + i * ars, ars, acs, b + j, ldb, c + i * ldc + j, ldc, add);       \
+            mm_tile(half, 1, nv, k, a + i * ars, ars, acs, b + j, ldb, c + i * ldc + j, ldc, add); \
     } while (0)
 
-static inline __attribute__((unused)) void mm(int64_t m, int64_t n, int64_t k, const float *a,
-                                              int64_t ars, int64_t acs, const float *b, int64_t ldb,
-                                              float *c, int64_t ldc, bool add) {
+INLINE void mm_any(const bool half, int64_t m, int64_t n, int64_t k, const float *a, int64_t ars,
+                   int64_t acs, const float *b, int64_t ldb, float *c, int64_t ldc, bool add) {
     int64_t j = 0;
     for (; j + MM_NV * VL <= n; j += MM_NV * VL) MM_ROWS(MM_NV);
     for (; j + 2 * VL <= n; j += 2 * VL) MM_ROWS(2);
     for (; j + VL <= n; j += VL) MM_ROWS(1);
-    if (j < n) mm_tail(m, n - j, k, a, ars, acs, b + j, ldb, c + j, ldc, add);
+    if (j < n) mm_tail(half, m, n - j, k, a, ars, acs, b + j, ldb, c + j, ldc, add);
+}
+
+static inline __attribute__((unused)) void mm(int64_t m, int64_t n, int64_t k, const float *a,
+                                              int64_t ars, int64_t acs, const float *b, int64_t ldb,
+                                              float *c, int64_t ldc, bool add) {
+    mm_any(false, m, n, k, a, ars, acs, b, ldb, c, ldc, add);
+}
+static inline __attribute__((unused)) void mm_half(int64_t m, int64_t n, int64_t k, const float *a,
+                                                   int64_t ars, int64_t acs, const float *b,
+                                                   int64_t ldb, float *c, int64_t ldc, bool add) {
+    mm_any(true, m, n, k, a, ars, acs, b, ldb, c, ldc, add);
 }
 
 #endif
