@@ -25,7 +25,7 @@ static void word(hy__text *t, int width, const char *s) {
 }
 
 static void share(hy__text *t, double x) {
-    cell(t, SHARE, hy__number_digits(HY__UNIT_PERCENT, x, 2));
+    cell(t, SHARE, hy__number_digits(HY__UNIT_PERCENT, x, x < 1e-3 ? 1 : 2)); /* 0.22%, 0.08% */
 }
 
 static void rate(hy__text *t, int width, hy__unit unit, double amount, double seconds) {
