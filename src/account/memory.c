@@ -76,7 +76,9 @@ static hy_status step_memory(const hy__account *a, int64_t batch, int64_t tokens
 }
 
 static hy_status training(const hy__account *a, const hy__shape *s, hy__memory *m, hy_error *err) {
-    const hy__work_options step = {.training = true, .recompute = s->recompute};
+    const bool bf16 = a->train.dtype == HY__TRAIN_BF16;
+    const hy__work_options step = {
+        .training = true, .recompute = s->recompute, .prec = bf16 ? HY__PREC_BF16 : HY__PREC_FP32};
     const int64_t most = hy__rows_max(&a->cfg);
     double train = 0, eval = 0;
     if (s->batch < 1 || s->tokens < 1 || s->batch > most / s->tokens) {

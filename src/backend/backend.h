@@ -343,9 +343,11 @@ typedef struct hy__pkm_read_args {
  */
 
 /* nll[r] = logsumexp(logits[r]) - logits[r, target]; 0 where target < 0 (padding). With grad, the
- * logits are replaced in place by scale·(softmax - onehot) (zero rows for padding). */
+ * logits are replaced in place by scale·(softmax - onehot) (zero rows for padding); or, where
+ * narrow is present, that goes there, rounded, and the logits stay. */
 typedef struct hy__cross_entropy_args {
     hy__tensor logits, target, nll; /* [N,V], I32 [N], [N] */
+    hy__tensor narrow;              /* BF16 [N,V] */
     int64_t n_row, vocab;
     bool grad;
     double scale;

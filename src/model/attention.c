@@ -129,7 +129,8 @@ static hy__linear_args qkv_proj(const hy__call *c, const dims *m) {
                              .n_row = c->rows->n_row,
                              .out = m->qkv,
                              .in = c->cfg->model.d_model,
-                             .prec = c->prec};
+                             .prec = c->prec,
+                             .room = c->room};
 }
 
 static hy__linear_args o_proj(const hy__call *c, const dims *m) {
@@ -139,7 +140,8 @@ static hy__linear_args o_proj(const hy__call *c, const dims *m) {
                              .n_row = c->rows->n_row,
                              .out = c->cfg->model.d_model,
                              .in = m->q,
-                             .prec = c->prec};
+                             .prec = c->prec,
+                             .room = c->room};
 }
 
 /* The norm of the queries or of the keys. */

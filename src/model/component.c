@@ -101,9 +101,15 @@ void hy__linear(hy__backend *be, const hy__linear_args *a) {
 }
 
 void hy__linear_backward(hy__backend *be, const hy__linear_args *a) {
+    const bool narrow = hy__present(a->room) && (a->ldy == 0 || a->ldy == a->out);
+    const hy__tensor dy = narrow ? a->room : a->dy;
+    if (narrow) {
+        be->kernels.copy(be,
+                         &(hy__copy_args){.dst = a->room, .src = a->dy, .n = a->n_row * a->out});
+    }
     if (hy__present(a->dx)) {
         be->kernels.gemm(be, &(hy__gemm_args){.c = a->dx,
-                                              .a = a->dy,
+                                              .a = dy,
                                               .b = a->w,
                                               .m = a->n_row,
                                               .n = a->in,
@@ -115,7 +121,7 @@ void hy__linear_backward(hy__backend *be, const hy__linear_args *a) {
     }
     if (hy__present(a->dw)) {
         be->kernels.gemm(be, &(hy__gemm_args){.c = a->dw,
-                                              .a = a->dy,
+                                              .a = dy,
                                               .b = a->x,
                                               .m = a->out,
                                               .n = a->in,

@@ -51,7 +51,8 @@ static hy__linear_args in_proj(const hy__call *c, const hy__mix *m) {
                              .n_row = c->rows->n_row,
                              .out = hy__mix_zx(m),
                              .in = c->cfg->model.d_model,
-                             .prec = c->prec};
+                             .prec = c->prec,
+                             .room = c->room};
 }
 
 static hy__linear_args out_proj(const hy__call *c, const hy__mix *m) {
@@ -61,7 +62,8 @@ static hy__linear_args out_proj(const hy__call *c, const hy__mix *m) {
                              .n_row = c->rows->n_row,
                              .out = c->cfg->model.d_model,
                              .in = m->z,
-                             .prec = c->prec};
+                             .prec = c->prec,
+                             .room = c->room};
 }
 
 static hy__conv_args conv(const hy__call *c, const hy__mix *m) {

@@ -38,7 +38,8 @@ static hy__linear_args gate_up(const hy__call *c) {
                              .n_row = c->rows->n_row,
                              .out = 2 * c->cfg->ffn.d_ff,
                              .in = c->cfg->model.d_model,
-                             .prec = c->prec};
+                             .prec = c->prec,
+                             .room = c->room};
 }
 
 static hy__linear_args down(const hy__call *c) {
@@ -48,7 +49,8 @@ static hy__linear_args down(const hy__call *c) {
                              .n_row = c->rows->n_row,
                              .out = c->cfg->model.d_model,
                              .in = c->cfg->ffn.d_ff,
-                             .prec = c->prec};
+                             .prec = c->prec,
+                             .room = c->room};
 }
 
 static hy__swiglu_args swiglu(const hy__call *c) {

@@ -112,6 +112,7 @@ static hy_status bind_batch(hy__work *w, const hy__batch *b, hy_error *err) {
  * nothing. The pointer arrays live in the caller. */
 typedef struct call_roles {
     const hy__tensor *role[HY__ROLE_N][HY__STATE_MAX];
+    hy__tensor param[HY__PARAM_MAX]; /* the narrowed where there is one */
 } call_roles;
 
 static hy__call call_of(const hy__work *w, int64_t layer, bool again, call_roles *roles) {
@@ -122,11 +123,15 @@ static hy__call call_of(const hy__work *w, int64_t layer, bool again, call_roles
                 w->has_role[role] && id < l->decl.n_state && !(again && role == HY__ROLE_OUT);
             roles->role[role][id] = on ? state_handles(w, layer, role, id) : NULL;
         }
+    for (int id = 0; id < HY__PARAM_MAX; id++) {
+        const hy__tensor narrow = w->narrow[layer * HY__PARAM_MAX + id];
+        roles->param[id] = hy__present(narrow) ? narrow : l->value[id];
+    }
     return (hy__call){.be = w->m->be,
                       .cfg = &w->m->cfg,
                       .rows = &w->rows,
                       .prec = w->opt.prec,
-                      .param = l->value,
+                      .param = roles->param,
                       .grad = l->grad,
                       .buf = w->buf + layer * HY__BUF_MAX,
                       .x = w->xn,
@@ -139,6 +144,7 @@ static hy__call call_of(const hy__work *w, int64_t layer, bool again, call_roles
                       .dstate_out = roles->role[HY__ROLE_DOUT],
                       .slot_in = w->slot_in,
                       .slot_out = w->slot_out,
+                      .room = w->room,
                       .touched = w->m->touched,
                       .stat = again || !w->opt.training ? (hy__tensor){0} : l->stat,
                       .expert = &l->expert};
@@ -179,6 +185,21 @@ static void run_layers(const hy__work *w, int64_t from, int64_t to, bool again) 
         if (!(again && i + 1 == to)) k->residual(w->m->be, &sum);
     }
     w->m->be->layer = 0;
+}
+
+/* The weights of products change with every step of the optimizer. */
+static void narrow_weights(const hy__work *w) {
+    hy__backend *be = w->m->be;
+    const hy__param *embed = &w->m->param[w->m->embed];
+    if (!hy__present(w->head)) return;
+    be->kernels.copy(be, &(hy__copy_args){.dst = w->head, .src = embed->value, .n = embed->n});
+    for (int64_t i = 0; i < w->m->cfg.n_layer; i++)
+        for (int id = 0; id < w->m->layer[i].decl.n_param; id++) {
+            const hy__tensor narrow = w->narrow[i * HY__PARAM_MAX + id];
+            if (!hy__present(narrow)) continue;
+            const hy__param *p = &w->m->param[w->m->layer[i].param_at[id]];
+            be->kernels.copy(be, &(hy__copy_args){.dst = narrow, .src = p->value, .n = p->n});
+        }
 }
 
 static hy__rmsnorm_args final_norm(const hy__work *w) {
@@ -228,6 +249,7 @@ hy_status hy__forward(hy__work *w, const hy__batch *b, hy_error *err) {
     be->write(be, w->token, b->token, (size_t)w->rows.n_row * sizeof *b->token);
     const hy__embed_args embed = embedding(w);
     be->kernels.embed(be, &embed);
+    narrow_weights(w);
     run_layers(w, 0, w->m->cfg.n_layer, false);
     const hy__rmsnorm_args norm = final_norm(w);
     be->kernels.rmsnorm(be, &norm);
@@ -245,7 +267,7 @@ static hy__linear_args head(const hy__work *w, int64_t row, int64_t n) {
     const int64_t d = w->m->cfg.model.d_model;
     return (hy__linear_args){.y = w->logit,
                              .x = hy__at(w->xf, row * d),
-                             .w = w->m->param[w->m->embed].value,
+                             .w = hy__present(w->head) ? w->head : w->m->param[w->m->embed].value,
                              .n_row = n,
                              .out = w->m->cfg.model.vocab,
                              .in = d,
@@ -319,12 +341,13 @@ hy_status hy__loss(hy__work *w, const int32_t *target, double grad_scale, float 
         be->kernels.cross_entropy(be, &(hy__cross_entropy_args){.logits = w->logit,
                                                                 .target = hy__at(w->target, i),
                                                                 .nll = hy__at(w->nll, i),
+                                                                .narrow = w->room,
                                                                 .n_row = m,
                                                                 .vocab = vocab,
                                                                 .grad = grad_scale != 0,
                                                                 .scale = grad_scale});
         if (grad_scale == 0) continue;
-        a.dy = w->logit;
+        a.dy = hy__present(w->room) ? w->room : w->logit;
         a.dx = hy__at(w->dxf, i * d);
         a.dw = w->m->param[w->m->embed].grad;
         hy__linear_backward(be, &a);

@@ -53,6 +53,32 @@ static void take_buffers(hy__work *w, int64_t layer, const hy__plan *p, bool kep
     }
 }
 
+/* Elements of a declared weight of a product; 0: it is none, or was never declared. */
+static int64_t product_weights(const hy__param_decl *d) {
+    int64_t n = d->n_dim > 0 && d->group == HY__GROUP_MATRIX;
+    for (int i = 0; i < d->n_dim; i++) n *= d->shape[i];
+    return n;
+}
+
+/* Weights in bf16, and room for the gradient of the widest product. */
+static void take_narrow(hy__work *w, int64_t n_row, cursor *c) {
+    const hy__config *cfg = w->cfg;
+    int64_t room = w->logit_rows * cfg->model.vocab;
+    if (!w->opt.training || w->opt.prec != HY__PREC_BF16 || (w->m && !w->m->be->has_bf16)) return;
+    w->head = take(c, HY__DTYPE_BF16, cfg->model.vocab * cfg->model.d_model);
+    for (int64_t i = 0; i < cfg->n_layer; i++) {
+        hy__decl decl = {0};
+        hy__layer_declare(cfg, hy__component_find(cfg->letter[i]), &decl);
+        for (int id = 0; id < decl.n_param; id++) {
+            const hy__param_decl *d = &decl.param[id];
+            const int64_t n = product_weights(d);
+            w->narrow[i * HY__PARAM_MAX + id] = take(c, HY__DTYPE_BF16, n);
+            if (n > 0 && d->n_dim == 2 && n_row * d->shape[0] > room) room = n_row * d->shape[0];
+        }
+    }
+    w->room = take(c, HY__DTYPE_BF16, room);
+}
+
 /* The residual stream, layer outputs and kept buffers of all layers. */
 static void take_layers(hy__work *w, const hy__rows *rows, cursor *c) {
     const hy__config *cfg = w->cfg;
@@ -115,6 +141,7 @@ static size_t lay_out(hy__work *w, const hy__rows *rows, const hy__buffer *buf) 
         w->dxn = take(&c, real, n * d);
         w->y_grad = take(&c, real, n * d);
     }
+    take_narrow(w, n, &c);
     take_layers(w, rows, &c);
     return c.at;
 }
@@ -173,7 +200,8 @@ static hy__work *work_begin(hy__model *m, const hy__config *cfg, hy__dtype real,
     w->y = calloc(n, sizeof *w->y);
     w->rstd = calloc(n, sizeof *w->rstd);
     w->buf = calloc(n * HY__BUF_MAX, sizeof *w->buf);
-    if (w->x && w->y && w->rstd && w->buf) return w;
+    w->narrow = calloc(n * HY__PARAM_MAX, sizeof *w->narrow);
+    if (w->x && w->y && w->rstd && w->buf && w->narrow) return w;
     hy__work_free(w);
     return NULL;
 }
@@ -200,6 +228,7 @@ void hy__work_free(hy__work *w) {
     free(w->y);
     free(w->rstd);
     free(w->buf);
+    free(w->narrow);
     free(w->seq);
     free(w->state);
     free(w->slot_in);

@@ -29,6 +29,10 @@ struct hy__work {
     hy__tensor xf, rstd_f, dxf;    /* [N,d], [N], [N,d] the final norm */
     hy__tensor logit;              /* [logit_rows, V] */
     int64_t logit_rows;
+    /* training in bf16: the weights of the products, narrowed by each forward, and room for a
+     * narrowed gradient; else absent */
+    hy__tensor *narrow; /* [n_layer][HY__PARAM_MAX]; a parameter that stays as it is has none */
+    hy__tensor head, room;
     hy__tensor *x;    /* [n_layer+1] the residual stream before each layer: one place for all, or,
                          when recomputing, one for each */
     hy__tensor *y;    /* [n_layer] the layers' outputs */

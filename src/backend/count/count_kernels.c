@@ -444,7 +444,9 @@ static void pkm_read_backward(hy__backend *be, const hy__pkm_read_args *a) {
  */
 
 static void cross_entropy(hy__backend *be, const hy__cross_entropy_args *a) {
-    TOUCH(be, a->n_row * a->vocab * (a->grad ? 2 : 1), a->logits);
+    const bool narrow = hy__present(a->narrow);
+    TOUCH(be, a->n_row * a->vocab * (a->grad && !narrow ? 2 : 1), a->logits);
+    if (a->grad) TOUCH(be, a->n_row * a->vocab, a->narrow);
     TOUCH(be, a->n_row, a->target, a->nll);
 }
 

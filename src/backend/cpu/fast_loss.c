@@ -22,23 +22,41 @@ static float row_sum_exp(const float *l, int64_t n, float top) {
     return total;
 }
 
+/* The row's gradient, factor·exp(l_j - top), less scale at the target. */
+static void gradient_row(float *l, int64_t n, float factor, float top, int32_t target,
+                         float scale) {
+    for (int64_t j = 0; j < n; j += VL)
+        vf_store_to(l + j, factor * vf_exp(vf_load_to(l + j, n - j) - top), n - j);
+    l[target] -= scale;
+}
+static void narrow_gradient_row(uint16_t *narrow, const float *l, int64_t n, float factor,
+                                float top, int32_t target, float scale) {
+    int64_t j = 0;
+    for (; j + VL <= n; j += VL) vf_store_bf16(narrow + j, factor * vf_exp(vf_load(l + j) - top));
+    for (; j < n; j++) narrow[j] = hy__f32_to_bf16(factor * sf_exp(l[j] - top));
+    narrow[target] = hy__f32_to_bf16(factor * sf_exp(l[target] - top) - scale);
+}
+
 static void cross_entropy_row(const hy__cross_entropy_args *a, int64_t r) {
     float *l = (float *)hy__ptr(a->logits) + r * a->vocab, *nll = hy__ptr(a->nll);
+    uint16_t *narrow = hy__ptr(a->narrow);
     const int32_t target = ((const int32_t *)hy__ptr(a->target))[r];
+    const size_t n = (size_t)a->vocab;
+    if (narrow) narrow += r * a->vocab;
     if (target < 0) {
         nll[r] = 0;
-        if (a->grad) memset(l, 0, (size_t)a->vocab * sizeof *l);
+        if (a->grad && narrow) memset(narrow, 0, n * sizeof *narrow);
+        if (a->grad && !narrow) memset(l, 0, n * sizeof *l);
         return;
     }
     const float top = row_max(l, a->vocab), sum = row_sum_exp(l, a->vocab, top);
     nll[r] = (float)((double)top - (double)l[target] + log((double)sum));
     if (!a->grad) return;
     const float factor = (float)(a->scale / (double)sum);
-    for (int64_t j = 0; j < a->vocab; j += VL) {
-        const int64_t left = a->vocab - j;
-        vf_store_to(l + j, factor * vf_exp(vf_load_to(l + j, left) - top), left);
-    }
-    l[target] -= (float)a->scale;
+    if (narrow)
+        narrow_gradient_row(narrow, l, a->vocab, factor, top, target, (float)a->scale);
+    else
+        gradient_row(l, a->vocab, factor, top, target, (float)a->scale);
 }
 
 static void fast_cross_entropy(hy__backend *be, const hy__cross_entropy_args *a) {

@@ -397,6 +397,10 @@ static void copy_span(const hy__copy_args *a, int64_t i, int64_t n) {
                 (size_t)n * hy__dtype_size(a->src.dtype));
         return;
     }
+    if (a->src.dtype == HY__DTYPE_F32 && !a->add) {
+        write_span(a->dst, i, hy__ptr(hy__at(a->src, i)), n);
+        return;
+    }
     read_span(x, a->src, i, n);
     if (a->add) {
         read_span(sum, a->dst, i, n);

@@ -6,6 +6,7 @@ static void ref_cross_entropy(hy__backend *be, const hy__cross_entropy_args *a) 
     (void)be;
     const int32_t *target = hy__ptr(a->target);
     real *nll = hy__ptr(a->nll);
+    uint16_t *narrow = hy__ptr(a->narrow);
     for (int64_t r = 0; r < a->n_row; r++) {
         real *l = (real *)hy__ptr(a->logits) + r * a->vocab;
         double top = -INFINITY, sum = 0;
@@ -15,7 +16,11 @@ static void ref_cross_entropy(hy__backend *be, const hy__cross_entropy_args *a) 
         nll[r] = target[r] < 0 ? 0 : (real)(lse - (double)l[target[r]]);
         for (int64_t j = 0; a->grad && j < a->vocab; j++) {
             const double p = exp((double)l[j] - lse) - (j == target[r] ? 1.0 : 0.0);
-            l[j] = target[r] < 0 ? 0 : (real)(a->scale * p);
+            const real grad = target[r] < 0 ? 0 : (real)(a->scale * p);
+            if (narrow)
+                narrow[r * a->vocab + j] = hy__f32_to_bf16((float)grad);
+            else
+                l[j] = grad;
         }
     }
 }
