@@ -37,8 +37,8 @@ static const char *const OUT_NAME[N_OUT] = {"y",   "state_out", "dx", "db",     
  * parameters, all tokens. */
 static const double TOL_FORWARD = 1e-5, TOL_BACKWARD = 5e-5;
 /* In bf16 operands keep 8 bits, 2^-9 each, and up to three products stand behind one another. The
- * gradients of parameters are sums over all tokens of terms of either sign, whose errors stay as large
- * where the sum itself is small. */
+ * gradients of parameters are sums over all tokens of terms of either sign, whose errors stay as
+ * large where the sum itself is small. */
 static const double TOL_BF16 = 1e-2, TOL_BF16_PARAM = 5e-2;
 static const double SUM_START = 0.25; /* what the gradients of parameters are added to */
 
