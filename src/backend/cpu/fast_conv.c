@@ -108,7 +108,7 @@ static void fast_conv(hy__backend *be, const hy__conv_args *a) {
     void *scratch = hy__scratch(be, taps_bytes(a));
     if (!scratch) return;
     const int parts = threads_for(be, 8 * a->rows->n_row * a->ch);
-#pragma omp parallel for num_threads(parts) schedule(static, 1)
+#pragma omp parallel for num_threads(parts) schedule(static, 1) if (parts > 1)
     for (int i = 0; i < parts; i++) {
         const taps s = taps_of(scratch, a, i);
         int64_t from, to;

@@ -372,9 +372,31 @@ INLINE void mat_transpose_tile(float *dst, int64_t ldd, const float *src, int64_
     for (int i = 0; i < VL; i++) vf_store(dst + i * ldd, x[i]);
 }
 
+/* dst[c,r] = src[r,c] of VL rows of four that follow each other. */
+INLINE void mat_transpose_fours(float *dst, int64_t ldd, const float *src) {
+    const vi even = 2 * vi_lanes(), odd = even + 1;
+    vf half[4]; /* columns 0 and 2 alternating, 1 and 3; of the first rows and of the others */
+#pragma GCC unroll 2
+    for (int i = 0; i < 2; i++) {
+        const vf a = vf_load(src + 2 * i * VL), b = vf_load(src + (2 * i + 1) * VL);
+        half[i] = vf_shuffle(a, b, even);
+        half[2 + i] = vf_shuffle(a, b, odd);
+    }
+#pragma GCC unroll 2
+    for (int c = 0; c < 2; c++) {
+        vf_store(dst + c * ldd, vf_shuffle(half[2 * c], half[2 * c + 1], even));
+        vf_store(dst + (2 + c) * ldd, vf_shuffle(half[2 * c], half[2 * c + 1], odd));
+    }
+}
+
 /* dst[c,r] = src[r,c] */
 INLINE void mat_transpose(float *dst, int64_t ldd, const float *src, int64_t lds, int64_t rows,
                           int64_t cols) {
+    if (cols == 4 && lds == 4 && rows >= VL) { /* the taps of a convolution */
+        const int64_t whole = rows / VL * VL;
+        for (int64_t r = 0; r < whole; r += VL) mat_transpose_fours(dst + r, ldd, src + r * 4);
+        dst += whole, src += whole * 4, rows -= whole;
+    }
     for (int64_t r0 = 0; r0 < rows; r0 += VL)
         for (int64_t c0 = 0; c0 < cols; c0 += VL) {
             if (r0 + VL <= rows && c0 + VL <= cols) {
