@@ -200,7 +200,8 @@ typedef struct hy__attn_args {
     const hy__tensor *dk_out, *dv_out; /* (b) of the cache after it; kv_append_backward reads it */
     int64_t n_head, n_kv, head_dim, chunk, window, topk, memory_blocks;
     int64_t ldq, ldk, ldv;
-    double scale; /* of q·k before the softmax */
+    double scale;  /* of q·k before the softmax */
+    hy__prec prec; /* of the products */
 } hy__attn_args;
 
 /* Slot of absolute block b in a cache of n_slot slots: the sink keeps slot 0, the others share a

@@ -185,7 +185,8 @@ static hy__attn_args attention(const hy__call *c, const dims *m) {
                            .ldq = norm ? m->q : m->qkv,
                            .ldk = norm ? m->kvw : m->qkv,
                            .ldv = m->qkv,
-                           .scale = 1.0 / sqrt((double)m->hd)};
+                           .scale = 1.0 / sqrt((double)m->hd),
+                           .prec = c->prec};
 }
 
 /* Turns queries and keys (or their gradients, back) by their positions. */

@@ -218,6 +218,24 @@ static double *fuse(const kase *c, const host *x, int64_t n_row) {
     return row;
 }
 
+/* What the sides that are opened are asked for beside fp32. */
+static struct {
+    bool half; /* a cache in bf16 */
+    hy__prec prec;
+} mode;
+
+/* A cache; it takes x. */
+static hy__tensor put_cache(op_bench *b, double *x, int64_t n) {
+    const hy__tensor t = mode.half ? op_put_bf16(b, x, n) : op_put(b, x, n);
+    free(x);
+    return t;
+}
+static hy__tensor nan_cache(op_bench *b, int64_t n) {
+    double *x = malloc((size_t)n * sizeof *x);
+    for (int64_t i = 0; i < n; i++) x[i] = (double)NAN;
+    return put_cache(b, x, n);
+}
+
 static hy__tensor put(op_bench *b, double *x, int64_t n) {
     const hy__tensor t = op_put(b, x, n);
     free(x);
@@ -227,8 +245,10 @@ static hy__tensor put(op_bench *b, double *x, int64_t n) {
 static void side_cache(side *s, const kase *c, const host *x, int64_t i, int64_t n_slot) {
     const int64_t width = c->n_kv * c->head_dim, page = c->chunk * width;
     s->slot_in[i] = n_slot;
-    s->k_in[i] = put(s->bench, cache_host(c, x->k[i], c->pos[i], n_slot, false), n_slot * page);
-    s->v_in[i] = put(s->bench, cache_host(c, x->v[i], c->pos[i], n_slot, false), n_slot * page);
+    s->k_in[i] =
+        put_cache(s->bench, cache_host(c, x->k[i], c->pos[i], n_slot, false), n_slot * page);
+    s->v_in[i] =
+        put_cache(s->bench, cache_host(c, x->v[i], c->pos[i], n_slot, false), n_slot * page);
     s->sum_in[i] = put(s->bench, cache_host(c, x->k[i], c->pos[i], n_slot, true), n_slot * width);
 }
 
@@ -247,8 +267,8 @@ static void side_open(side *s, op_bench *b, const kase *c, const host *x, int64_
             s->dk_in[i] = op_nan(b, s->slot_in[i] * c->chunk * width);
             s->dv_in[i] = op_nan(b, s->slot_in[i] * c->chunk * width);
         }
-        s->k_out[i] = op_nan(b, n_out);
-        s->v_out[i] = op_nan(b, n_out);
+        s->k_out[i] = nan_cache(b, n_out);
+        s->v_out[i] = nan_cache(b, n_out);
         s->sum_out[i] = op_nan(b, s->slot_out[i] * width);
         s->dk_out[i] = put(b, op_random(77u + (uint64_t)i, n_out, 1), n_out);
         s->dv_out[i] = put(b, op_random(88u + (uint64_t)i, n_out, 1), n_out);
@@ -293,6 +313,7 @@ static void side_open(side *s, op_bench *b, const kase *c, const host *x, int64_
         .ldk = ld,
         .ldv = ld,
         .scale = 1 / sqrt((double)hd),
+        .prec = mode.prec,
     };
 }
 
@@ -458,6 +479,55 @@ static void check_backward(op_bench *b, const kase *c) {
 static void test_backward(void **state) {
     (void)state;
     each_backend(check_backward);
+}
+
+/* A cache in bf16 holds what is rounded and counts the piece's own rows as rounded: the reference
+ * does too, so that fp32's bound stays. Products in bf16 round q, k, v, p and their gradients, 2^-9
+ * each, as dense products do. */
+static void check_narrow(op_bench *b, const kase *c) {
+    const double tol = mode.prec == HY__PREC_BF16 && b->be->has_bf16 ? 1e-2 : tol_forward(b);
+    op_bench ref;
+    op_open(&ref, "ref64", 1);
+    host x = host_new(c, 3);
+    side want, got;
+    side_open(&want, &ref, c, &x, 0);
+    side_open(&got, b, c, &x, 0);
+    const int64_t n = want.rows.n_row * c->n_kv * c->topk, n_out = want.rows.n_row * c->n_head;
+    int32_t *select = malloc((size_t)n * sizeof *select + 1);
+    ref.be->kernels.attn_select(ref.be, &want.a);
+    op_get_i32(&ref, select, want.a.select, n);
+    got.a.select = op_put_i32(b, select, n);
+    free(select);
+    side *both[] = {&want, &got};
+    for (int i = 0; i < 2; i++) {
+        both[i]->bench->be->kernels.attn(both[i]->bench->be, &both[i]->a);
+        both[i]->bench->be->kernels.kv_append(both[i]->bench->be, &both[i]->a);
+    }
+    same(c->what, &want, want.a.o, &got, got.a.o, n_out * c->head_dim, tol);
+    same(c->what, &want, want.a.lse, &got, got.a.lse, n_out, tol);
+    for (int64_t i = 0; i < c->n_seq; i++) {
+        const int64_t size = want.slot_out[i] * c->chunk * c->n_kv * c->head_dim;
+        same(c->what, &want, want.k_out[i], &got, got.k_out[i], size, mode.half ? 0 : 1e-7);
+        same(c->what, &want, want.v_out[i], &got, got.v_out[i], size, mode.half ? 0 : 1e-7);
+    }
+    if (!mode.half) {
+        run_all(&want);
+        run_all(&got);
+        same_gradients(c, &want, &got, tol > 1e-3 ? tol : tol_backward(b));
+    }
+    host_free(&x);
+    op_close(&ref);
+}
+
+static void test_narrow(void **state) {
+    (void)state;
+    for (int m = 1; m < 4; m++) {
+        mode.half = m & 1;
+        mode.prec = m & 2 ? HY__PREC_BF16 : HY__PREC_FP32;
+        each_backend(check_narrow);
+    }
+    mode.half = false;
+    mode.prec = HY__PREC_FP32;
 }
 
 /* L = Σ dout·o + Σ dk_out·k_out + Σ dv_out·v_out on ref64, the selection held fixed. */
@@ -709,6 +779,7 @@ int main(void) {
         cmocka_unit_test(test_append),
         cmocka_unit_test(test_finite_differences),
         cmocka_unit_test(test_backward),
+        cmocka_unit_test(test_narrow),
         cmocka_unit_test(test_split),
         cmocka_unit_test(test_unread),
         cmocka_unit_test(test_bits),

@@ -7,16 +7,16 @@
 
 typedef struct forward {
     attn_tile tile;
-    float *keys, *values; /* [KEYS][hd], where the cache is bf16 */
+    float *p, *v;         /* in bf16, words along keys: [KEYS/2][ROWS], [KEYS/2][hd] */
     float *o;             /* [ROWS][hd] unnormalised */
     float *m, *l, *alpha; /* [ROWS] maximum, sum, the last change of the maximum */
 } forward;
 
-static size_t take_forward(forward *w, const hy__attn_args *a, void *base) {
+static size_t take_forward(forward *w, const hy__attn_args *a, bool bf16, void *base) {
     attn_cut cut = {.base = base};
-    attn_take_tile(&cut, &w->tile, a);
-    w->keys = attn_take(&cut, ATTN_KEYS * a->head_dim);
-    w->values = attn_take(&cut, ATTN_KEYS * a->head_dim);
+    attn_take_tile(&cut, &w->tile, a, bf16);
+    w->p = attn_take(&cut, ATTN_KEYS / 2 * ATTN_ROWS);
+    w->v = attn_take(&cut, ATTN_KEYS * a->head_dim);
     w->o = attn_take(&cut, ATTN_ROWS * a->head_dim);
     w->m = attn_take(&cut, ATTN_ROWS);
     w->l = attn_take(&cut, ATTN_ROWS);
@@ -56,19 +56,31 @@ INLINE void softmax_step(forward *w, int64_t n_key, bool masked) {
     for (; r < w->tile.n_pad; r += VL) softmax_rows(w, r, 1, n_key, masked);
 }
 
+/* o += pᵀ v */
+static void weigh(forward *w, const attn_span *keys, int64_t hd) {
+    const int64_t n = w->tile.n;
+    int64_t ldv = keys->ldv;
+    if (!w->tile.half) {
+        const float *v = attn_floats(w->v, keys->v, &ldv, keys->form, keys->n, hd);
+        mm(n, hd, keys->n, w->tile.s, 1, ATTN_ROWS, v, ldv, w->o, hd, true);
+        return;
+    }
+    attn_column_words(w->v, keys->v, ldv, keys->form, keys->n, hd);
+    mm_pack_columns(true, w->p, ATTN_ROWS, w->tile.s, ATTN_ROWS, keys->n, w->tile.n_pad, NULL);
+    mm_half(n, hd, mm_words(true, keys->n), w->p, 1, ATTN_ROWS, w->v, hd, w->o, hd, true);
+}
+
 static void meet(forward *w, const attn_head *x, const attn_span *keys, bool masked) {
     const int64_t hd = x->a->head_dim, n = w->tile.n;
-    int64_t ldk = keys->ldk, ldv = keys->ldv;
-    const float *k = attn_floats(w->keys, keys->k, &ldk, keys->form, keys->n, hd);
-    const float *v = attn_floats(w->values, keys->v, &ldv, keys->form, keys->n, hd);
-    attn_scores(&w->tile, hd, w->tile.s, w->tile.q, w->tile.qt, k, ldk, keys->n);
+    attn_scores(&w->tile, hd, w->tile.s, w->tile.q, w->tile.qt, keys->k, keys->ldk, keys->form,
+                keys->n);
     if (masked)
         softmax_step(w, keys->n, true);
     else
         softmax_step(w, keys->n, false);
     for (int64_t r = 0; r < n; r++)
         if (w->alpha[r] != 1.0f) vec_scale(w->o + r * hd, w->alpha[r], hd);
-    mm(n, hd, keys->n, w->tile.s, 1, ATTN_ROWS, v, ldv, w->o, hd, true);
+    weigh(w, keys, hd);
 }
 
 static void finish(const forward *w, const attn_head *x) {
@@ -110,15 +122,16 @@ static void attn(hy__backend *be, const hy__attn_args *a) {
     if (a->rows->n_row == a->rows->n_seq) return; /* one token each */
     const int64_t group = a->n_head / a->n_kv;
     const int64_t n_dense = attn_items(a, group, ATTN_ROWS);
+    const bool bf16 = attn_bf16(be, a);
     forward measure;
-    const size_t size = take_forward(&measure, a, NULL);
+    const size_t size = take_forward(&measure, a, bf16, NULL);
     void *scratch = hy__scratch(be, size);
     if (!scratch) return;
     int64_t seen = 0;
 #pragma omp parallel num_threads(be->n_thread) reduction(+ : seen) if (n_dense > 1)
     {
         forward w;
-        take_forward(&w, a, hy__scratch_of(scratch, size, omp_get_thread_num()));
+        take_forward(&w, a, bf16, hy__scratch_of(scratch, size, omp_get_thread_num()));
 #pragma omp for schedule(dynamic, 1)
         for (int64_t n = 0; n < n_dense; n++) {
             int64_t which;

@@ -14,8 +14,8 @@
 
 enum {
     ATTN_ROWS = VL == 8 ? 96 : 64, /* whole register tiles of mm */
-    ATTN_KEYS = 96,
-    ATTN_SPREAD = 2048, /* tokens whose choices are sorted by block together */
+    ATTN_KEYS = 96,                /* at least ROWS */
+    ATTN_SPREAD = 2048,            /* tokens whose choices are sorted by block together */
 };
 #define ATTN_MASKED (-1e30f) /* a score that no exponential sees, and finite */
 
@@ -120,13 +120,16 @@ typedef struct attn_tile {
     int64_t n, n_pad;                     /* rows, and rounded up to whole vectors */
     int64_t row[ATTN_ROWS];               /* f */
     int32_t lo[ATTN_ROWS], hi[ATTN_ROWS]; /* keys lo ... hi of the span are seen by the row */
-    float *q, *qt; /* scale·q: [ROWS][hd] and [hd][ROWS], zero in the padding */
+    bool bf16, half;                      /* may products take bf16? do those of these rows? */
+    float *q, *qt; /* scale·q: [ROWS][hd] and, in words, [hd][ROWS]; zero in the padding */
     float *s;      /* [KEYS][ROWS] scores, then probabilities */
+    float *room;   /* [ROWS or KEYS][hd] words of rows */
 } attn_tile;
 
 static inline void attn_tile_resize(attn_tile *w, int64_t n) {
     w->n = n;
     w->n_pad = (n + VL - 1) / VL * VL;
+    w->half = w->bf16 && n > VL; /* fewer do not pay for packing */
 }
 
 /* The tile of n consecutive rows from f on. */
@@ -135,12 +138,17 @@ static inline void attn_tile_dense(attn_tile *w, int64_t f, int64_t n) {
     for (int64_t r = 0; r < n; r++) w->row[r] = f + r;
 }
 
-/* Clears the padding of rows [ROWS][hd] and writes their transpose [hd][ROWS]. */
+/* Clears the padding of rows [ROWS][hd] and writes their transpose [hd][ROWS], in words. */
 static inline void attn_tile_transpose(const attn_tile *w, const attn_head *x, float *to,
                                        float *rows) {
     const int64_t hd = x->a->head_dim;
     memset(rows + w->n * hd, 0, (size_t)((w->n_pad - w->n) * hd) * sizeof *rows);
-    mat_transpose(to, ATTN_ROWS, rows, hd, w->n_pad, hd);
+    if (!w->half) {
+        mat_transpose(to, ATTN_ROWS, rows, hd, w->n_pad, hd);
+        return;
+    }
+    mm_pack_rows(true, w->room, hd / 2, rows, hd, w->n_pad, hd, NULL);
+    mat_transpose(to, ATTN_ROWS, w->room, hd / 2, w->n_pad, hd / 2);
 }
 
 static inline void attn_tile_queries(attn_tile *w, const attn_head *x) {
@@ -172,13 +180,57 @@ INLINE void attn_scores_few(float *out, int64_t n_row, const float *rows, int64_
     }
 }
 
+/* n rows of keys or values as floats: where they lie, or made in `room` [KEYS][hd]. */
+static inline const float *attn_floats(float *room, const void *rows, int64_t *ld, attn_form form,
+                                       int64_t n, int64_t hd) {
+    const int64_t from = *ld;
+    if (form == ATTN_FLOAT) return rows;
+    for (int64_t r = 0; r < n; r++) {
+        if (form == ATTN_HALF)
+            vec_from_bf16(room + r * hd, (const uint16_t *)rows + r * from, hd);
+        else
+            vec_round_bf16(room + r * hd, (const float *)rows + r * from, hd);
+    }
+    *ld = hd;
+    return room;
+}
+
+/* The same as words along the row: a cache in bf16 is that as it lies. */
+static inline const float *attn_row_words(float *room, const void *rows, int64_t *ld,
+                                          attn_form form, int64_t n, int64_t hd) {
+    const int64_t from = *ld;
+    *ld = form == ATTN_HALF ? from / 2 : hd / 2;
+    if (form == ATTN_HALF) return rows;
+    mm_pack_rows(true, room, hd / 2, rows, from, n, hd, NULL);
+    return room;
+}
+
+/* And as words along the column: [n/2][hd]. */
+static inline void attn_column_words(float *room, const void *rows, int64_t ld, attn_form form,
+                                     int64_t n, int64_t hd) {
+    if (form != ATTN_HALF) {
+        mm_pack_columns(true, room, hd, rows, ld, n, hd, NULL);
+        return;
+    }
+    const uint16_t *from = rows;
+    for (int64_t r = 0; r < n; r += 2)
+        vec_pair_bf16(room + r / 2 * hd, from + r * ld, r + 1 < n ? from + (r + 1) * ld : NULL, hd);
+}
+
 /* out[key][row] = keys·rowsᵀ; rows come in both layouts. */
 static inline void attn_scores(const attn_tile *w, int64_t hd, float *out, const float *rows,
-                               const float *rows_t, const float *keys, int64_t ld, int64_t n_key) {
+                               const float *rows_t, const void *keys, int64_t ld, attn_form form,
+                               int64_t n_key) {
+    if (w->half) {
+        const float *words = attn_row_words(w->room, keys, &ld, form, n_key, hd);
+        mm_half(n_key, w->n_pad, hd / 2, words, ld, 1, rows_t, ATTN_ROWS, out, ATTN_ROWS, false);
+        return;
+    }
+    const float *k = attn_floats(w->room, keys, &ld, form, n_key, hd);
     if (w->n <= VL / 4 && hd % VL == 0)
-        attn_scores_few(out, w->n, rows, hd, keys, ld, n_key);
+        attn_scores_few(out, w->n, rows, hd, k, ld, n_key);
     else
-        mm(n_key, w->n_pad, hd, keys, ld, 1, rows_t, ATTN_ROWS, out, ATTN_ROWS, false);
+        mm(n_key, w->n_pad, hd, k, ld, 1, rows_t, ATTN_ROWS, out, ATTN_ROWS, false);
 }
 
 /* Sets lo and hi for the n keys from position s on; `window`: those keys are beyond the sink.
@@ -213,21 +265,6 @@ INLINE vf attn_score(const attn_tile *w, int64_t key, int64_t r, bool masked) {
     const vi at = (vi){0} + (int32_t)key;
     const vi seen = (at >= *(const vi *)(w->lo + r)) & (at <= *(const vi *)(w->hi + r));
     return vf_select(seen, x, vf_set(ATTN_MASKED));
-}
-
-/* n rows of keys or values as floats: where they lie, or made in `room` [KEYS][hd]. */
-static inline const float *attn_floats(float *room, const void *rows, int64_t *ld, attn_form form,
-                                       int64_t n, int64_t hd) {
-    const int64_t from = *ld;
-    if (form == ATTN_FLOAT) return rows;
-    for (int64_t r = 0; r < n; r++) {
-        if (form == ATTN_HALF)
-            vec_from_bf16(room + r * hd, (const uint16_t *)rows + r * from, hd);
-        else
-            vec_round_bf16(room + r * hd, (const float *)rows + r * from, hd);
-    }
-    *ld = hd;
-    return room;
 }
 
 /* The positions that a dense tile meets: the sink, then the rest of the windows of its tokens. */
@@ -322,10 +359,17 @@ static inline void *attn_take(attn_cut *c, int64_t n) { /* n numbers of four byt
     return p;
 }
 
-static inline void attn_take_tile(attn_cut *c, attn_tile *w, const hy__attn_args *a) {
+/* Do products of a call take bf16? Rows of whole words, for a cache is taken as it lies. */
+static inline bool attn_bf16(const hy__backend *be, const hy__attn_args *a) {
+    return be->has_bf16 && a->prec == HY__PREC_BF16 && a->head_dim % 2 == 0;
+}
+
+static inline void attn_take_tile(attn_cut *c, attn_tile *w, const hy__attn_args *a, bool bf16) {
+    w->bf16 = bf16;
     w->q = attn_take(c, ATTN_ROWS * a->head_dim);
     w->qt = attn_take(c, a->head_dim * ATTN_ROWS);
     w->s = attn_take(c, ATTN_KEYS * ATTN_ROWS);
+    w->room = attn_take(c, ATTN_KEYS * a->head_dim);
 }
 
 static inline void attn_take_choices(attn_cut *c, attn_choices *w, const hy__attn_args *a) {

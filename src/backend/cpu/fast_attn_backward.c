@@ -11,11 +11,15 @@ typedef struct backward {
     float *dout, *dout_t; /* [ROWS][hd], [hd][ROWS] */
     float *dx, *dq;       /* [KEYS][ROWS], [ROWS][hd] */
     float *lse, *delta;   /* [ROWS] */
+    /* in bf16, words along keys and along rows */
+    float *by_key, *by_row;  /* [KEYS/2][ROWS] and [KEYS][ROWS/2] of dx or p */
+    float *k;                /* [KEYS/2][hd] */
+    float *q_row, *dout_row; /* [ROWS/2][hd] */
 } backward;
 
-static size_t take_backward(backward *w, const hy__attn_args *a, void *base) {
+static size_t take_backward(backward *w, const hy__attn_args *a, bool bf16, void *base) {
     attn_cut cut = {.base = base};
-    attn_take_tile(&cut, &w->tile, a);
+    attn_take_tile(&cut, &w->tile, a, bf16);
     attn_take_choices(&cut, &w->choices, a);
     w->dout = attn_take(&cut, ATTN_ROWS * a->head_dim);
     w->dout_t = attn_take(&cut, ATTN_ROWS * a->head_dim);
@@ -23,6 +27,11 @@ static size_t take_backward(backward *w, const hy__attn_args *a, void *base) {
     w->dq = attn_take(&cut, ATTN_ROWS * a->head_dim);
     w->lse = attn_take(&cut, ATTN_ROWS);
     w->delta = attn_take(&cut, ATTN_ROWS);
+    w->by_key = attn_take(&cut, ATTN_KEYS / 2 * ATTN_ROWS);
+    w->by_row = attn_take(&cut, ATTN_KEYS * ATTN_ROWS / 2);
+    w->k = attn_take(&cut, ATTN_KEYS / 2 * a->head_dim);
+    w->q_row = attn_take(&cut, ATTN_ROWS / 2 * a->head_dim);
+    w->dout_row = attn_take(&cut, ATTN_ROWS / 2 * a->head_dim);
     return cut.used;
 }
 
@@ -39,15 +48,38 @@ INLINE void probabilities(backward *w, int64_t n_key, bool masked) {
     }
 }
 
+/* to[key][hd] += of[key][row]·rows, given as words along rows */
+static void add_by_row(backward *w, float *to, int64_t ld, const float *of, const float *rows,
+                       int64_t n_key, int64_t hd) {
+    const int64_t n = w->tile.n_pad;
+    mm_pack_rows(true, w->by_row, ATTN_ROWS / 2, of, ATTN_ROWS, n_key, n, NULL);
+    mm_half(n_key, hd, n / 2, w->by_row, ATTN_ROWS / 2, 1, rows, hd, to, ld, true);
+}
+
+/* What a tile in bf16 gives to dq, dk and dv. */
+static void spread_half(backward *w, const attn_span *keys, int64_t hd) {
+    attn_column_words(w->k, keys->k, keys->ldk, keys->form, keys->n, hd);
+    mm_pack_columns(true, w->by_key, ATTN_ROWS, w->dx, ATTN_ROWS, keys->n, w->tile.n_pad, NULL);
+    mm_half(w->tile.n, hd, mm_words(true, keys->n), w->by_key, 1, ATTN_ROWS, w->k, hd, w->dq, hd,
+            true);
+    if (keys->dk) add_by_row(w, keys->dk, keys->ldk, w->dx, w->q_row, keys->n, hd);
+    if (keys->dv) add_by_row(w, keys->dv, keys->ldv, w->tile.s, w->dout_row, keys->n, hd);
+}
+
 static void meet(backward *w, const attn_head *x, const attn_span *keys, bool masked) {
     const int64_t hd = x->a->head_dim, n = w->tile.n;
     HY_ASSERT(keys->form == ATTN_FLOAT);
-    attn_scores(&w->tile, hd, w->tile.s, w->tile.q, w->tile.qt, keys->k, keys->ldk, keys->n);
-    attn_scores(&w->tile, hd, w->dx, w->dout, w->dout_t, keys->v, keys->ldv, keys->n);
+    attn_scores(&w->tile, hd, w->tile.s, w->tile.q, w->tile.qt, keys->k, keys->ldk, keys->form,
+                keys->n);
+    attn_scores(&w->tile, hd, w->dx, w->dout, w->dout_t, keys->v, keys->ldv, keys->form, keys->n);
     if (masked)
         probabilities(w, keys->n, true);
     else
         probabilities(w, keys->n, false);
+    if (w->tile.half) {
+        spread_half(w, keys, hd);
+        return;
+    }
     mm(n, hd, keys->n, w->dx, 1, ATTN_ROWS, keys->k, keys->ldk, w->dq, hd, true);
     if (keys->dk) mm(keys->n, hd, n, w->dx, ATTN_ROWS, 1, w->tile.q, hd, keys->dk, keys->ldk, true);
     if (keys->dv)
@@ -69,6 +101,10 @@ static void load(backward *w, const attn_head *x, bool dense) {
         w->delta[r] = delta[from];
     }
     attn_tile_transpose(&w->tile, x, w->dout_t, w->dout);
+    if (w->tile.half) {
+        mm_pack_columns(true, w->q_row, hd, w->tile.q, hd, w->tile.n_pad, hd, NULL);
+        mm_pack_columns(true, w->dout_row, hd, w->dout, hd, w->tile.n_pad, hd, NULL);
+    }
     for (int64_t r = w->tile.n; r < w->tile.n_pad; r++) w->lse[r] = w->delta[r] = 0;
     memset(w->dq, 0, (size_t)(w->tile.n * hd) * sizeof *w->dq);
 }
@@ -120,14 +156,15 @@ static void selected_backward(backward *w, const attn_head *x, int64_t begin, in
 }
 
 void HY__FAST(hy__attn_backward)(hy__backend *be, const hy__attn_args *a) {
+    const bool bf16 = attn_bf16(be, a);
     backward measure;
-    const size_t size = take_backward(&measure, a, NULL);
+    const size_t size = take_backward(&measure, a, bf16, NULL);
     void *scratch = hy__scratch(be, size);
     if (!scratch) return;
 #pragma omp parallel for schedule(dynamic, 1) num_threads(be->n_thread)
     for (int64_t n = 0; n < a->rows->n_seq * a->n_kv; n++) {
         backward w;
-        take_backward(&w, a, hy__scratch_of(scratch, size, omp_get_thread_num()));
+        take_backward(&w, a, bf16, hy__scratch_of(scratch, size, omp_get_thread_num()));
         const attn_head x = attn_head_of(a, n / a->n_kv, n % a->n_kv);
         const int64_t n_row = x.seq.len * x.group;
         for (int64_t f = 0; f < n_row; f += ATTN_ROWS) {

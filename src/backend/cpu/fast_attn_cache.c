@@ -45,7 +45,7 @@ typedef struct selection {
 
 static size_t take_select(selection *w, const hy__attn_args *a, void *base) {
     attn_cut cut = {.base = base};
-    attn_take_tile(&cut, &w->tile, a);
+    attn_take_tile(&cut, &w->tile, a, false);
     w->best = attn_take(&cut, ATTN_ROWS * a->topk);
     w->block = attn_take(&cut, ATTN_ROWS * a->topk);
     return cut.used;

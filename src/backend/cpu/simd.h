@@ -232,6 +232,18 @@ INLINE vi vi_dot_u(vi acc, vb u, vb x) {
 }
 #endif
 
+/* n words of two bf16 each, the first low; second NULL: zeros. */
+INLINE void vec_pair_bf16(float *dst, const uint16_t *first, const uint16_t *second, int64_t n) {
+    int64_t i = 0;
+    for (; second && i + VL <= n; i += VL)
+        vf_store(dst + i, (vf)(__builtin_convertvector(*(const vh *)(first + i), vu) |
+                               __builtin_convertvector(*(const vh *)(second + i), vu) << 16));
+    for (; i < n; i++) {
+        const uint32_t word = first[i] | (second ? (uint32_t)second[i] << 16 : 0);
+        memcpy(dst + i, &word, sizeof word);
+    }
+}
+
 /* To the nearest bf16, kept as floats. */
 INLINE vf vf_round_bf16(vf x) {
     return (vf)(vf_to_bf16(x) << 16);
