@@ -682,27 +682,36 @@ static void lanes_backward(const work *w, const job *j, const piece *q, int slot
     if (group >= 0) group_end(w, j, q, slot, group);
 }
 
-/* Token t of a chunk: db and dc from the threads' shares, ddt from the slices of a head. */
-static void add_shares(const job *j, const piece *q, int slot, int64_t t, int n_thread) {
-    float *db = (float *)hy__ptr(j->a->db) + (q->row + t) * j->lddb;
-    float *dc = (float *)hy__ptr(j->a->dc) + (q->row + t) * j->lddb;
-    float *ddt = (float *)hy__ptr(j->a->ddt) + (q->row + t) * j->lddt;
+/* Tokens [from, to) of a chunk: db and dc from the threads' shares, ddt from the slices of a head.
+ */
+static void add_shares(const job *j, const piece *q, int slot, int64_t from, int64_t to,
+                       int n_thread) {
+    float *db = (float *)hy__ptr(j->a->db) + q->row * j->lddb;
+    float *dc = (float *)hy__ptr(j->a->dc) + q->row * j->lddb;
+    float *ddt = (float *)hy__ptr(j->a->ddt) + q->row * j->lddt;
     const int64_t in_group = j->n_lane / j->n_group; /* lanes */
-    memset(db, 0, (size_t)(j->n_group * j->N) * sizeof *db);
-    memset(dc, 0, (size_t)(j->n_group * j->N) * sizeof *dc);
+    const size_t size = (size_t)(j->n_group * j->N) * sizeof *db;
+    for (int64_t t = from; t < to; t++) {
+        memset(db + t * j->lddb, 0, size);
+        memset(dc + t * j->lddb, 0, size);
+    }
     for (int i = 0; i < n_thread; i++) {
         const work w = work_of(j, i, n_thread);
         for (int64_t g = w.l0 / in_group; w.l0 < w.l1 && g * in_group < w.l1; g++) {
-            const float *share = share_at(&w, j, slot, g) + t * j->N;
-            vec_axpy(db + g * j->N, 1.0f, share, j->N);
-            vec_axpy(dc + g * j->N, 1.0f, share + j->chunk * j->N, j->N);
+            const float *share = share_at(&w, j, slot, g);
+            for (int64_t t = from; t < to; t++) {
+                const int64_t at = t * j->lddb + g * j->N;
+                vec_axpy(db + at, 1.0f, share + t * j->N, j->N);
+                vec_axpy(dc + at, 1.0f, share + (j->chunk + t) * j->N, j->N);
+            }
         }
     }
-    for (int64_t h = 0; h < j->n_head; h++) {
-        const float *slice = j->ddt + (slot * j->n_lane + h * j->n_slice) * j->ldc + t;
-        ddt[h] = 0;
-        for (int64_t i = 0; i < j->n_slice; i++) ddt[h] += slice[i * j->ldc];
-    }
+    for (int64_t t = from; t < to; t++)
+        for (int64_t h = 0; h < j->n_head; h++) {
+            const float *slice = j->ddt + (slot * j->n_lane + h * j->n_slice) * j->ldc + t;
+            ddt[t * j->lddt + h] = 0;
+            for (int64_t i = 0; i < j->n_slice; i++) ddt[t * j->lddt + h] += slice[i * j->ldc];
+        }
 }
 
 /* The chunks that a thread has done since the threads last met: the same for all of them. */
@@ -716,9 +725,7 @@ static void wave_end(const job *j, wave *v) {
 #pragma omp barrier
     for (int slot = 0; slot < v->n; slot++) {
         const piece *q = &v->piece[slot];
-        const int64_t end = q->n * (thread + 1) / n_thread;
-        for (int64_t t = q->n * thread / n_thread; t < end; t++)
-            add_shares(j, q, slot, t, n_thread);
+        add_shares(j, q, slot, q->n * thread / n_thread, q->n * (thread + 1) / n_thread, n_thread);
     }
 #pragma omp barrier
     v->n = 0;
