@@ -26,10 +26,11 @@ static hy_status allocate(hy__workload *w, hy_error *err) {
     w->state = calloc(batch, sizeof *w->state);
     w->seq = calloc(batch, sizeof *w->seq);
     w->token = calloc(n, sizeof *w->token);
-    w->target = calloc(n, sizeof *w->target);
+    if (w->shape.phase == HY__PHASE_TRAIN) w->target = calloc(n, sizeof *w->target);
     w->piece = calloc(batch * HY__FEED, sizeof *w->piece);
     w->logits = calloc(batch * vocab, sizeof *w->logits);
-    if (w->state && w->seq && w->token && w->target && w->piece && w->logits) return HY_OK;
+    const bool has_target = w->target || w->shape.phase != HY__PHASE_TRAIN;
+    if (w->state && w->seq && w->token && has_target && w->piece && w->logits) return HY_OK;
     return hy__fail(err, HY_E_MEMORY, "there is not enough memory for a batch of %lld x %lld",
                     (long long)w->shape.batch, (long long)w->shape.tokens);
 }
@@ -39,7 +40,7 @@ static void draw_tokens(hy__workload *w) {
     const int64_t n = w->shape.batch * given(&w->shape), vocab = w->model->cfg.model.vocab;
     for (int64_t i = 0; i < n; i++) {
         w->token[i] = (int32_t)hy__rng_below(key, (uint64_t)i, vocab);
-        w->target[i] = (int32_t)hy__rng_below(key, (uint64_t)(n + i), vocab);
+        if (w->target) w->target[i] = (int32_t)hy__rng_below(key, (uint64_t)(n + i), vocab);
     }
 }
 

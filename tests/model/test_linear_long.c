@@ -1,6 +1,7 @@
 /* test_linear_long.c: the law "linear" (docs/numerics.md): no allocation grows faster than T. A
- * child process per length trains one step, and its peak memory is read from the system; a decode
- * of 100,000 tokens with topk 0 stays where it was after 1,000. */
+ * child process per length trains one step, and its peak memory is read from the system; with topk
+ * 0 a decode of 100,000 tokens stays where it was after 1,000, and a text of 400,000 that is read
+ * in pieces where it was after 16,000. */
 #include "base/memory.h"
 #include "support/law.h"
 
@@ -135,11 +136,46 @@ static void test_decode_is_constant(void **state) {
     law_close(&lm);
 }
 
+static void test_reading_is_constant(void **state) {
+    (void)state;
+    enum { PIECE = 512, N_PIECE = 800, EARLY = 32 };
+    hy_error err = {0};
+    hy__config c = law_config("SE A FW P");
+    c.attention.topk = 0;
+    law_finish(&c);
+    law_model lm;
+    law_open(&lm, "cpu", &c, 4);
+    hy__state *s = NULL;
+    hy__work *w = NULL;
+    law_ok(hy__state_new(&s, lm.m, PIECE, &err), &err);
+    law_ok(hy__work_new(&w, lm.m, (hy__work_options){0}, &err), &err);
+    int32_t *token = law_tokens(1, PIECE, c.model.vocab);
+    int64_t early = 0;
+    for (int64_t i = 0; i < N_PIECE; i++) {
+        const hy__seq seq = {.len = PIECE, .pos = i * PIECE};
+        const hy__batch b = {.rows = {.n_row = PIECE, .n_seq = 1, .seq = &seq},
+                             .token = token,
+                             .state_in = &s,
+                             .state_out = &s};
+        law_ok(hy__forward(w, &b, &err), &err);
+        if (i == EARLY) early = hy__rss_bytes();
+    }
+    const int64_t late = hy__rss_bytes();
+    printf("resident after 16,000 tokens read %.2f MB, after 400,000 %.2f MB\n",
+           (double)early / 1e6, (double)late / 1e6);
+    assert_true(early > 0 && late - early < 1000000);
+    free(token);
+    hy__state_free(s);
+    hy__work_free(w);
+    law_close(&lm);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_training_is_linear), /* forks: first, before threads exist */
         cmocka_unit_test(test_plan_is_linear),
         cmocka_unit_test(test_decode_is_constant),
+        cmocka_unit_test(test_reading_is_constant),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
