@@ -10,11 +10,13 @@
 enum { HUGE_PAGE = 2 << 20 };
 
 void *hy__memory_new(size_t size, size_t align) {
-    const size_t whole = size / HUGE_PAGE * HUGE_PAGE; /* the rest would waste most of a page */
     void *p = NULL;
-    if (posix_memalign(&p, whole ? HUGE_PAGE : align, size ? size : 1) != 0) return NULL;
+    if (posix_memalign(&p, align, size ? size : 1) != 0) return NULL;
 #ifdef MADV_HUGEPAGE
-    if (whole) (void)madvise(p, whole, MADV_HUGEPAGE); /* where it fails, pages stay small */
+    /* the whole huge pages within; asking for an aligned array would waste most of one each */
+    const uintptr_t begin = ((uintptr_t)p + HUGE_PAGE - 1) / HUGE_PAGE * HUGE_PAGE;
+    const uintptr_t end = ((uintptr_t)p + size) / HUGE_PAGE * HUGE_PAGE;
+    if (end > begin) (void)madvise((void *)begin, end - begin, MADV_HUGEPAGE);
 #endif
     return p;
 }
