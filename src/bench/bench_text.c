@@ -78,6 +78,15 @@ static void put_row(hy__text *t, const hy__bench_row *r) {
     hy__text_put(t, r->made_up ? " *\n" : "\n");
 }
 
+/* The heads of rates and their shares of the ceilings, which end a line. */
+static void put_rates_head(hy__text *t, const char *bytes) {
+    word(t, LONG, "computed");
+    word(t, SHARE, "share");
+    word(t, CELL, bytes);
+    word(t, SHARE, "share");
+    hy__text_put(t, "\n");
+}
+
 static void put_rows(hy__text *t, const hy__bench *b) {
     bool made_up = false;
     hy__text_add(t, "%-*s", LABEL, "");
@@ -85,11 +94,7 @@ static void put_rows(hy__text *t, const hy__bench *b) {
     word(t, SPREAD, "quartiles");
     word(t, SHORT, "tok/s");
     word(t, CELL, "memory");
-    word(t, LONG, "computed");
-    word(t, SHARE, "share");
-    word(t, CELL, "moved");
-    word(t, SHARE, "share");
-    hy__text_put(t, "\n");
+    put_rates_head(t, "moved");
     for (int64_t i = 0; i < b->n_row; i++) {
         put_row(t, &b->row[i]);
         made_up |= b->row[i].made_up;
@@ -100,21 +105,9 @@ static void put_rows(hy__text *t, const hy__bench *b) {
 
 /* ---- ceilings ---- */
 
-typedef double (*ceiling_fn)(const hy__ceiling *c);
-
-static double dense(const hy__ceiling *c) {
-    return c->dense;
-}
-static double read(const hy__ceiling *c) {
-    return c->read;
-}
-static double triad(const hy__ceiling *c) {
-    return c->triad;
-}
-
 /* The best of the rows' medians (of one dtype, or HY__STORE_N: of all), and the worst. */
 static void put_ceiling(hy__text *t, const hy__bench *b, const char *name, hy__store store,
-                        hy__unit unit, ceiling_fn of) {
+                        hy__unit unit, hy__ceiling_fn of) {
     double low = 0, high = 0;
     int64_t n = 0;
     for (int64_t i = 0; i < b->n_row; i++) {
@@ -137,10 +130,10 @@ static void put_ceilings(hy__text *t, const hy__bench *b) {
         char name[40];
         snprintf(name, sizeof name, "product %s, %lld^3", hy__store_name(store),
                  (long long)b->dense_size[store]);
-        put_ceiling(t, b, name, store, HY__UNIT_FLOP_RATE, dense);
+        put_ceiling(t, b, name, store, HY__UNIT_FLOP_RATE, hy__ceiling_dense);
     }
-    put_ceiling(t, b, "memory, read", HY__STORE_N, HY__UNIT_BYTES_RATE, read);
-    put_ceiling(t, b, "memory, triad", HY__STORE_N, HY__UNIT_BYTES_RATE, triad);
+    put_ceiling(t, b, "memory, read", HY__STORE_N, HY__UNIT_BYTES_RATE, hy__ceiling_read);
+    put_ceiling(t, b, "memory, triad", HY__STORE_N, HY__UNIT_BYTES_RATE, hy__ceiling_triad);
 }
 
 /* ---- profiles ---- */
@@ -173,11 +166,7 @@ static void put_profile_head(hy__text *t, const char *what) {
     word(t, SHARE, "share");
     word(t, CELL, "time");
     word(t, SHORT, "calls");
-    word(t, LONG, "computed");
-    word(t, SHARE, "share");
-    word(t, CELL, "touched");
-    word(t, SHARE, "share");
-    hy__text_put(t, "\n");
+    put_rates_head(t, "touched");
 }
 
 static void put_parts(hy__text *t, const hy__bench *b, const hy__bench_row *r) {

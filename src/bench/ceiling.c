@@ -248,6 +248,16 @@ hy_status hy__ceilings_sample(hy__ceilings *c, hy__ceiling *out, hy_error *err) 
     return hy__backend_check(c->be, err);
 }
 
+double hy__ceiling_dense(const hy__ceiling *c) {
+    return c->dense;
+}
+double hy__ceiling_read(const hy__ceiling *c) {
+    return c->read;
+}
+double hy__ceiling_triad(const hy__ceiling *c) {
+    return c->triad;
+}
+
 double hy__ceiling_stream(const hy__ceiling *c) {
     return c->read > c->triad ? c->read : c->triad;
 }

@@ -18,6 +18,12 @@ typedef struct hy__ceiling {
     double read, triad; /* bytes/s */
 } hy__ceiling;
 
+/* One of the rates, for whoever takes the same of each. */
+typedef double (*hy__ceiling_fn)(const hy__ceiling *c);
+double hy__ceiling_dense(const hy__ceiling *c);
+double hy__ceiling_read(const hy__ceiling *c);
+double hy__ceiling_triad(const hy__ceiling *c);
+
 /* The bandwidth that others are held against: the better of the two. */
 double hy__ceiling_stream(const hy__ceiling *c);
 

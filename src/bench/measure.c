@@ -71,25 +71,13 @@ static hy_status time_runs(hy__workload *w, const hy__meter *m, series *s, hy_er
     return HY_OK;
 }
 
-typedef double (*ceiling_fn)(const hy__ceiling *c);
-
-static double dense(const hy__ceiling *c) {
-    return c->dense;
-}
-static double read(const hy__ceiling *c) {
-    return c->read;
-}
-static double triad(const hy__ceiling *c) {
-    return c->triad;
-}
-
-static double median_ceiling(series *s, int64_t n_run, ceiling_fn rate) {
+static double median_ceiling(series *s, int64_t n_run, hy__ceiling_fn rate) {
     for (int64_t i = 0; i <= n_run; i++) s->scratch[i] = rate(&s->ceiling[i]);
     return hy__median(s->scratch, n_run + 1);
 }
 
 /* The median over the runs of amount/seconds over the mean of the ceilings around the run. */
-static double share(series *s, int64_t n_run, double amount, ceiling_fn rate) {
+static double share(series *s, int64_t n_run, double amount, hy__ceiling_fn rate) {
     for (int64_t i = 0; i < n_run; i++) {
         const double around = (rate(&s->ceiling[i]) + rate(&s->ceiling[i + 1])) / 2;
         s->scratch[i] = amount / s->seconds[i] / around;
@@ -98,10 +86,10 @@ static double share(series *s, int64_t n_run, double amount, ceiling_fn rate) {
 }
 
 static void summarize(hy__bench_row *row, series *s, int64_t n_run) {
-    row->ceiling = (hy__ceiling){.dense = median_ceiling(s, n_run, dense),
-                                 .read = median_ceiling(s, n_run, read),
-                                 .triad = median_ceiling(s, n_run, triad)};
-    row->dense_share = share(s, n_run, row->flops, dense);
+    row->ceiling = (hy__ceiling){.dense = median_ceiling(s, n_run, hy__ceiling_dense),
+                                 .read = median_ceiling(s, n_run, hy__ceiling_read),
+                                 .triad = median_ceiling(s, n_run, hy__ceiling_triad)};
+    row->dense_share = share(s, n_run, row->flops, hy__ceiling_dense);
     row->stream_share = share(s, n_run, row->bytes, hy__ceiling_stream);
     row->seconds = hy__spread_of(s->seconds, n_run);
 }
