@@ -99,75 +99,78 @@ static void test_plan_is_linear(void **state) {
     }
 }
 
+/* A sequence that goes on without end, with topk 0. */
+typedef struct stream {
+    law_model lm;
+    hy__state *state;
+    hy__work *work;
+    int64_t pos;
+    int64_t early; /* resident bytes near its beginning */
+} stream;
+
+static void stream_open(stream *s, const char *pattern, int64_t piece) {
+    hy_error err = {0};
+    hy__config c = law_config(pattern);
+    c.attention.topk = 0;
+    law_finish(&c);
+    *s = (stream){0};
+    law_open(&s->lm, "cpu", &c, 4);
+    law_ok(hy__state_new(&s->state, s->lm.m, piece, &err), &err);
+    law_ok(hy__work_new(&s->work, s->lm.m, (hy__work_options){0}, &err), &err);
+}
+
+static void stream_feed(stream *s, const int32_t *token, int64_t n) {
+    hy_error err = {0};
+    const hy__seq seq = {.len = n, .pos = s->pos};
+    const hy__batch b = {.rows = {.n_row = n, .n_seq = 1, .seq = &seq},
+                         .token = token,
+                         .state_in = &s->state,
+                         .state_out = &s->state};
+    law_ok(hy__forward(s->work, &b, &err), &err);
+    s->pos += n;
+}
+
+/* It holds what it held near its beginning. */
+static void stream_close(stream *s) {
+    const int64_t late = hy__rss_bytes();
+    printf("resident %.2f MB, after %lld tokens %.2f MB\n", (double)s->early / 1e6,
+           (long long)s->pos, (double)late / 1e6);
+    assert_true(s->early > 0 && late - s->early < 1000000);
+    hy__state_free(s->state);
+    hy__work_free(s->work);
+    law_close(&s->lm);
+}
+
 static void test_decode_is_constant(void **state) {
     (void)state;
     hy_error err = {0};
-    hy__config c = law_config("SE A W P");
-    c.attention.topk = 0;
-    law_finish(&c);
-    law_model lm;
-    law_open(&lm, "cpu", &c, 4);
-    hy__state *s = NULL;
-    hy__work *w = NULL;
-    law_ok(hy__state_new(&s, lm.m, 1, &err), &err);
-    law_ok(hy__work_new(&w, lm.m, (hy__work_options){0}, &err), &err);
+    stream s;
     float logit[50];
     int32_t token = 1;
-    int64_t early = 0;
-    for (int64_t t = 0; t < 100000; t++) {
-        const hy__seq seq = {.len = 1, .pos = t};
-        const hy__batch b = {.rows = {.n_row = 1, .n_seq = 1, .seq = &seq},
-                             .token = &token,
-                             .state_in = &s,
-                             .state_out = &s};
-        law_ok(hy__forward(w, &b, &err), &err);
-        law_ok(hy__logits(w, 0, 1, logit, &err), &err);
+    stream_open(&s, "SE A W P", 1);
+    while (s.pos < 100000) {
+        stream_feed(&s, &token, 1);
+        law_ok(hy__logits(s.work, 0, 1, logit, &err), &err);
         token = 0;
         for (int32_t v = 1; v < 50; v++)
             if (logit[v] > logit[token]) token = v;
-        if (t == 1000) early = hy__rss_bytes();
+        if (s.pos == 1000) s.early = hy__rss_bytes();
     }
-    const int64_t late = hy__rss_bytes();
-    printf("resident after 1,000 tokens %.2f MB, after 100,000 %.2f MB\n", (double)early / 1e6,
-           (double)late / 1e6);
-    assert_true(early > 0 && late - early < 1000000);
-    hy__state_free(s);
-    hy__work_free(w);
-    law_close(&lm);
+    stream_close(&s);
 }
 
 static void test_reading_is_constant(void **state) {
     (void)state;
     enum { PIECE = 512, N_PIECE = 800, EARLY = 32 };
-    hy_error err = {0};
-    hy__config c = law_config("SE A FW P");
-    c.attention.topk = 0;
-    law_finish(&c);
-    law_model lm;
-    law_open(&lm, "cpu", &c, 4);
-    hy__state *s = NULL;
-    hy__work *w = NULL;
-    law_ok(hy__state_new(&s, lm.m, PIECE, &err), &err);
-    law_ok(hy__work_new(&w, lm.m, (hy__work_options){0}, &err), &err);
-    int32_t *token = law_tokens(1, PIECE, c.model.vocab);
-    int64_t early = 0;
+    stream s;
+    stream_open(&s, "SE A FW P", PIECE);
+    int32_t *token = law_tokens(1, PIECE, s.lm.m->cfg.model.vocab);
     for (int64_t i = 0; i < N_PIECE; i++) {
-        const hy__seq seq = {.len = PIECE, .pos = i * PIECE};
-        const hy__batch b = {.rows = {.n_row = PIECE, .n_seq = 1, .seq = &seq},
-                             .token = token,
-                             .state_in = &s,
-                             .state_out = &s};
-        law_ok(hy__forward(w, &b, &err), &err);
-        if (i == EARLY) early = hy__rss_bytes();
+        stream_feed(&s, token, PIECE);
+        if (i == EARLY) s.early = hy__rss_bytes();
     }
-    const int64_t late = hy__rss_bytes();
-    printf("resident after 16,000 tokens read %.2f MB, after 400,000 %.2f MB\n",
-           (double)early / 1e6, (double)late / 1e6);
-    assert_true(early > 0 && late - early < 1000000);
     free(token);
-    hy__state_free(s);
-    hy__work_free(w);
-    law_close(&lm);
+    stream_close(&s);
 }
 
 int main(void) {

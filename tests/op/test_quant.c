@@ -94,6 +94,18 @@ static void test_gemm_tall(void **state) {
     }
 }
 
+/* x·wᵀ of m rows of x[m,k] in the host's memory. */
+static hy__gemm_args product(op_bench *b, const double *x, hy__dtype dtype, int64_t m, int64_t n,
+                             int64_t k) {
+    return (hy__gemm_args){.a = op_put(b, x, m * k),
+                           .b = weights(b, dtype, n, k),
+                           .c = op_nan(b, m * n),
+                           .m = m,
+                           .n = n,
+                           .k = k,
+                           .tb = true};
+}
+
 /* A row of a product is the same whatever rows stand beside it: the same bits while they are few,
  * and but for the order of the sum over groups when they are many. */
 static void test_rows_alone(void **state) {
@@ -106,14 +118,8 @@ static void test_rows_alone(void **state) {
             for (size_t i = 0; i < sizeof M / sizeof *M; i++) {
                 op_bench b;
                 op_open(&b, *name, 2);
-                const hy__tensor a = op_put(&b, ha, M[i] * K), row = op_nan(&b, M[i] * N);
-                hy__gemm_args g = {.a = a,
-                                   .b = weights(&b, FORMAT[f], N, K),
-                                   .c = op_nan(&b, M[i] * N),
-                                   .m = M[i],
-                                   .n = N,
-                                   .k = K,
-                                   .tb = true};
+                hy__gemm_args g = product(&b, ha, FORMAT[f], M[i], N, K);
+                const hy__tensor a = g.a, row = op_nan(&b, M[i] * N);
                 b.be->kernels.gemm(b.be, &g);
                 op_get(&b, all, g.c, M[i] * N);
                 g.m = 1;
@@ -142,13 +148,7 @@ static void test_not_finite(void **state) {
             for (size_t i = 0; i < sizeof M / sizeof *M; i++) {
                 op_bench b;
                 op_open(&b, *name, 2);
-                const hy__gemm_args g = {.a = op_put(&b, ha, M[i] * K),
-                                         .b = weights(&b, FORMAT[f], N, K),
-                                         .c = op_nan(&b, M[i] * N),
-                                         .m = M[i],
-                                         .n = N,
-                                         .k = K,
-                                         .tb = true};
+                const hy__gemm_args g = product(&b, ha, FORMAT[f], M[i], N, K);
                 b.be->kernels.gemm(b.be, &g);
                 op_get(&b, c, g.c, M[i] * N);
                 for (int64_t j = 0; j < M[i] * N; j++)
