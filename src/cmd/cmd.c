@@ -19,6 +19,13 @@ static hy_status check_stdout(hy_error *err) {
     return hy__fail(err, HY_E_IO, "stdout could not be written: %s", strerror(errno));
 }
 
+int cmd_close_stdout(void) {
+    hy_error err = {0};
+    if (check_stdout(&err) == HY_OK) return 0;
+    fprintf(stderr, "hydralm: %s\n", err.text);
+    return 1;
+}
+
 bool cmd_begin(const command *c, int argc, char **argv, const char **operand, int *exit_status) {
     hy_error err = {0};
     switch (options_parse(c, argc, argv, operand, &err)) {

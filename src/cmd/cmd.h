@@ -56,6 +56,9 @@ int cmd_end(const command *c, hy_status status, const hy_error *err);
 /* HY_E_INVALID when DIR already holds a model. */
 hy_status cmd_refuse_model(const char *dir, hy_error *err);
 
+/* The exit status of what only prints: 1, said on stderr, when stdout did not take it. */
+int cmd_close_stdout(void);
+
 struct json_t; /* jansson's */
 /* Prints a JSON object, which is consumed, as one line on stdout. */
 hy_status cmd_print_json(struct json_t *json, hy_error *err);

@@ -73,8 +73,7 @@ static parse_result put_real(const option *o, const char *text, hy_error *err) {
     return check_bounds(o, *to, text, err);
 }
 
-static parse_result put_text(const option *o, const char *text, hy_error *err) {
-    text_list *to = o->to;
+static parse_result put_text(text_list *to, const char *text, hy_error *err) {
     const char **grown = realloc(to->item, (size_t)(to->n + 1) * sizeof *grown);
     if (!grown) return wrong(err, "there is not enough memory for the command line");
     to->item = grown;
@@ -110,7 +109,7 @@ static parse_result put(const option *o, const char *text, hy_error *err) {
         return put_real(o, text, err);
     case OPTION_EACH:
     case OPTION_MANY:
-        return put_text(o, text, err);
+        return put_text(o->to, text, err);
     case OPTION_INTS:
         return put_ints(o, text, err);
     case OPTION_TEXT:
@@ -175,8 +174,10 @@ parse_result options_parse(const command *c, int argc, char **argv, const char *
         if (argv[i][0] == '-' && argv[i][1]) {
             const parse_result r = parse_one(c, argc, argv, &i, err);
             if (r != PARSE_RUN) return r;
-        } else if (c->operand && !*operand) {
+        } else if (c->operand && (c->operands || !*operand)) {
             *operand = argv[i++];
+            if (c->operands && put_text(c->operands, *operand, err) != PARSE_RUN)
+                return PARSE_WRONG;
         } else {
             return wrong(err, "%s does not know what to do with \"%s\"; see hydralm %s --help",
                          c->name, argv[i], c->name);
@@ -184,7 +185,8 @@ parse_result options_parse(const command *c, int argc, char **argv, const char *
     }
     for (int i = 0; i < c->n_option; i++)
         if (check_required(c, &c->option[i], err) != PARSE_RUN) return PARSE_WRONG;
-    if (c->operand && !*operand) return wrong(err, "%s wants %s", c->name, c->operand);
+    if (c->operand && !*operand && !c->operand_optional)
+        return wrong(err, "%s wants %s", c->name, c->operand);
     return PARSE_RUN;
 }
 
@@ -194,6 +196,7 @@ bool options_given(const command *c, const char *name) {
 }
 
 void options_release(const command *c) {
+    if (c->operands) free(c->operands->item);
     for (int i = 0; i < c->n_option; i++) {
         const option *o = &c->option[i];
         if (o->kind == OPTION_EACH || o->kind == OPTION_MANY) free(((text_list *)o->to)->item);
@@ -214,7 +217,7 @@ static void print_default(const option *o, FILE *to) {
 
 void options_help(const command *c, FILE *to) {
     fprintf(to, "hydralm %s: %s\n\nUsage: hydralm %s", c->name, c->brief, c->name);
-    if (c->operand) fprintf(to, " %s", c->operand);
+    if (c->operand) fprintf(to, c->operand_optional ? " [%s]" : " %s", c->operand);
     for (int i = 0; i < c->n_option; i++)
         if (c->option[i].required) fprintf(to, " --%s %s", c->option[i].name, c->option[i].value);
     fprintf(to, " [options]\n\nOptions:\n");

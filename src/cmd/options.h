@@ -44,10 +44,12 @@ typedef struct option {
 } option;
 
 typedef struct command {
-    const char *name;    /* "train" */
+    const char *name;    /* "train", "data build" */
     const char *operand; /* "DIR", or NULL when the command takes options alone */
-    const char *brief;   /* one line */
-    const char *detail;  /* paragraph for --help, or NULL */
+    text_list *operands; /* not NULL: takes one operand or more, and they are put here */
+    bool operand_optional;
+    const char *brief;  /* one line */
+    const char *detail; /* paragraph for --help, or NULL */
     option *option;
     int n_option;
 } command;
@@ -59,7 +61,7 @@ typedef enum parse_result { PARSE_RUN, PARSE_HELP, PARSE_WRONG } parse_result;
 parse_result options_parse(const command *c, int argc, char **argv, const char **operand,
                            hy_error *err);
 bool options_given(const command *c, const char *name);
-void options_release(const command *c); /* frees the lists */
+void options_release(const command *c); /* frees the lists, that of the operands too */
 void options_help(const command *c, FILE *to);
 
 #endif

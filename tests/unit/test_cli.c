@@ -1,4 +1,5 @@
 /* The command line by table: every kind of option, bounds, near misses, wrong usage. */
+#include "cmd/dispatch.h"
 #include "cmd/options.h"
 
 #include <math.h>
@@ -120,11 +121,47 @@ static void test_wrong_usage(void **state) {
     wrong(NULL, "--from x", "wants --out DIR");
 }
 
+/* Several operands, and one that may be left out. */
+static void test_operands(void **state) {
+    (void)state;
+    text_list list = {0};
+    const char *operand;
+    hy_error err = {0};
+    command c = {.name = "several", .operand = "PATH...", .operands = &list};
+    char *argv[] = {"a", "b", "-"};
+    assert_int_equal(options_parse(&c, 3, argv, &operand, &err), PARSE_RUN);
+    assert_int_equal(list.n, 3);
+    assert_string_equal(list.item[2], "-");
+    options_release(&c);
+    assert_int_equal(options_parse(&c, 0, argv, &operand, &err), PARSE_WRONG);
+    assert_non_null(strstr(err.text, "several wants PATH..."));
+    c = (command){.name = "one", .operand = "FILE", .operand_optional = true};
+    assert_int_equal(options_parse(&c, 0, argv, &operand, &err), PARSE_RUN);
+    assert_null(operand);
+    assert_int_equal(options_parse(&c, 2, argv, &operand, &err), PARSE_WRONG);
+}
+
+static int run_with(int argc, char **argv) {
+    return 10 + argc + (argc > 0 && strcmp(argv[argc - 1], "--help") == 0 ? 100 : 0);
+}
+
+static void test_dispatch(void **state) {
+    (void)state;
+    const verb verbs[] = {{"build", run_with, "build it"}, {"show", run_with, "show it"}};
+    const verb_set set = {.name = "test", .what = "VERB", .verb = verbs, .n_verb = 2};
+    char *argv[] = {"build", "x", "y"}, *help[] = {"help", "show"}, *typo[] = {"biuld"};
+    assert_int_equal(cmd_dispatch(&set, 3, argv), 12);
+    assert_int_equal(cmd_dispatch(&set, 2, help), 111);
+    assert_int_equal(cmd_dispatch(&set, 1, help), 0);
+    assert_int_equal(cmd_dispatch(&set, 1, typo), 2);
+    assert_int_equal(cmd_dispatch(&set, 0, argv), 2);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_kinds),
-        cmocka_unit_test(test_help),
-        cmocka_unit_test(test_wrong_usage),
+        cmocka_unit_test(test_kinds),       cmocka_unit_test(test_help),
+        cmocka_unit_test(test_wrong_usage), cmocka_unit_test(test_operands),
+        cmocka_unit_test(test_dispatch),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
