@@ -13,7 +13,7 @@ enum { PIECE = 1 << 16 /* bytes that are tokenized at a time */ };
 
 typedef struct reader {
     hy__corpus *c;
-    const hy__tokenizer *tokenizer;
+    hy__encoder *encoder;
     hy__document *document; /* whole documents, before the cut */
     int64_t n_document;
     hy_error *err;
@@ -58,18 +58,14 @@ static hy_status append_tokens(hy__corpus *c, const int32_t *token, int64_t n, h
     return HY_OK;
 }
 
-/* The tokens of a text, made piece by piece: ids are wider than the store's. Bytes are tokens, so
- * that text may be cut anywhere. */
+/* The tokens of a text, made piece by piece: ids are wider than the store's. */
 static hy_status append_text(reader *r, const char *text, size_t size) {
-    HY_TRY(reserve(r->c, (int64_t)size, r->err));
-    for (size_t at = 0; at < size; at += PIECE) {
-        const size_t len = size - at < PIECE ? size - at : PIECE;
-        int32_t *token;
+    for (size_t at = 0, len; at < size; at += len) {
+        const int32_t *token;
         int64_t n;
-        HY_TRY(hy__tokenizer_encode(r->tokenizer, text + at, len, &token, &n, r->err));
-        const hy_status status = append_tokens(r->c, token, n, r->err);
-        free(token);
-        HY_TRY(status);
+        len = size - at < PIECE ? size - at : PIECE;
+        HY_TRY(hy__encoder_feed(r->encoder, text + at, len, at + len == size, &token, &n, r->err));
+        HY_TRY(append_tokens(r->c, token, n, r->err));
     }
     return HY_OK;
 }
@@ -156,8 +152,8 @@ hy_status hy__corpus_open(hy__corpus **out, const hy__corpus_options *opt, hy_er
     if (!c) return out_of_memory(err);
     const int64_t vocab = hy__tokenizer_vocab(opt->tokenizer);
     c->width = vocab <= 256 ? 1 : vocab <= 65536 ? 2 : 4;
-    reader r = {.c = c, .tokenizer = opt->tokenizer, .err = err};
-    hy_status status = HY_OK;
+    reader r = {.c = c, .err = err};
+    hy_status status = hy__encoder_new(&r.encoder, opt->tokenizer, err);
     for (int64_t i = 0; i < opt->n_path && status == HY_OK; i++)
         status = read_path(&r, opt->path[i]);
     if (status == HY_OK) status = split(&r, opt);
@@ -167,6 +163,7 @@ hy_status hy__corpus_open(hy__corpus **out, const hy__corpus_options *opt, hy_er
                      "the data holds nothing to train on: %lld files of text with %lld tokens, "
                      "%lld files passed over",
                      (long long)c->n_file, (long long)c->n_token, (long long)c->n_skipped);
+    hy__encoder_free(r.encoder);
     free(r.document);
     if (status == HY_OK)
         *out = c;

@@ -15,6 +15,7 @@
 /* What has been read: tokens wait until their successor, their target, is known. */
 typedef struct scan {
     hy_session *session;
+    hy__encoder *encoder;
     int32_t token[HY__FEED + 1];
     int64_t n;       /* tokens that wait */
     int64_t n_token; /* predicted */
@@ -57,19 +58,19 @@ static hy_status take(scan *s, const int32_t *token, int64_t n, hy_error *err) {
     return HY_OK;
 }
 
-/* Bytes are tokens, so that text may be cut anywhere. */
+/* Reads to the end of the text and scores what is left. */
 static hy_status scan_text(scan *s, FILE *text, const char *path, hy_error *err) {
-    char piece[4096];
-    for (size_t size; (size = fread(piece, 1, sizeof piece, text)) > 0;) {
-        int32_t *token;
+    char piece[1 << 16];
+    size_t size;
+    do {
+        const int32_t *token;
         int64_t n;
-        HY_TRY(hy_encode(s->session->model, piece, size, &token, &n, err));
-        const hy_status status = take(s, token, n, err);
-        free(token);
-        HY_TRY(status);
-    }
-    if (ferror(text))
-        return hy__fail(err, HY_E_IO, "cannot read %.400s: %s", path, strerror(errno));
+        size = fread(piece, 1, sizeof piece, text);
+        if (ferror(text))
+            return hy__fail(err, HY_E_IO, "cannot read %.400s: %s", path, strerror(errno));
+        HY_TRY(hy__encoder_feed(s->encoder, piece, size, size == 0, &token, &n, err));
+        HY_TRY(take(s, token, n, err));
+    } while (size > 0);
     return s->n > 1 ? score(s, err) : HY_OK;
 }
 
@@ -79,11 +80,16 @@ hy_status hy_eval(hy_model *model, const char *path, hy_eval_result *result, hy_
     FILE *text = NULL;
     hy_status status;
     if (!s) return hy__fail(err, HY_E_MEMORY, "there is not enough memory to evaluate");
+    if (!model->tok) {
+        status = hy__fail(err, model->no_text.status, "%s", model->no_text.text);
+        goto done;
+    }
     HY_TRY_GOTO(hy__file_check_ends(path, err));
     if (!(text = fopen(path, "rb"))) {
         status = hy__fail(err, HY_E_IO, "cannot open %.400s: %s", path, strerror(errno));
         goto done;
     }
+    HY_TRY_GOTO(hy__encoder_new(&s->encoder, model->tok, err));
     HY_TRY_GOTO(hy_session_new(&s->session, model, err));
     HY_TRY_GOTO(scan_text(s, text, path, err));
     if (s->n_token == 0) {
@@ -101,6 +107,7 @@ hy_status hy_eval(hy_model *model, const char *path, hy_eval_result *result, hy_
     };
 done:
     hy_session_free(s->session);
+    hy__encoder_free(s->encoder);
     if (text) fclose(text);
     free(s);
     return status;

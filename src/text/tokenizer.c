@@ -92,18 +92,54 @@ int64_t hy__tokenizer_vocab(const hy__tokenizer *tok) {
     return tok->vocab;
 }
 
-hy_status hy__tokenizer_encode(const hy__tokenizer *tok, const char *text, size_t size,
-                               int32_t **token, int64_t *n, hy_error *err) {
+struct hy__encoder {
+    int32_t *token; /* [cap], owned */
+    size_t cap;
+};
+
+hy_status hy__encoder_new(hy__encoder **out, const hy__tokenizer *tok, hy_error *err) {
     (void)tok;
-    *token = NULL;
-    *n = 0;
-    if (size == 0) return HY_OK;
-    int32_t *ids = size <= PTRDIFF_MAX / sizeof *ids ? malloc(size * sizeof *ids) : NULL;
-    if (!ids) return hy__fail(err, HY_E_MEMORY, "out of memory for %zu tokens", size);
-    for (size_t i = 0; i < size; i++) ids[i] = (unsigned char)text[i];
-    *token = ids;
+    *out = calloc(1, sizeof **out);
+    return *out ? HY_OK : hy__fail(err, HY_E_MEMORY, "out of memory for an encoder");
+}
+
+void hy__encoder_free(hy__encoder *e) {
+    if (!e) return;
+    free(e->token);
+    free(e);
+}
+
+hy_status hy__encoder_feed(hy__encoder *e, const char *text, size_t size, bool last,
+                           const int32_t **token, int64_t *n, hy_error *err) {
+    (void)last;
+    if (size > e->cap) {
+        int32_t *grown =
+            size <= PTRDIFF_MAX / sizeof *grown ? realloc(e->token, size * sizeof *grown) : NULL;
+        if (!grown) return hy__fail(err, HY_E_MEMORY, "out of memory for %zu tokens", size);
+        e->token = grown;
+        e->cap = size;
+    }
+    for (size_t i = 0; i < size; i++) e->token[i] = (unsigned char)text[i];
+    *token = e->token;
     *n = (int64_t)size;
     return HY_OK;
+}
+
+/* The tokens of the whole text are those of one piece: the encoder's array becomes the caller's. */
+hy_status hy__tokenizer_encode(const hy__tokenizer *tok, const char *text, size_t size,
+                               int32_t **token, int64_t *n, hy_error *err) {
+    hy__encoder *e;
+    const int32_t *made;
+    *token = NULL;
+    *n = 0;
+    HY_TRY(hy__encoder_new(&e, tok, err));
+    const hy_status status = hy__encoder_feed(e, text, size, true, &made, n, err);
+    if (status == HY_OK && *n > 0) {
+        *token = e->token;
+        e->token = NULL;
+    }
+    hy__encoder_free(e);
+    return status;
 }
 
 size_t hy__tokenizer_decode(const hy__tokenizer *tok, int32_t token, char *buf, size_t cap) {
