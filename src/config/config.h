@@ -134,8 +134,8 @@ hy_status hy__config_from_json(const struct json_t *json, const char *name, hy__
                                hy__train_config *t, hy_error *err);
 
 /* Expands the pattern, fills derived values and checks what a single field's bounds cannot: that
- * heads divide, expert_chunk divides chunk, k <= n_expert, … Only letters in the pattern are checked
- * for their sections. Idempotent. */
+ * heads divide, expert_chunk divides chunk, k <= n_expert, … Only letters in the pattern are
+ * checked for their sections. Idempotent. */
 hy_status hy__config_finish(hy__config *c, hy_error *err);
 
 /* Expands e.g. "2x(SE 2x(S) A)" to letters and block numbers. Errors show the place with a caret.
