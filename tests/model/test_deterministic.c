@@ -14,13 +14,15 @@
 enum { N = 203 };
 
 /* The loss of one training step, and all gradients after it. */
-static double step(const char *backend, const hy__config *c, double **grad, int64_t *n_grad) {
+static double step(const char *backend, const hy__config *c, hy__prec prec, double **grad,
+                   int64_t *n_grad) {
     hy_error err = {0};
     law_model lm;
     law_open(&lm, backend, c, 9);
     hy__work *w = NULL;
     law_ok(hy__model_train(lm.m, &err), &err);
-    law_ok(hy__work_new(&w, lm.m, (hy__work_options){.training = true}, &err), &err);
+    const hy__work_options opt = {.training = true, .prec = prec};
+    law_ok(hy__work_new(&w, lm.m, opt, &err), &err);
     int32_t *token = law_tokens(1, N + 1, c->model.vocab);
     const hy__seq seq[] = {{.start = 0, .len = 150, .pos = 0}, {.start = 150, .len = 53, .pos = 0}};
     const hy__batch b = {.rows = {.n_row = N, .n_seq = 2, .seq = seq}, .token = token};
@@ -44,20 +46,25 @@ static double step(const char *backend, const hy__config *c, double **grad, int6
     return sum;
 }
 
+static void expect_same_bits(const char *backend, const hy__config *c, hy__prec prec) {
+    double *first, *second;
+    int64_t n_first, n_second;
+    const double a = step(backend, c, prec, &first, &n_first);
+    const double b = step(backend, c, prec, &second, &n_second);
+    assert_memory_equal(&a, &b, sizeof a);
+    assert_int_equal(n_first, n_second);
+    assert_memory_equal(first, second, (size_t)n_first * sizeof *first);
+    free(first);
+    free(second);
+}
+
 static void test_same_bits(void **state) {
     (void)state;
     for (const char *const *be = hy__backend_names(); *be; be++)
         for (uint64_t seed = 1; seed <= 8; seed++) {
             const hy__config c = law_random_config(seed + 40, 5);
-            double *first, *second;
-            int64_t n_first, n_second;
-            const double a = step(*be, &c, &first, &n_first);
-            const double b = step(*be, &c, &second, &n_second);
-            assert_memory_equal(&a, &b, sizeof a);
-            assert_int_equal(n_first, n_second);
-            assert_memory_equal(first, second, (size_t)n_first * sizeof *first);
-            free(first);
-            free(second);
+            expect_same_bits(*be, &c, HY__PREC_FP32);
+            expect_same_bits(*be, &c, HY__PREC_BF16);
         }
 }
 
