@@ -93,17 +93,14 @@ void hy__linear(hy__backend *be, const hy__linear_args *a) {
                                           .m = a->n_row,
                                           .n = a->out,
                                           .k = a->in,
-                                          .ldc = a->ldy,
-                                          .lda = a->ldx,
                                           .tb = true,
                                           .accumulate = a->y_add,
                                           .prec = a->prec});
 }
 
 void hy__linear_backward(hy__backend *be, const hy__linear_args *a) {
-    const bool narrow = hy__present(a->room) && (a->ldy == 0 || a->ldy == a->out);
-    const hy__tensor dy = narrow ? a->room : a->dy;
-    if (narrow) {
+    const hy__tensor dy = hy__present(a->room) ? a->room : a->dy;
+    if (hy__present(a->room)) {
         be->kernels.copy(be,
                          &(hy__copy_args){.dst = a->room, .src = a->dy, .n = a->n_row * a->out});
     }
@@ -114,8 +111,6 @@ void hy__linear_backward(hy__backend *be, const hy__linear_args *a) {
                                               .m = a->n_row,
                                               .n = a->in,
                                               .k = a->out,
-                                              .ldc = a->ldx,
-                                              .lda = a->ldy,
                                               .accumulate = a->dx_add,
                                               .prec = a->prec});
     }
@@ -126,8 +121,6 @@ void hy__linear_backward(hy__backend *be, const hy__linear_args *a) {
                                               .m = a->out,
                                               .n = a->in,
                                               .k = a->n_row,
-                                              .lda = a->ldy,
-                                              .ldb = a->ldx,
                                               .ta = true,
                                               .accumulate = true,
                                               .prec = a->prec});

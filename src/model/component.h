@@ -195,11 +195,10 @@ typedef struct hy__call {
 
 /* A dense layer y[N,out] = x[N,in]·w[out,in]ᵀ of a call's rows, and its backward:
  * dx (= , or += with dx_add) = dy·w, dw += dyᵀ·x. Absent dx or dw is not computed. `room`, where
- * present, is bf16 and has space for a dense dy, which is then narrowed once for both products. */
+ * present, is bf16 and has space for dy, which is then narrowed once for both products. */
 typedef struct hy__linear_args {
     hy__tensor y, x, w, dy, dx, dw, room;
     int64_t n_row, out, in;
-    int64_t ldx, ldy; /* 0 = dense; of dx and dy too */
     bool y_add, dx_add;
     hy__prec prec;
 } hy__linear_args;
