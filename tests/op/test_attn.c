@@ -32,8 +32,14 @@ static const kase KASES[] = {
     {"wide", 4, 2, 64, 16, 70, 3, 0, 2, {0, 100}, {257, 63}},
     {"odd sizes", 3, 1, 20, 48, 50, 2, 3, 2, {47, 250}, {200, 131}},
     {"wide heads", 2, 1, 136, 32, 33, 4, 0, 1, {70}, {230}},
+    {"odd heads", 3, 1, 7, 16, 20, 2, 0, 3, {0, 37, 90}, {60, 5, 1}},
+    {"wide blocks", 4, 2, 8, 112, 100, 2, 0, 2, {0, 700}, {600, 20}},
+    {"decode behind much", 4, 2, 20, 16, 5000, 0, 0, 3, {700, 2900, 129}, {1, 1, 1}},
 };
-enum { N_KASE = sizeof KASES / sizeof *KASES };
+enum { N_KASE = sizeof KASES / sizeof *KASES, MOST = 3000 /* positions of a sequence */ };
+
+/* More tokens than are sorted by block together, more blocks than are scored together. */
+static const kase LONG = {"many tokens and blocks", 2, 1, 4, 16, 20, 2, 0, 1, {0}, {2100}};
 
 /* The smallest cache that serves, by the rule of hy__kv_slot's comment. */
 static int64_t slots(const kase *c, int64_t capacity) {
@@ -481,6 +487,18 @@ static void test_backward(void **state) {
     each_backend(check_backward);
 }
 
+static void test_long(void **state) {
+    (void)state;
+    for (const char *const *name = hy__backend_names(); *name; name++) {
+        op_bench b;
+        op_open(&b, *name, 2);
+        check_forward(&b, &LONG);
+        op_clear(&b);
+        check_backward(&b, &LONG);
+        op_close(&b);
+    }
+}
+
 /* A cache in bf16 holds what is rounded and counts the piece's own rows as rounded: the reference
  * does too, so that fp32's bound stays. Products in bf16 round q, k, v, p and their gradients, 2^-9
  * each, as dense products do. */
@@ -692,11 +710,11 @@ static void check_unread(op_bench *b, const kase *c) {
     k->attn_select(b->be, &clean.a);
     k->attn_select(b->be, &poisoned.a);
     const int64_t hd = c->head_dim;
-    bool *see = malloc(1000), *read = malloc(1000);
+    bool *see = malloc(MOST), *read = malloc(MOST);
     int32_t *select = malloc((size_t)c->topk * sizeof *select + 1);
     for (int64_t i = 0; i < c->n_seq; i++)
         for (int64_t j = 0; j < c->n_kv; j++) {
-            memset(read, 0, 1000);
+            memset(read, 0, MOST);
             for (int64_t t = c->pos[i]; t < x.total[i]; t++) {
                 brute_see(c, &x, i, t, j, see, select);
                 for (int64_t s = 0; s < c->pos[i]; s++) read[s] = read[s] || see[s];
@@ -779,6 +797,7 @@ int main(void) {
         cmocka_unit_test(test_append),
         cmocka_unit_test(test_finite_differences),
         cmocka_unit_test(test_backward),
+        cmocka_unit_test(test_long),
         cmocka_unit_test(test_narrow),
         cmocka_unit_test(test_split),
         cmocka_unit_test(test_unread),
