@@ -68,10 +68,10 @@ hy__paint hy__heat_color(int level) {
 }
 
 const char *hy__ink(const char *name) {
-    for (int i = 0; i < N_INK; i++)
-        if (strcmp(inks[i].name, name) == 0) return inks[i].light;
-    HY_ASSERT(!"a colour of the table");
-    return "";
+    int i = 0;
+    while (i < N_INK && strcmp(inks[i].name, name) != 0) i++;
+    HY_ASSERT(i < N_INK); /* a colour of the table */
+    return inks[i].light;
 }
 
 static void rules(hy__text *t, bool dark) {

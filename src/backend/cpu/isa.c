@@ -30,9 +30,7 @@ static bool isa_present(isa id) {
 #if defined(__x86_64__)
     __builtin_cpu_init();
     if (id > ISA_AVX2) return true;
-    if (!__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("fma") ||
-        !__builtin_cpu_supports("f16c"))
-        return false;
+    if (!__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("fma")) return false;
     if (id == ISA_AVX2) return true;
     if (!__builtin_cpu_supports("avx512f") || !__builtin_cpu_supports("avx512bw") ||
         !__builtin_cpu_supports("avx512dq") || !__builtin_cpu_supports("avx512vl"))
