@@ -54,7 +54,7 @@ typedef struct hy_model_options {
     const char *backend; /* "cpu" (default), "cpu:avx2", "cpu:generic", "ref", … */
     int threads;         /* 0 = all cores */
     const char *dtype; /* of the weights in memory: "fp32", "bf16"; NULL = as in the file, fp32 for
-                          new; quantised weights only as in the file */
+                          new; "int8" and "int4" for new, or where the file's are that */
 } hy_model_options;
 
 /* A randomly initialised model of a YAML configuration. HY_E_INVALID, HY_E_IO, HY_E_MEMORY. */

@@ -263,9 +263,8 @@ static void collect_tensor(void *user, hy__tensor t, const double *mask, int64_t
 }
 
 /* fp32 against fp64 for each ten layers, whose errors add; sums of some hundred products of order
- * one. What cancels
- * in a gradient is as large as the model's other gradients, so a tensor below a thousandth of the
- * largest is judged on that scale. */
+ * one. What cancels in a gradient is as large as the model's other gradients, so a tensor below a
+ * thousandth of the largest is judged on that scale. */
 static const double TOL_FP32 = 2e-4, SMALL = 1e-3;
 
 static double largest(const double *x, int64_t n) {
