@@ -3,6 +3,7 @@
 
 #include "base/rng.h"
 #include "ckpt/checkpoint.h"
+#include "infer/engine.h"
 #include "support/op.h"
 
 #include <glob.h>
@@ -167,11 +168,20 @@ static void shake(hy__model *m, uint64_t seed) {
     }
 }
 
-void law_open(law_model *lm, const char *backend, const hy__config *c, uint64_t seed) {
+static void open_random(law_model *lm, const char *backend, const hy__config *c, uint64_t seed,
+                        bool bf16) {
     hy_error err = {0};
     law_ok(hy__backend_open(&lm->be, backend, 2, &err), &err);
-    law_ok(hy__model_new(&lm->m, lm->be, c, lm->be->real, &err), &err);
+    law_ok(hy__model_new(&lm->m, lm->be, c, bf16 ? HY__DTYPE_BF16 : lm->be->real, &err), &err);
     shake(lm->m, seed);
+}
+
+void law_open(law_model *lm, const char *backend, const hy__config *c, uint64_t seed) {
+    open_random(lm, backend, c, seed, false);
+}
+
+void law_open_bf16(law_model *lm, const char *backend, const hy__config *c, uint64_t seed) {
+    open_random(lm, backend, c, seed, true);
 }
 
 void law_close(law_model *lm) {
@@ -193,7 +203,7 @@ double *law_logits(law_model *lm, const int32_t *token, int64_t n, const int64_t
     const int64_t vocab = lm->m->cfg.model.vocab;
     double *out = malloc((size_t)(n * vocab) * sizeof *out);
     law_ok(hy__state_new(&s, lm->m, 16, &err), &err);
-    law_ok(hy__work_new(&w, lm->m, (hy__work_options){0}, &err), &err);
+    law_ok(hy__session_work(&w, &(hy_model){.be = lm->be, .net = lm->m}, &err), &err);
     for (int64_t i = 0; i <= n_cut; i++) {
         const int64_t from = i == 0 ? 0 : cut[i - 1], to = i == n_cut ? n : cut[i];
         const hy__seq seq = {.start = 0, .len = to - from, .pos = from};

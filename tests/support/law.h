@@ -29,6 +29,8 @@ typedef struct law_model {
 /* Opens a model whose every parameter, norms and biases included, is random: the same numbers
  * (exact in float) on every backend. */
 void law_open(law_model *lm, const char *backend, const hy__config *c, uint64_t seed);
+/* The same with weights in bf16, as far as bf16 goes: the same numbers on every backend too. */
+void law_open_bf16(law_model *lm, const char *backend, const hy__config *c, uint64_t seed);
 void law_close(law_model *lm);
 
 /* Writes a model's directory. */
@@ -38,7 +40,8 @@ void law_save(const hy__model *m, const char *dir);
 int32_t *law_tokens(uint64_t seed, int64_t n, int64_t vocab);
 
 /* Logits [n, vocab] of a sequence fed in pieces that end at cut[0] < … < cut[n_cut-1] < n, through
- * one state that is updated in place; the caller frees. The state is handed over when asked for. */
+ * one state that is updated in place, in the precision of a session; the caller frees. The state is
+ * handed over when asked for. */
 double *law_logits(law_model *lm, const int32_t *token, int64_t n, const int64_t *cut,
                    int64_t n_cut, hy__state **state);
 
