@@ -93,21 +93,41 @@ bool hy__record_agrees(const hy__record *want, const hy__record *got, const char
 
 /* ---- the model ---- */
 
-/* Every parameter, norms and biases included, gets its own value and noise. */
-static void shake(hy__model *m) {
+/* What becomes of the numbers of a parameter. */
+typedef enum change { NOISE, SIGN, SET } change;
+
+static void change_param(hy__model *m, int64_t i, change how, float value) {
     enum { PART = 1024 };
     float part[PART];
-    hy__model_randomize(m, 1);
-    for (int64_t i = 0; i < m->n_param; i++) {
-        const hy__param *p = &m->param[i];
-        const uint64_t key = hy__rng_key(1, "check", (uint64_t)i);
-        for (int64_t j = 0, n; j < p->n; j += n) {
-            n = hy__param_run(p, j, PART);
-            hy__tensor_read_f32(m->be, part, hy__at(p->value, j), n);
-            for (int64_t k = 0; k < n; k++)
-                part[k] += (float)(0.2 * hy__rng_uniform(key, (uint64_t)(j + k)) - 0.1);
-            hy__tensor_write_f32(m->be, hy__at(p->value, j), part, n);
+    const hy__param *p = &m->param[i];
+    const uint64_t key = hy__rng_key(1, "check", (uint64_t)i);
+    for (int64_t j = 0, n; j < p->n; j += n) {
+        n = hy__param_run(p, j, PART);
+        hy__tensor_read_f32(m->be, part, hy__at(p->value, j), n);
+        for (int64_t k = 0; k < n; k++) {
+            const float noise = (float)(0.2 * hy__rng_uniform(key, (uint64_t)(j + k)) - 0.1);
+            part[k] = how == NOISE ? part[k] + noise : how == SIGN ? copysignf(1, part[k]) : value;
         }
+        hy__tensor_write_f32(m->be, hy__at(p->value, j), part, n);
+    }
+}
+
+/* Every parameter, norms and biases included, gets its own value and noise. */
+static void shake(hy__model *m) {
+    hy__model_randomize(m, 1);
+    for (int64_t i = 0; i < m->n_param; i++) change_param(m, i, NOISE, 0);
+}
+
+/* For operands that are rounded: with signs for the embedding, and norms before layers that leave
+ * them so, the first products of a layer multiply what no rounding changes, so that none tips a
+ * choice (of a block, of a row of a table); and the layer's output, not the embedding, is what the
+ * logits show. */
+static void make_exact(hy__model *m) {
+    change_param(m, m->embed, SIGN, 0);
+    for (int64_t l = 0; l < m->cfg.n_layer; l++) {
+        const hy__layer *layer = &m->layer[l];
+        change_param(m, layer->param_at[layer->norm], SET, 1);
+        change_param(m, layer->param_at[layer->gate], SET, 256);
     }
 }
 
@@ -278,6 +298,7 @@ hy_status hy__trial_run(const hy__trial *t, hy__backend *be, hy__profile *used, 
     hy__watch watch;
     HY_TRY(hy__model_new(&m, be, t->cfg, weights(t, be), err));
     shake(m);
+    if (t->store != HY__STORE_FP32) make_exact(m);
     hy__account_init(&a, t->cfg, &(hy__train_config){0});
     if (used) hy__watch_begin(&watch, be, &a, used);
     const hy_status status = run(t, m, out, err);
