@@ -53,7 +53,9 @@ typedef struct hy__gemm_args {
  *   FORWARD  c[r,n]   = a[r,k]·w[e][n,k]ᵀ
  *   DATA     c[r,k]   = a[r,n]·w[e][n,k]
  *   WEIGHT   w[e][n,k] += c[r,n]ᵀ·a[r,k]   summed over the group's rows (w is the gradient, real)
- * Groups without rows are not touched. FORWARD takes quantised w. */
+ * Groups without rows are not touched. FORWARD takes quantised w.
+ * group_prefetch: such products come soon; where w lies in a mapped file the system begins to read
+ * the groups with rows, and only those. Asking takes time too: once, when rows have chosen. */
 typedef enum hy__group_gemm_kind {
     HY__GROUP_GEMM_FORWARD = 0,
     HY__GROUP_GEMM_DATA = 1,
@@ -384,6 +386,7 @@ typedef struct hy__copy_args {
 #define HY__KERNELS(X)                                                                             \
     X(gemm, hy__gemm_args)                                                                         \
     X(group_gemm, hy__group_gemm_args)                                                             \
+    X(group_prefetch, hy__group_gemm_args)                                                         \
     X(embed, hy__embed_args)                                                                       \
     X(embed_backward, hy__embed_args)                                                              \
     X(rmsnorm, hy__rmsnorm_args)                                                                   \

@@ -27,6 +27,9 @@ void hy__file_unmap(hy__map *map); /* a zeroed map is fine */
  * process's resident memory. Reading them again is fine. The page that the last byte lies in may
  * stay. */
 void hy__map_release(const void *data, size_t size);
+/* Bytes of a mapping that are used soon: the system begins to read them, and nothing around them,
+ * as it would where they are first touched. */
+void hy__map_prefetch(const void *data, size_t size);
 
 /* Replaces a file at once or not at all: writes to a temporary beside it; commit flushes it to the
  * disk and renames it over `path`. A link stands for the file that it leads to. What is neither a

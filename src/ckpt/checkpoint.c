@@ -317,7 +317,8 @@ static hy_status use_files(hy__model *m, const hy__st_tensor *const *from, hy__s
         hy__buffer *file = &m->file[from[i]->file];
         if (!file->data) {
             const hy__map map = hy__st_take_map(st, from[i]->file);
-            *file = (hy__buffer){.data = (void *)(uintptr_t)map.data, .size = map.size};
+            *file =
+                (hy__buffer){.data = (void *)(uintptr_t)map.data, .size = map.size, .mapped = true};
         }
         value->buf = file;
         value->off = (size_t)(from[i]->data - (const unsigned char *)file->data);

@@ -294,6 +294,16 @@ static hy__swiglu_args shared_swiglu(const hy__call *c, const dims *m) {
 
 /* ---- forward ---- */
 
+/* Whether some token of the batch may use other experts than the token before it. */
+static bool routes_anew(const hy__call *c, const dims *m) {
+    const int64_t unit = c->cfg->experts.expert_chunk;
+    for (int64_t i = 0; i < c->rows->n_seq; i++) {
+        const hy__seq *s = &c->rows->seq[i];
+        if (m->by_token || s->pos % unit == 0 || s->pos % unit + s->len > unit) return true;
+    }
+    return false;
+}
+
 static void forward(const hy__call *c) {
     const dims m = dims_of(c->cfg, c->expert);
     const hy__kernels *k = &c->be->kernels;
@@ -314,16 +324,20 @@ static void forward(const hy__call *c) {
     const hy__combine_args mix = combine(c, &m);
     k->route(c->be, &choice);
     k->route_sort(c->be, &order);
-    k->gather_rows(c->be, &rows);
 
     hy__group_gemm_args up = product(c, &m, HY__GROUP_GEMM_FORWARD, false);
+    hy__group_gemm_args down = product(c, &m, HY__GROUP_GEMM_FORWARD, true);
     up.a = c->buf[XG];
     up.c = c->buf[HIDDEN];
-    k->group_gemm(c->be, &up);
-    k->swiglu(c->be, &act);
-    hy__group_gemm_args down = product(c, &m, HY__GROUP_GEMM_FORWARD, true);
     down.a = c->buf[ACT];
     down.c = c->buf[OUT];
+    if (routes_anew(c, &m)) {
+        k->group_prefetch(c->be, &up);
+        k->group_prefetch(c->be, &down);
+    }
+    k->gather_rows(c->be, &rows);
+    k->group_gemm(c->be, &up);
+    k->swiglu(c->be, &act);
     k->group_gemm(c->be, &down);
     k->combine(c->be, &mix);
 

@@ -27,6 +27,7 @@ typedef enum hy__dtype {
 typedef struct hy__buffer {
     void *data;
     size_t size; /* bytes */
+    bool mapped; /* data are a file's, which the system reads when they are first used */
 } hy__buffer;
 
 /* A tensor handle; buf == NULL is "absent" and is how an optional argument is left out. */

@@ -2,8 +2,10 @@
  * access to what is not chosen, and which weights are copied all the same. */
 #include "base/file.h"
 #include "ckpt/checkpoint.h"
+#include "ckpt/quantize.h"
 #include "support/law.h"
 
+#include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -216,6 +218,145 @@ static void test_unchosen_experts_untouched(void **state) {
     free(token);
 }
 
+/* ---- what is read from the disk ---- */
+
+/* A file in the system's cache, seen through a mapping of its own that reads nothing beside what is
+ * touched. */
+typedef struct cached {
+    hy__map map;
+    int64_t page; /* bytes */
+    int64_t n;    /* pages */
+} cached;
+
+static cached cached_open(const char *path) {
+    hy_error err = {0};
+    cached c = {.page = sysconf(_SC_PAGESIZE)};
+    law_ok(hy__file_map(&c.map, path, &err), &err);
+    c.n = ((int64_t)c.map.size + c.page - 1) / c.page;
+    assert_int_equal(madvise((void *)(uintptr_t)c.map.data, c.map.size, MADV_RANDOM), 0);
+    return c;
+}
+
+/* How many of the pages [from, to) are in memory. */
+static int64_t n_resident(const cached *c, int64_t from, int64_t to) {
+    unsigned char in[4096];
+    int64_t count = 0;
+    for (int64_t n; from < to; from += n) {
+        n = to - from < (int64_t)sizeof in ? to - from : (int64_t)sizeof in;
+        assert_int_equal(
+            mincore((void *)(uintptr_t)(c->map.data + from * c->page), (size_t)(n * c->page), in),
+            0);
+        for (int64_t i = 0; i < n; i++) count += in[i] & 1;
+    }
+    return count;
+}
+
+/* Whether the system gave up all of the file's pages, which nobody may have mapped. */
+static bool drop_pages(const char *path) {
+    const int fd = open(path, O_RDONLY);
+    assert_true(fd >= 0 && fsync(fd) == 0);
+    assert_int_equal(posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED), 0);
+    close(fd);
+    cached c = cached_open(path);
+    const bool gone = n_resident(&c, 0, c.n) == 0;
+    hy__file_unmap(&c.map);
+    return gone;
+}
+
+/* The bytes of experts' weights in the file, the n_expert of one tensor after another. */
+typedef struct expert_bytes {
+    size_t at, each;
+} expert_bytes;
+
+enum { N_EXPERT = 4, N_MATRIX = 2 };
+
+static void find_experts(expert_bytes m[N_MATRIX], hy__model *model) {
+    static const char *const NAMES[] = {"backbone.layers.1.mixer.experts.gate_up.weight",
+                                        "backbone.layers.1.mixer.experts.down.weight"};
+    for (int i = 0; i < N_MATRIX; i++) {
+        const hy__param *p = hy__model_find(model, NAMES[i]);
+        assert_true(p->value.buf->mapped);
+        m[i] = (expert_bytes){p->value.off,
+                              hy__dtype_bytes(p->value.dtype, p->n / model->cfg.experts.n_expert)};
+    }
+}
+
+/* Reads every page but the experts': what is read around those, by the system's read-ahead, is not
+ * the question. */
+static void read_others(const cached *c, const expert_bytes m[N_MATRIX]) {
+    unsigned sum = 0;
+    for (int64_t i = 0; i < c->n; i++) {
+        const size_t from = (size_t)(i * c->page), to = from + (size_t)c->page;
+        bool expert = false;
+        for (int j = 0; j < N_MATRIX; j++)
+            expert |= from >= m[j].at && to <= m[j].at + N_EXPERT * m[j].each;
+        if (!expert) sum += *(const volatile unsigned char *)(c->map.data + from);
+    }
+    (void)sum;
+}
+
+/* All whole pages of the forced experts are in memory, and none of the others'. */
+static void expect_resident(const cached *c, const expert_bytes m[N_MATRIX], const char *dir,
+                            const bool forced[N_EXPERT]) {
+    for (int i = 0; i < N_MATRIX; i++)
+        for (int64_t e = 0; e < N_EXPERT; e++) {
+            const int64_t at = (int64_t)(m[i].at + (size_t)e * m[i].each);
+            const int64_t from = (at + c->page - 1) / c->page;
+            const int64_t to = (at + (int64_t)m[i].each) / c->page;
+            const int64_t got = n_resident(c, from, to), want = forced[e] ? to - from : 0;
+            assert_true(to - from >= 16);
+            if (got != want)
+                fail_msg("%s: %d of %d pages of expert %d's matrix %d were read, wanted %d", dir,
+                         (int)got, (int)(to - from), (int)e, i, (int)want);
+        }
+}
+
+/* Experts that no token is routed to are never read from the disk, not even by read-ahead. */
+static void test_unchosen_experts_unread(void **state) {
+    (void)state;
+    enum { N = 45 };
+    static const bool FORCED[N_EXPERT] = {[1] = true, [3] = true};
+    static const char *const DIRS[] = {"cold-bf16", "cold-int8"};
+    const int64_t cut[] = {1, 2, 30};
+    hy_error err = {0};
+    hy_convert_result unread;
+    hy__config c = law_config("SE");
+    c.experts.d_ff = 4096; /* 139 KB of int8 at least for each expert and matrix */
+    law_finish(&c);
+    write_model(&c, 9, "cold");
+    law_ok(hy__quantize_directory(at_root("cold"), at_root("cold-int8"), "int8", &unread, &err),
+           &err);
+    int32_t *token = law_tokens(4, N, c.model.vocab);
+    for (int i = 0; i < 2; i++) {
+        char path[160];
+        expert_bytes m[N_MATRIX];
+        law_model lm;
+        snprintf(path, sizeof path, "%s/model.safetensors", at_root(DIRS[i]));
+        open_dir(&lm, "cpu", DIRS[i], NULL, false);
+        find_experts(m, lm.m);
+        law_close(&lm);
+        if (!drop_pages(path)) {
+            print_message("skip: the file system of %s keeps its files in memory\n", root);
+            free(token);
+            skip();
+        }
+        cached file = cached_open(path);
+        read_others(&file, m);
+        expect_resident(&file, m, DIRS[i], (const bool[N_EXPERT]){false});
+        open_dir(&lm, "cpu", DIRS[i], NULL, false);
+        expect_resident(&file, m, DIRS[i], (const bool[N_EXPERT]){false});
+        hy__expert_control *ctl = &lm.m->layer[1].expert;
+        ctl->force[0] = 3;
+        ctl->force[1] = 1;
+        ctl->n_force = 2;
+        free(law_logits(&lm, token, N, cut, 3, NULL));
+        expect_resident(&file, m, DIRS[i], FORCED);
+        law_close(&lm);
+        hy__file_unmap(&file.map);
+    }
+    free(token);
+}
+
 static int make_root(void **state) {
     (void)state;
     return mkdtemp(root) ? 0 : -1;
@@ -235,6 +376,7 @@ int main(void) {
         cmocka_unit_test(test_unaligned_file),
         cmocka_unit_test(test_replaced_while_open),
         cmocka_unit_test(test_unchosen_experts_untouched),
+        cmocka_unit_test(test_unchosen_experts_unread),
     };
     return cmocka_run_group_tests(tests, make_root, remove_root);
 }

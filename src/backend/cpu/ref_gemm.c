@@ -5,6 +5,8 @@
  * such products may keep more digits. */
 #include "backend/cpu/ref.h"
 
+#include "base/file.h"
+
 /* Element [row, col] of an operand, as the precision of the product sees it. */
 static double operand(hy__tensor t, int64_t row, int64_t col, int64_t ld, hy__prec prec) {
     const real x = ref_weight(t, row, col, ld);
@@ -60,7 +62,18 @@ static void ref_group_gemm(hy__backend *be, const hy__group_gemm_args *a) {
     }
 }
 
+static void group_prefetch(hy__backend *be, const hy__group_gemm_args *a) {
+    (void)be;
+    if (!a->w.buf->mapped) return;
+    const int32_t *offset = hy__ptr(a->offset);
+    const unsigned char *w = hy__ptr(a->w);
+    const size_t each = hy__dtype_bytes(a->w.dtype, a->n * a->k);
+    for (int64_t e = 0; e < a->n_group; e++)
+        if (offset[e + 1] > offset[e]) hy__map_prefetch(w + (size_t)e * each, each);
+}
+
 void HY__REF(hy__ref_gemm)(hy__kernels *k) {
     k->gemm = ref_gemm;
     k->group_gemm = ref_group_gemm;
+    k->group_prefetch = group_prefetch;
 }
