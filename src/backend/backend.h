@@ -358,7 +358,8 @@ typedef struct hy__cross_entropy_args {
 
 /* AdamW (Loshchilov & Hutter 2019), one pass. g is multiplied by g_scale first (clipping).
  * step counts from 1. With `touched`, only rows of `dim` elements whose flag is set are updated
- * (row-sparse: m, v of the others stand still), their g is cleared and their flag reset. */
+ * (row-sparse: m, v of the others stand still), their g is cleared and their flag reset; with p
+ * absent they are only cleared. */
 typedef struct hy__adamw_args {
     hy__tensor p, g, m, v;
     hy__tensor touched; /* I32 [n/dim] or absent */

@@ -19,8 +19,9 @@ hy_status hy__optim_new(hy__optim **out, hy__model *m, hy_error *err) {
         o->model = m;
         o->m = calloc((size_t)m->n_param, sizeof *o->m);
         o->v = calloc((size_t)m->n_param, sizeof *o->v);
+        o->rate = malloc((size_t)m->n_param * sizeof *o->rate);
     }
-    if (!o || !o->m || !o->v) {
+    if (!o || !o->m || !o->v || !o->rate) {
         hy__optim_free(o);
         return hy__fail(err, HY_E_MEMORY, "there is not enough memory for the optimizer");
     }
@@ -43,6 +44,7 @@ hy_status hy__optim_new(hy__optim **out, hy__model *m, hy_error *err) {
         o->v[i] = at;
         at.off += hy__tensor_bytes(be->real, m->param[i].n);
     }
+    for (int64_t i = 0; i < m->n_param; i++) o->rate[i] = 1.0;
     *out = o;
     return HY_OK;
 }
@@ -52,6 +54,7 @@ void hy__optim_free(hy__optim *o) {
     o->model->be->buffer_free(o->model->be, &o->buf);
     free(o->m);
     free(o->v);
+    free(o->rate);
     free(o);
 }
 
@@ -66,7 +69,7 @@ double hy__optim_norm(hy__optim *o) {
     be->zero(be, o->sum, hy__dtype_size(be->real));
     for (int64_t i = 0; i < m->n_param; i++) {
         const hy__param *p = &m->param[i];
-        if (!is_trained(p)) continue;
+        if (!is_trained(p) || o->rate[i] == 0.0) continue;
         be->kernels.sqsum(be, &(hy__sqsum_args){.out = o->sum,
                                                 .x = p->grad,
                                                 .touched = touched_of(m, p),
@@ -84,21 +87,22 @@ void hy__optim_step(hy__optim *o, const hy__optim_rates *r) {
     o->step++;
     for (int64_t i = 0; i < m->n_param; i++) {
         const hy__param *p = &m->param[i];
-        if (!is_trained(p)) continue;
-        be->kernels.adamw(
-            be, &(hy__adamw_args){.p = p->value,
-                                  .g = p->grad,
-                                  .m = o->m[i],
-                                  .v = o->v[i],
-                                  .touched = touched_of(m, p),
-                                  .n = p->n,
-                                  .dim = p->fan_in,
-                                  .step = o->step,
-                                  .lr = p->decl.group == HY__GROUP_TABLE ? r->table_lr : r->lr,
-                                  .beta1 = r->beta1,
-                                  .beta2 = r->beta2,
-                                  .eps = r->eps,
-                                  .weight_decay = has_decay(p) ? r->weight_decay : 0.0,
-                                  .g_scale = r->g_scale});
+        const bool frozen = o->rate[i] == 0.0, table = p->decl.group == HY__GROUP_TABLE;
+        if (!is_trained(p) || (frozen && !table)) continue;
+        be->kernels.adamw(be,
+                          &(hy__adamw_args){.p = frozen ? (hy__tensor){0} : p->value,
+                                            .g = p->grad,
+                                            .m = o->m[i],
+                                            .v = o->v[i],
+                                            .touched = touched_of(m, p),
+                                            .n = p->n,
+                                            .dim = p->fan_in,
+                                            .step = o->step,
+                                            .lr = o->rate[i] * (table ? r->table_lr : r->lr),
+                                            .beta1 = r->beta1,
+                                            .beta2 = r->beta2,
+                                            .eps = r->eps,
+                                            .weight_decay = has_decay(p) ? r->weight_decay : 0.0,
+                                            .g_scale = r->g_scale});
     }
 }

@@ -129,7 +129,7 @@ static void test_cross_entropy_slope(void **state) {
 
 typedef struct adam_shape {
     int64_t n, dim, step;
-    bool sparse;
+    bool sparse, frozen;
 } adam_shape;
 
 /* Flags of every third row; absent when dense. */
@@ -147,7 +147,7 @@ static void case_adamw(op_case *t) {
     const adam_shape *s = t->shape;
     double *v = op_random(9, s->n, 1.0); /* a mean of squares: 0 … 1 */
     for (int64_t i = 0; i < s->n; i++) v[i] = (double)(float)(v[i] * v[i]);
-    const hy__adamw_args a = {
+    hy__adamw_args a = {
         .p = op_out_add(t, "p", s->n),
         .g = op_out_add(t, "g", s->n),
         .m = op_out_add(t, "m", s->n),
@@ -164,6 +164,7 @@ static void case_adamw(op_case *t) {
         .g_scale = 0.5,
     };
     free(v);
+    if (s->frozen) a.p = (hy__tensor){0};
     const hy__copy_args see_v = {.dst = op_out(t, "v", s->n), .src = a.v, .n = s->n};
     t->b->be->kernels.adamw(t->b->be, &a);
     t->b->be->kernels.copy(t->b->be, &see_v);
@@ -187,8 +188,14 @@ static void case_sqsum(op_case *t) {
 static void test_optimizer(void **state) {
     (void)state;
     static const adam_shape SHAPES[] = {
-        {1, 1, 1, false},     {63, 1, 1, false},       {257, 1, 1000, false}, {100003, 1, 7, false},
-        {63 * 5, 5, 1, true}, {257 * 63, 63, 3, true}, {9000, 9, 3, true},
+        {.n = 1, .dim = 1, .step = 1},
+        {.n = 63, .dim = 1, .step = 1},
+        {.n = 257, .dim = 1, .step = 1000},
+        {.n = 100003, .dim = 1, .step = 7},
+        {.n = 63 * 5, .dim = 5, .step = 1, .sparse = true},
+        {.n = 257 * 63, .dim = 63, .step = 3, .sparse = true},
+        {.n = 9000, .dim = 9, .step = 3, .sparse = true},
+        {.n = 63 * 5, .dim = 5, .step = 1, .sparse = true, .frozen = true},
     };
     for (size_t i = 0; i < sizeof SHAPES / sizeof *SHAPES; i++) {
         op_check("adamw", case_adamw, &SHAPES[i], TOL);

@@ -124,6 +124,50 @@ static void test_first_step(void **state) {
     free(before);
 }
 
+/* A multiple of 0 leaves a parameter and its moments as they are, and out of the norm; the frozen
+ * table's flags and gradients are cleared all the same. A multiple of 1/2 halves the update. */
+static void test_rates(void **state) {
+    (void)state;
+    const int64_t matrix =
+        hy__model_find(model, "backbone.layers.0.mixer.in_proj.weight") - model->param;
+    const int64_t half =
+        hy__model_find(model, "backbone.layers.0.mixer.out_proj.weight") - model->param;
+    const hy__param *table = &model->param[model->table], *frozen = &model->param[matrix];
+    hy__optim *o;
+    hy_error err = {0};
+    assert_int_equal(hy__optim_new(&o, model, &err), HY_OK);
+    o->rate[matrix] = o->rate[model->table] = 0.0;
+    o->rate[half] = 0.5;
+    double norm = set_gradients();
+    norm *= norm;
+    for (int64_t i = 0; i < frozen->n; i++) norm -= gradient(matrix, i) * gradient(matrix, i);
+    for (int64_t i = 0; i < table->n; i++)
+        if (is_touched(model->table, i))
+            norm -= gradient(model->table, i) * gradient(model->table, i);
+    assert_true(fabs(hy__optim_norm(o) - sqrt(norm)) < 1e-12 * sqrt(norm));
+
+    double *w = read_all(frozen->value, frozen->n), *rows = read_all(table->value, table->n);
+    double *h = read_all(model->param[half].value, model->param[half].n);
+    hy__optim_step(o, &rates);
+    double *w_after = read_all(frozen->value, frozen->n), *m = read_all(o->m[matrix], frozen->n);
+    double *rows_after = read_all(table->value, table->n), *g = read_all(table->grad, table->n);
+    double *h_after = read_all(model->param[half].value, model->param[half].n);
+    int32_t flag[8];
+    be->read(be, flag, model->touched, sizeof flag);
+    assert_memory_equal(w, w_after, (size_t)frozen->n * sizeof *w);
+    assert_memory_equal(rows, rows_after, (size_t)table->n * sizeof *rows);
+    for (int64_t i = 0; i < frozen->n; i++) assert_true(m[i] == 0.0);
+    for (int64_t i = 0; i < table->n; i++) assert_true(!is_touched(model->table, i) || g[i] == 0.0);
+    for (int i = 0; i < 8; i++) assert_int_equal(flag[i], 0);
+    for (int64_t i = 0; i < model->param[half].n; i++) {
+        const double full = updated(&model->param[half], h[i], gradient(half, i)) - h[i];
+        assert_true(fabs(h_after[i] - h[i] - 0.5 * full) < 1e-12);
+    }
+    double *all[] = {w, rows, h, w_after, m, rows_after, g, h_after};
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++) free(all[i]);
+    hy__optim_free(o);
+}
+
 /* A dropped flag: what the step has used is not used again. */
 static void test_touched_rows_are_used_once(void **state) {
     (void)state;
@@ -139,6 +183,7 @@ static void test_touched_rows_are_used_once(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_first_step),
+        cmocka_unit_test(test_rates),
         cmocka_unit_test(test_touched_rows_are_used_once),
     };
     return cmocka_run_group_tests(tests, open_all, close_all);

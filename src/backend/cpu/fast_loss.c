@@ -105,11 +105,11 @@ static void fast_adamw(hy__backend *be, const hy__adamw_args *a) {
 #pragma omp parallel for num_threads(parts) schedule(static, 1)
     for (int i = 0; i < parts; i++) {
         const int64_t from = part_at(n_row, i, parts, VL), to = part_at(n_row, i + 1, parts, VL);
-        if (!touched) adam_span(&s, p + from, g + from, m + from, v + from, to - from);
+        if (!touched && p) adam_span(&s, p + from, g + from, m + from, v + from, to - from);
         for (int64_t r = from; touched && r < to; r++) {
             if (!touched[r]) continue;
             const int64_t at = r * row;
-            adam_span(&s, p + at, g + at, m + at, v + at, row);
+            if (p) adam_span(&s, p + at, g + at, m + at, v + at, row);
             memset(g + at, 0, (size_t)row * sizeof *g);
             touched[r] = 0;
         }

@@ -36,11 +36,12 @@ static void ref_adamw(hy__backend *be, const hy__adamw_args *a) {
     for (int64_t i = 0; i < a->n; i++) {
         if (touched && !touched[i / a->dim]) continue;
         const double gi = (double)g[i] * a->g_scale;
+        if (touched) g[i] = 0;
+        if (!p) continue;
         m[i] = (real)(a->beta1 * (double)m[i] + (1.0 - a->beta1) * gi);
         v[i] = (real)(a->beta2 * (double)v[i] + (1.0 - a->beta2) * gi * gi);
         const double step = (double)m[i] / fix1 / (sqrt((double)v[i] / fix2) + a->eps);
         p[i] = (real)((double)p[i] - a->lr * (step + a->weight_decay * (double)p[i]));
-        if (touched) g[i] = 0;
     }
     if (touched) memset(touched, 0, (size_t)(a->n / a->dim) * sizeof *touched);
 }
