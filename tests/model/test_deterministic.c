@@ -1,6 +1,6 @@
 /* test_deterministic.c: the law "deterministic" (docs/numerics.md): same seed, same threads, same
- * build give bit-identical losses and gradients; an initial model is a function of its seed alone.
- */
+ * build give bit-identical losses and gradients; a loss is a function of the weights of its moment;
+ * an initial model is a function of its seed alone. */
 #include "support/law.h"
 #include "support/op.h"
 
@@ -68,6 +68,48 @@ static void test_same_bits(void **state) {
         }
 }
 
+static double loss_of(hy__work *w, const int32_t *token) {
+    hy_error err = {0};
+    const hy__seq seq = {.len = N};
+    const hy__batch b = {.rows = {.n_row = N, .n_seq = 1, .seq = &seq}, .token = token};
+    double sum;
+    int64_t count;
+    law_ok(hy__forward(w, &b, &err), &err);
+    law_ok(hy__loss(w, token + 1, 0, NULL, &sum, &count, &err), &err);
+    return sum;
+}
+
+/* A loss is one of the weights of its moment: nothing is left of those that were before. */
+static void check_moved(const hy__config *c, hy__prec prec) {
+    hy_error err = {0};
+    const hy__work_options opt = {.training = true, .prec = prec};
+    hy__work *used, *fresh;
+    law_model lm;
+    law_open(&lm, "cpu", c, 9);
+    int32_t *token = law_tokens(1, N + 1, c->model.vocab);
+    law_ok(hy__model_train(lm.m, &err), &err);
+    law_ok(hy__work_new(&used, lm.m, opt, &err), &err);
+    law_ok(hy__work_new(&fresh, lm.m, opt, &err), &err);
+    const double before = loss_of(used, token);
+    hy__model_randomize(lm.m, 2);
+    const double after = loss_of(used, token), want = loss_of(fresh, token);
+    assert_true(before != after);
+    assert_memory_equal(&after, &want, sizeof after);
+    hy__work_free(used);
+    hy__work_free(fresh);
+    free(token);
+    law_close(&lm);
+}
+
+static void test_moved_weights(void **state) {
+    (void)state;
+    for (const char *p = "SAEFWP"; *p; p++) {
+        const hy__config c = law_config((char[]){*p, 0});
+        check_moved(&c, HY__PREC_FP32);
+        check_moved(&c, HY__PREC_BF16);
+    }
+}
+
 static void test_init(void **state) {
     (void)state;
     hy_error err = {0};
@@ -94,6 +136,7 @@ static void test_init(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_same_bits),
+        cmocka_unit_test(test_moved_weights),
         cmocka_unit_test(test_init),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
