@@ -88,21 +88,25 @@ hy_status hy__file_check_ends(const char *path, hy_error *err) {
     return hy__fail(err, HY_E_INVALID, "%.400s is a device, but must be a file that ends", path);
 }
 
+hy_status hy__file_map_open(hy__map *map, int fd, const char *name, hy_error *err) {
+    struct stat st;
+    *map = (hy__map){0};
+    if (fstat(fd, &st) != 0) return fail_io(err, "read", name);
+    if (!S_ISREG(st.st_mode))
+        return hy__fail(err, HY_E_INVALID, "%.400s is not a regular file", name);
+    if (st.st_size == 0) return HY_OK;
+    void *data = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_SHARED, fd, 0);
+    if (data == MAP_FAILED) return fail_io(err, "map", name);
+    *map = (hy__map){.data = data, .size = (size_t)st.st_size};
+    return HY_OK;
+}
+
 hy_status hy__file_map(hy__map *map, const char *path, hy_error *err) {
     *map = (hy__map){0};
     int fd;
     struct stat st;
     HY_TRY(open_read(&fd, &st, path, O_NONBLOCK, err));
-    hy_status status = HY_OK;
-    if (!S_ISREG(st.st_mode)) {
-        status = hy__fail(err, HY_E_INVALID, "%.400s is not a regular file", path);
-    } else if (st.st_size > 0) {
-        void *data = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_SHARED, fd, 0);
-        if (data == MAP_FAILED)
-            status = fail_io(err, "map", path);
-        else
-            *map = (hy__map){.data = data, .size = (size_t)st.st_size};
-    }
+    const hy_status status = hy__file_map_open(map, fd, path, err);
     close(fd);
     return status;
 }
@@ -229,6 +233,17 @@ void hy__writer_abort(hy__writer *w) {
         if (w->temporary) unlink(w->temporary);
     }
     writer_release(w);
+}
+
+hy_status hy__file_nameless(int *fd, hy_error *err) {
+    const char *dir = getenv("TMPDIR");
+    char *path = hy__path_join(dir && *dir ? dir : "/tmp", "hydralm-XXXXXX");
+    if (!path) return hy__fail(err, HY_E_MEMORY, "out of memory for a temporary file");
+    *fd = mkstemp(path);
+    const hy_status status = *fd < 0 ? fail_io(err, "create the temporary file", path) : HY_OK;
+    if (*fd >= 0) unlink(path);
+    free(path);
+    return status;
 }
 
 hy_status hy__file_write(const char *path, const void *data, size_t size, hy_error *err) {

@@ -22,6 +22,8 @@ typedef struct hy__map {
 } hy__map;
 
 hy_status hy__file_map(hy__map *map, const char *path, hy_error *err);
+/* Of an open file; `name` is for sentences. */
+hy_status hy__file_map_open(hy__map *map, int fd, const char *name, hy_error *err);
 void hy__file_unmap(hy__map *map); /* a zeroed map is fine */
 /* Bytes of a mapping that have been read and are not needed for now: their pages leave the
  * process's resident memory. Reading them again is fine. The page that the last byte lies in may
@@ -46,6 +48,9 @@ hy_status hy__writer_open(hy__writer *w, const char *path, hy_error *err);
 hy_status hy__writer_write(hy__writer *w, const void *data, size_t size, hy_error *err);
 hy_status hy__writer_commit(hy__writer *w, hy_error *err);
 void hy__writer_abort(hy__writer *w);
+
+/* A new empty file without a name, in $TMPDIR or /tmp: it goes with its last descriptor. */
+hy_status hy__file_nameless(int *fd, hy_error *err);
 
 /* All of it in one call. */
 hy_status hy__file_write(const char *path, const void *data, size_t size, hy_error *err);

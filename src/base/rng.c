@@ -70,3 +70,29 @@ int64_t hy__rng_below(uint64_t key, uint64_t counter, int64_t n) {
     const int64_t i = (int64_t)(hy__rng_uniform(key, counter) * (double)n);
     return i < n ? i : n - 1; /* the product may round up to n when n > 2^53 */
 }
+
+/* One half of a Feistel network's round: any function of both will do (here SplitMix64's mixer). */
+static uint64_t scramble(uint64_t x) {
+    x = (x ^ x >> 30) * UINT64_C(0xBF58476D1CE4E5B9);
+    x = (x ^ x >> 27) * UINT64_C(0x94D049BB133111EB);
+    return x ^ x >> 31;
+}
+
+int64_t hy__rng_permute(uint64_t key, int64_t i, int64_t n) {
+    int bits = 1; /* of each half */
+    while (bits < 31 && (uint64_t)n > UINT64_C(1) << 2 * bits) bits++;
+    const uint64_t mask = (UINT64_C(1) << bits) - 1;
+    uint64_t x = (uint64_t)i;
+    do {
+        uint64_t left = x >> bits, right = x & mask;
+        for (uint64_t round = 0; round < 6; round++) {
+            const uint64_t mixed =
+                scramble(key + (right << 3 | round) * UINT64_C(0x9E3779B97F4A7C15));
+            const uint64_t kept = right;
+            right = left ^ (mixed & mask);
+            left = kept;
+        }
+        x = left << bits | right;
+    } while (x >= (uint64_t)n); /* less than 4 times on average */
+    return (int64_t)x;
+}

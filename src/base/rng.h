@@ -22,4 +22,8 @@ double hy__rng_normal(uint64_t key, uint64_t counter);
 /* Uniform integer in [0, n), n >= 1; the bias is below n / 2^53. */
 int64_t hy__rng_below(uint64_t key, uint64_t counter, int64_t n);
 
+/* A permutation of 0 … n-1, n >= 1, without a table: where it takes i. A Feistel network on the
+ * even number of bits that holds n, walked on until it is below n again (Black, Rogaway 2002). */
+int64_t hy__rng_permute(uint64_t key, int64_t i, int64_t n);
+
 #endif

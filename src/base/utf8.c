@@ -1,6 +1,9 @@
 /* utf8.c: see utf8.h. */
 #include "base/utf8.h"
 
+#include <stdint.h>
+#include <string.h>
+
 size_t hy__utf8_length(unsigned char lead) {
     if (lead < 0x80) return 1;
     if (lead < 0xC2 || lead > 0xF4) return 0; /* continuation, overlong, beyond U+10FFFF */
@@ -29,6 +32,11 @@ size_t hy__utf8_sequence(const unsigned char *text, size_t size) {
 size_t hy__utf8_invalid(const unsigned char *text, size_t size) {
     size_t invalid = 0;
     for (size_t i = 0; i < size;) {
+        uint64_t word; /* eight bytes of ASCII at a time: most text */
+        while (size - i >= sizeof word &&
+               (memcpy(&word, text + i, sizeof word), !(word & UINT64_C(0x8080808080808080))))
+            i += sizeof word;
+        if (i == size) break;
         const size_t n = hy__utf8_sequence(text + i, size - i);
         invalid += n == 0;
         i += n ? n : 1;
