@@ -1,170 +1,202 @@
 /* corpus.c: see corpus.h. */
 #include "data/corpus.h"
-#include "base/file.h"
-#include "base/utf8.h"
 
+#include <inttypes.h>
+#include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
+#include <unistd.h>
 
-/* A file may hold stray bytes (old encodings, truncated emoji) and still be text. */
-enum { INVALID_PER_BYTES = 100 };
-enum { PIECE = 1 << 16 /* bytes that are tokenized at a time */ };
+enum { INDEX_LIMIT = 1 << 20 /* bytes */, MAX_SHARD = 100000 };
 
-typedef struct reader {
-    hy__corpus *c;
-    hy__encoder *encoder;
-    hy__document *document; /* whole documents, before the cut */
-    int64_t n_document;
-    hy_error *err;
-} reader;
+static const char *const SPLIT[] = {"auto", "documents", "tail", "none"};
+static const char *const PART[] = {"train", "val"};
 
-/* Why the file's content cannot be used, or NULL. */
-static const char *unusable(const char *text, size_t size) {
-    if (size == 0) return "is empty";
-    if (memchr(text, '\0', size)) return "is not text: it has a NUL byte";
-    if (hy__utf8_invalid((const unsigned char *)text, size) > size / INVALID_PER_BYTES)
-        return "is not text: more than one byte in a hundred is not UTF-8";
-    return NULL;
+const char *hy__split_name(hy__split split) {
+    return SPLIT[split];
 }
 
-static hy_status out_of_memory(hy_error *err) {
-    return hy__fail(err, HY_E_MEMORY, "out of memory for the tokens of the data");
+static hy_status out_of_memory(const char *name, hy_error *err) {
+    return hy__fail(err, HY_E_MEMORY, "out of memory for opening %.400s", name);
 }
 
-/* Room for n more tokens. */
-static hy_status reserve(hy__corpus *c, int64_t n, hy_error *err) {
-    if (c->n_token + n <= c->cap) return HY_OK;
-    const int64_t cap = 2 * c->cap > c->n_token + n ? 2 * c->cap : c->n_token + n;
-    void *grown = realloc(c->store, (size_t)cap * (size_t)c->width);
-    if (!grown) return out_of_memory(err);
-    c->store = grown;
-    c->cap = cap;
-    return HY_OK;
+bool hy__corpus_is_built(const char *path) {
+    char *index = hy__path_is_dir(path) ? hy__path_join(path, HY__CORPUS_INDEX) : NULL;
+    const bool built = index && access(index, F_OK) == 0;
+    free(index);
+    return built;
 }
 
-static hy_status append_tokens(hy__corpus *c, const int32_t *token, int64_t n, hy_error *err) {
-    HY_TRY(reserve(c, n, err));
-    for (int64_t i = 0; i < n; i++) {
-        const int64_t at = c->n_token + i;
-        if (c->width == 1)
-            ((uint8_t *)c->store)[at] = (uint8_t)token[i];
-        else if (c->width == 2)
-            ((uint16_t *)c->store)[at] = (uint16_t)token[i];
-        else
-            ((int32_t *)c->store)[at] = token[i];
+/* ---- the blobs together ---- */
+
+static hy_status mixed(const hy__corpus *c, const hy__blob *b, hy_error *err) {
+    return hy__fail(err, HY_E_INVALID, "%.400s does not belong to the other files of %.400s",
+                    b->path, c->name);
+}
+
+static void hash_number(hy__hash *h, uint64_t x) {
+    unsigned char byte[8];
+    for (int i = 0; i < 8; i++) byte[i] = (unsigned char)(x >> 8 * i);
+    hy__hash_add(h, byte, sizeof byte);
+}
+
+static void hash_blob(hy__hash *h, const hy__blob *b) {
+    hash_number(h, (uint64_t)b->head.n);
+    hash_number(h, b->head.checksum);
+}
+
+static uint64_t fingerprint(const hy__corpus *c) {
+    hy__hash h;
+    hy__hash_init(&h);
+    hash_number(&h, c->tokenizer);
+    hash_number(&h, (uint64_t)c->vocab);
+    for (int64_t i = 0; i < c->n_shard; i++) hash_blob(&h, &c->shard[i]);
+    hash_blob(&h, &c->table[0]);
+    hash_blob(&h, &c->table[1]);
+    return hy__hash_value(&h);
+}
+
+static hy_status check_shards(hy__corpus *c, hy_error *err) {
+    const hy__blob_head *one = &c->shard[0].head;
+    c->width = one->width;
+    c->vocab = one->vocab;
+    c->tokenizer = one->tokenizer;
+    c->shard_tokens = one->n;
+    c->n_token = 0;
+    for (int64_t i = 0; i < c->n_shard; i++) {
+        const hy__blob_head *h = &c->shard[i].head;
+        const bool last = i + 1 == c->n_shard;
+        if (h->width != c->width || h->vocab != c->vocab || h->tokenizer != c->tokenizer ||
+            h->first != c->n_token || h->n > one->n || (h->n < one->n && !last) || h->n < 1)
+            return mixed(c, &c->shard[i], err);
+        c->n_token += h->n;
     }
-    c->n_token += n;
-    return HY_OK;
+    const bool fits = c->width == 1   ? c->vocab <= 256
+                      : c->width == 2 ? c->vocab <= 65536
+                                      : c->width == 4 && c->vocab <= INT32_MAX;
+    return fits && c->vocab > 0 ? HY_OK : mixed(c, &c->shard[0], err);
 }
 
-/* The tokens of a text, made piece by piece: ids are wider than the store's. */
-static hy_status append_text(reader *r, const char *text, size_t size) {
-    for (size_t at = 0, len; at < size; at += len) {
-        const int32_t *token;
-        int64_t n;
-        len = size - at < PIECE ? size - at : PIECE;
-        HY_TRY(hy__encoder_feed(r->encoder, text + at, len, at + len == size, &token, &n, r->err));
-        HY_TRY(append_tokens(r->c, token, n, r->err));
+/* A table is read as a whole: it is small beside the tokens, and a wrong place in it would be read
+ * from outside the shards. */
+static hy_status check_table(hy__corpus *c, int part, hy_error *err) {
+    const hy__blob *b = &c->table[part];
+    if (b->head.width != (int)sizeof(hy__document) || b->head.tokenizer != c->tokenizer)
+        return mixed(c, b, err);
+    HY_TRY(hy__blob_verify(b, err));
+    c->document[part] = b->element;
+    c->n_document[part] = b->head.n;
+    c->n_part[part] = 0;
+    for (int64_t i = 0, end = 0; i < b->head.n; i++) {
+        const hy__document d = c->document[part][i];
+        if (d.start < end || d.len < 2 || d.start > c->n_token || d.len > c->n_token - d.start)
+            return mixed(c, b, err);
+        end = d.start + d.len;
+        c->n_part[part] += d.len;
     }
     return HY_OK;
 }
 
-/* The tokens from `start` on are a document. */
-static hy_status add_document(reader *r, int64_t start) {
-    if ((r->n_document & (r->n_document - 1)) == 0) { /* full at every power of two */
-        const size_t cap = r->n_document ? 2 * (size_t)r->n_document : 1;
-        hy__document *grown = realloc(r->document, cap * sizeof *grown);
-        if (!grown) return out_of_memory(r->err);
-        r->document = grown;
-    }
-    r->document[r->n_document++] = (hy__document){.start = start, .len = r->c->n_token - start};
+hy_status hy__corpus_finish(hy__corpus *c, hy_error *err) {
+    HY_TRY(check_shards(c, err));
+    for (int part = 0; part < 2; part++) HY_TRY(check_table(c, part, err));
+    c->fingerprint = fingerprint(c);
     return HY_OK;
 }
 
-static hy_status read_file(reader *r, const char *path, bool named) {
+/* ---- the index ---- */
+
+char *hy__corpus_index(const hy__corpus *c) {
+    char tokenizer[17], print[17];
+    snprintf(tokenizer, sizeof tokenizer, "%016" PRIx64, c->tokenizer);
+    snprintf(print, sizeof print, "%016" PRIx64, c->fingerprint);
+    json_t *parts = json_object();
+    for (int p = 0; p < 2; p++) {
+        json_object_set_new(parts, PART[p],
+                            json_pack("{s:I, s:I}", "documents", (json_int_t)c->n_document[p],
+                                      "tokens", (json_int_t)c->n_part[p]));
+    }
+    const hy__corpus_source *s = &c->source;
+    json_t *root = json_pack(
+        "{s:s, s:i, s:s, s:{s:s, s:I}, s:i, s:I, s:I, s:I, s:s, s:f, s:o, s:{s:I,s:I,s:I,s:I,s:I}}",
+        "format", "hydralm data", "version", 1, "fingerprint", print, "tokenizer", "fingerprint",
+        tokenizer, "vocab", (json_int_t)c->vocab, "token_bytes", c->width, "tokens",
+        (json_int_t)c->n_token, "shards", (json_int_t)c->n_shard, "shard_tokens",
+        (json_int_t)c->shard_tokens, "split", SPLIT[c->split], "val_fraction", c->val_fraction,
+        "parts", parts, "source", "files", (json_int_t)s->n_file, "passed_over",
+        (json_int_t)s->n_other, "bytes", (json_int_t)s->n_byte, "too_short", (json_int_t)s->n_short,
+        "broken_lines", (json_int_t)s->n_bad);
+    char *text = root ? json_dumps(root, JSON_INDENT(2) | JSON_REAL_PRECISION(15)) : NULL;
+    json_decref(root);
+    return text;
+}
+
+static hy_status read_index(hy__corpus *c, const char *path, uint64_t *print, hy_error *err) {
     char *text;
     size_t size;
-    HY_TRY(hy__file_read(path, SIZE_MAX / 8, &text, &size, r->err));
-    const char *why = unusable(text, size);
-    const int64_t start = r->c->n_token;
-    hy_status status = HY_OK;
-    if (!why) {
-        status = append_text(r, text, size);
-        if (r->c->n_token - start < 2) why = "has fewer than two tokens";
-    }
-    if (status == HY_OK && why) {
-        r->c->n_token = start;
-        r->c->n_skipped++;
-        if (named)
-            status = hy__fail(r->err, HY_E_INVALID, "%.400s %s, so it cannot be data", path, why);
-    } else if (status == HY_OK) {
-        r->c->n_file++;
-        status = add_document(r, start);
-    }
+    HY_TRY(hy__file_read(path, INDEX_LIMIT, &text, &size, err));
+    json_error_t said;
+    json_t *root = json_loadb(text, size, JSON_REJECT_DUPLICATES, &said);
     free(text);
-    return status;
-}
-
-static hy_status read_path(reader *r, const char *path) {
-    HY_TRY(hy__file_check_ends(path, r->err));
-    if (!hy__path_is_dir(path)) return read_file(r, path, true);
-    hy__file_list list;
-    HY_TRY(hy__dir_list(&list, path, r->err));
+    const char *format = "", *hex = "", *split = "";
+    json_int_t version = 0, shards = 0;
+    json_int_t n[5] = {0};
+    const bool read =
+        root && json_unpack(root, "{s:s, s:I, s:s, s:I, s:s, s:F, s:{s:I,s:I,s:I,s:I,s:I}}",
+                            "format", &format, "version", &version, "fingerprint", &hex, "shards",
+                            &shards, "split", &split, "val_fraction", &c->val_fraction, "source",
+                            "files", &n[0], "passed_over", &n[1], "bytes", &n[2], "too_short",
+                            &n[3], "broken_lines", &n[4]) == 0;
     hy_status status = HY_OK;
-    for (int64_t i = 0; i < list.n && status == HY_OK; i++)
-        status = read_file(r, list.path[i], false);
-    hy__file_list_release(&list);
+    if (!read || strcmp(format, "hydralm data") != 0 || shards < 1 || shards > MAX_SHARD ||
+        strlen(hex) != 16)
+        status = hy__fail(err, HY_E_INVALID, "%.400s is not the index of hydralm data", path);
+    else if (version != 1)
+        status = hy__fail(err, HY_E_UNSUPPORTED,
+                          "%.400s has version %lld, wanted 1, the one that is known here", path,
+                          (long long)version);
+    for (int i = HY__SPLIT_DOCUMENTS; i <= HY__SPLIT_NONE; i++)
+        if (strcmp(split, SPLIT[i]) == 0) c->split = (hy__split)i;
+    *print = strtoull(hex, NULL, 16);
+    json_decref(root);
+    c->n_shard = shards;
+    c->source = (hy__corpus_source){n[0], n[1], n[2], n[3], n[4]};
     return status;
 }
 
-static void add_to_part(hy__corpus *c, hy__part part, int64_t start, int64_t len) {
-    if (len < 2) return; /* nothing to predict */
-    c->document[part][c->n_document[part]++] = (hy__document){.start = start, .len = len};
-    c->n_part[part] += len;
+static hy_status open_blobs(hy__corpus *c, const char *dir, hy_error *err) {
+    c->shard = calloc((size_t)c->n_shard, sizeof *c->shard);
+    if (!c->shard) return out_of_memory(dir, err);
+    for (int64_t i = 0; i < c->n_shard; i++)
+        HY_TRY(hy__blob_open(&c->shard[i], dir, HY__BLOB_TOKENS, i, err));
+    HY_TRY(hy__blob_open(&c->table[HY__PART_TRAIN], dir, HY__BLOB_TRAIN, 0, err));
+    return hy__blob_open(&c->table[HY__PART_VAL], dir, HY__BLOB_VAL, 0, err);
 }
 
-/* Cuts the line of documents so that the last val_fraction of the tokens is held out. */
-static hy_status split(reader *r, const hy__corpus_options *opt) {
-    hy__corpus *c = r->c;
-    for (int part = 0; part < 2; part++) {
-        c->document[part] =
-            malloc((size_t)(r->n_document ? r->n_document : 1) * sizeof(hy__document));
-        if (!c->document[part]) return out_of_memory(r->err);
-    }
-    const int64_t cut = c->n_token - (int64_t)(opt->val_fraction * (double)c->n_token + 0.5);
-    for (int64_t i = 0; i < r->n_document; i++) {
-        const hy__document d = r->document[i];
-        int64_t left = cut - d.start; /* tokens of the document that are for training */
-        if (r->n_document > 1 && left < d.len)
-            left = (left + opt->chunk / 2) / opt->chunk * opt->chunk;
-        if (left < 0) left = 0;
-        if (left > d.len) left = d.len;
-        add_to_part(c, HY__PART_TRAIN, d.start, left);
-        add_to_part(c, HY__PART_VAL, d.start + left, d.len - left);
-    }
-    return HY_OK;
-}
-
-hy_status hy__corpus_open(hy__corpus **out, const hy__corpus_options *opt, hy_error *err) {
+hy_status hy__corpus_open(hy__corpus **out, const char *dir, hy_error *err) {
+    uint64_t print = 0;
+    hy_status status;
     *out = NULL;
+    if (!hy__corpus_is_built(dir))
+        return hy__fail(err, HY_E_INVALID,
+                        "%.400s is not a folder of built data: it has no %s (hydralm data build "
+                        "makes one)",
+                        dir, HY__CORPUS_INDEX);
     hy__corpus *c = calloc(1, sizeof *c);
-    if (!c) return out_of_memory(err);
-    const int64_t vocab = hy__tokenizer_vocab(opt->tokenizer);
-    c->width = vocab <= 256 ? 1 : vocab <= 65536 ? 2 : 4;
-    reader r = {.c = c, .err = err};
-    hy_status status = hy__encoder_new(&r.encoder, opt->tokenizer, err);
-    for (int64_t i = 0; i < opt->n_path && status == HY_OK; i++)
-        status = read_path(&r, opt->path[i]);
-    if (status == HY_OK) status = split(&r, opt);
-    if (status == HY_OK && c->n_document[HY__PART_TRAIN] == 0)
-        status =
-            hy__fail(err, HY_E_INVALID,
-                     "the data holds nothing to train on: %lld files of text with %lld tokens, "
-                     "%lld files passed over",
-                     (long long)c->n_file, (long long)c->n_token, (long long)c->n_skipped);
-    hy__encoder_free(r.encoder);
-    free(r.document);
+    char *index = hy__path_join(dir, HY__CORPUS_INDEX);
+    if (c) c->name = strdup(dir);
+    if (!c || !index || !c->name) {
+        status = out_of_memory(dir, err);
+        goto done;
+    }
+    HY_TRY_GOTO(read_index(c, index, &print, err));
+    HY_TRY_GOTO(open_blobs(c, dir, err));
+    HY_TRY_GOTO(hy__corpus_finish(c, err));
+    if (c->fingerprint != print)
+        status = hy__fail(err, HY_E_INVALID, "%.400s does not belong to the other files of %.400s",
+                          index, dir);
+done:
+    free(index);
     if (status == HY_OK)
         *out = c;
     else
@@ -174,8 +206,58 @@ hy_status hy__corpus_open(hy__corpus **out, const hy__corpus_options *opt, hy_er
 
 void hy__corpus_free(hy__corpus *c) {
     if (!c) return;
-    free(c->store);
-    free(c->document[HY__PART_TRAIN]);
-    free(c->document[HY__PART_VAL]);
+    for (int64_t i = 0; c->shard && i < c->n_shard; i++) hy__blob_release(&c->shard[i]);
+    hy__blob_release(&c->table[0]);
+    hy__blob_release(&c->table[1]);
+    free(c->shard);
+    free(c->name);
     free(c);
+}
+
+hy_status hy__corpus_verify(const hy__corpus *c, hy_error *err) {
+    for (int64_t i = 0; i < c->n_shard; i++) HY_TRY(hy__blob_verify(&c->shard[i], err));
+    return HY_OK; /* the tables were read when they were opened */
+}
+
+/* ---- tokens ---- */
+
+/* Widens n tokens; returns the largest, in the order of unsigned numbers. */
+static uint32_t widen(int32_t *token, const unsigned char *from, int width, int64_t n) {
+    uint32_t most = 0;
+    for (int64_t i = 0; i < n; i++) {
+        uint32_t id;
+        if (width == 1) {
+            id = from[i];
+        } else if (width == 2) {
+            uint16_t narrow;
+            memcpy(&narrow, from + 2 * i, sizeof narrow);
+            id = narrow;
+        } else {
+            memcpy(&id, from + 4 * i, sizeof id);
+        }
+        if (id > most) most = id;
+        token[i] = (int32_t)id;
+    }
+    return most;
+}
+
+hy_status hy__corpus_read(const hy__corpus *c, int64_t start, int64_t n, int32_t *token,
+                          hy_error *err) {
+    while (n > 0) {
+        const hy__blob *b = &c->shard[start / c->shard_tokens];
+        const int64_t at = start % c->shard_tokens;
+        const int64_t some = n < b->head.n - at ? n : b->head.n - at;
+        const unsigned char *from = (const unsigned char *)b->element + at * c->width;
+        if (widen(token, from, c->width, some) >= (uint32_t)c->vocab)
+            return hy__fail(err, HY_E_INVALID,
+                            "%.400s is damaged: a number among its tokens %lld to %lld is not "
+                            "below the vocabulary's %lld",
+                            b->path, (long long)at, (long long)(at + some - 1),
+                            (long long)c->vocab);
+        hy__map_release(from, (size_t)(some * c->width));
+        token += some;
+        start += some;
+        n -= some;
+    }
+    return HY_OK;
 }

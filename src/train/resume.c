@@ -39,8 +39,9 @@ static hy_status hash_config(const hy__trainer *tr, char hex[17], hy_error *err)
     return HY_OK;
 }
 
-static int64_t train_tokens(const hy__trainer *tr) {
-    return tr->corpus->n_part[HY__PART_TRAIN];
+/* Corpora and weights. */
+static void hash_data(const hy__trainer *tr, char hex[17]) {
+    snprintf(hex, 17, "%016" PRIx64, hy__mixture_fingerprint(&tr->data));
 }
 
 /* ---- the list of tensors, the same for writing and reading ---- */
@@ -126,19 +127,20 @@ static hy_status put_tensors(hy__trainer *tr, hy__fileset *set, hy_error *err) {
 }
 
 static hy_status put_counters(hy__trainer *tr, hy__fileset *set, hy_error *err) {
-    char config[17];
+    char config[17], data[17];
     HY_TRY(hash_config(tr, config, err));
+    hash_data(tr, data);
     json_t *streams = json_array();
     for (int64_t i = 0; i < tr->lanes.n; i++) {
         const hy__state *s = tr->lanes.now[i];
         json_array_append_new(streams, json_pack("{s:I, s:I}", "pos", (json_int_t)s->pos, "slots",
                                                  (json_int_t)s->n_slot));
     }
-    json_t *all = json_pack(
-        "{s:I, s:I, s:f, s:f, s:f, s:I, s:I, s:s, s:o}", "step", (json_int_t)tr->at.step, "tokens",
-        (json_int_t)tr->tokens, "seconds", tr->at.seconds, "val_loss", tr->val_loss,
-        "val_bits_per_byte", tr->val_bits, "metrics_bytes", (json_int_t)tr->metrics_size,
-        "train_tokens", (json_int_t)train_tokens(tr), "config", config, "streams", streams);
+    json_t *all =
+        json_pack("{s:I, s:I, s:f, s:f, s:f, s:I, s:s, s:s, s:o}", "step", (json_int_t)tr->at.step,
+                  "tokens", (json_int_t)tr->tokens, "seconds", tr->at.seconds, "val_loss",
+                  tr->val_loss, "val_bits_per_byte", tr->val_bits, "metrics_bytes",
+                  (json_int_t)tr->metrics_size, "data", data, "config", config, "streams", streams);
     if (!all) return no_memory(err);
     const hy_status status = hy__json_put(set, COUNTERS, all, err);
     json_decref(all);
@@ -179,13 +181,13 @@ static bool is_count(int64_t n) {
 
 /* Takes the counters after checking that they are those of this run. */
 static hy_status take_counters(hy__trainer *tr, json_t *json, const char *dir, hy_error *err) {
-    json_int_t step, tokens, metrics, text;
-    const char *config;
+    json_int_t step, tokens, metrics;
+    const char *config, *data;
     char wanted[17];
-    if (json_unpack(json, "{s:I, s:I, s:F, s:F, s:F, s:I, s:I, s:s}", "step", &step, "tokens",
+    if (json_unpack(json, "{s:I, s:I, s:F, s:F, s:F, s:I, s:s, s:s}", "step", &step, "tokens",
                     &tokens, "seconds", &tr->at.seconds, "val_loss", &tr->val_loss,
-                    "val_bits_per_byte", &tr->val_bits, "metrics_bytes", &metrics, "train_tokens",
-                    &text, "config", &config) != 0 ||
+                    "val_bits_per_byte", &tr->val_bits, "metrics_bytes", &metrics, "data", &data,
+                    "config", &config) != 0 ||
         !is_count(step) || tokens < 0 || metrics < 0) {
         return hy__fail(err, HY_E_INVALID, "%s/%s is not the state of a training", dir, COUNTERS);
     }
@@ -196,11 +198,12 @@ static hy_status take_counters(hy__trainer *tr, json_t *json, const char *dir, h
                         "eval_every, save_every and val_tokens may change",
                         dir);
     }
-    if (text != train_tokens(tr)) {
+    hash_data(tr, wanted);
+    if (strcmp(data, wanted) != 0) {
         return hy__fail(err, HY_E_INVALID,
-                        "the training in %s has %lld tokens of text, but the data given now are "
-                        "%lld; wanted the same data",
-                        dir, (long long)text, (long long)train_tokens(tr));
+                        "the training in %s read data of the fingerprint %s, but those given now "
+                        "have %s; wanted the same data, tokenizer and weights",
+                        dir, data, wanted);
     }
     tr->at.step = tr->optim->step = step;
     tr->tokens = tokens;

@@ -133,8 +133,11 @@ hy_status hy__trainer_step(hy__trainer *tr, hy_train_progress *p, hy_error *err)
     double sum = 0.0;
     for (int64_t i = 0; i < tr->t.accumulate; i++)
         n_target += hy__loader_rows(tr->train, first + i);
-    for (int64_t i = 0; i < tr->t.accumulate; i++)
-        HY_TRY(accumulate(tr, hy__loader_get(tr->train, first + i), n_target, &sum, &n_byte, err));
+    for (int64_t i = 0; i < tr->t.accumulate; i++) {
+        const hy__loader_batch *b;
+        HY_TRY(hy__loader_get(tr->train, first + i, &b, err));
+        HY_TRY(accumulate(tr, b, n_target, &sum, &n_byte, err));
+    }
     const double norm = hy__optim_norm(tr->optim);
     if (!isfinite(norm)) return not_finite(tr, "the norm of the gradient", norm, err);
     p->lr = hy__schedule_lr(&tr->t, &tr->at);
@@ -153,21 +156,31 @@ hy_status hy__trainer_step(hy__trainer *tr, hy_train_progress *p, hy_error *err)
 
 /* ---- evaluation ---- */
 
-hy_status hy__trainer_evaluate(hy__trainer *tr, hy_error *err) {
-    const int64_t n_batch = hy__loader_epoch(tr->val);
-    int64_t n = 0, n_byte = 0;
-    double sum = 0.0;
-    for (int64_t i = 0; i < n_batch && (tr->t.val_tokens == 0 || n < tr->t.val_tokens); i++) {
-        const hy__loader_batch *b = hy__loader_get(tr->val, i);
+/* Adds the loss of one corpus's held-out part, of at least `most` tokens where it has them. */
+static hy_status evaluate(hy__trainer *tr, hy__loader *val, int64_t most, double *sum, int64_t *n,
+                          int64_t *n_byte, hy_error *err) {
+    const int64_t n_batch = hy__loader_epoch(val), before = *n;
+    for (int64_t i = 0; i < n_batch && (most == 0 || *n - before < most); i++) {
+        const hy__loader_batch *b;
         double part;
         int64_t counted;
+        HY_TRY(hy__loader_get(val, i, &b, err));
         HY_TRY(forward(tr, tr->eval, &tr->val_lanes, b, err));
         HY_TRY(hy__loss(tr->eval, b->target, 0.0, NULL, &part, &counted, err));
         swap_lanes(&tr->val_lanes, b);
-        sum += part;
-        n += counted;
-        n_byte += count_bytes(tr, b);
+        *sum += part;
+        *n += counted;
+        *n_byte += count_bytes(tr, b);
     }
+    return HY_OK;
+}
+
+hy_status hy__trainer_evaluate(hy__trainer *tr, hy_error *err) {
+    const int64_t most = (tr->t.val_tokens + tr->data.n - 1) / tr->data.n;
+    int64_t n = 0, n_byte = 0;
+    double sum = 0.0;
+    for (int64_t c = 0; c < tr->data.n; c++)
+        if (tr->val[c]) HY_TRY(evaluate(tr, tr->val[c], most, &sum, &n, &n_byte, err));
     tr->val_loss = n > 0 ? sum / (double)n : 0.0;
     tr->val_bits = bits_per_byte(sum, n_byte);
     return HY_OK;

@@ -56,7 +56,11 @@ static hy_status check_out(const hy__trainer *tr, bool *resume, hy_error *err) {
 static hy_status read_text(hy__trainer *tr, hy_error *err) {
     const hy_train_options *o = tr->opt;
     const int64_t vocab = tr->cfg.model.vocab;
-    HY_TRY(hy__tokenizer_open(&tr->tok, NULL, err));
+    char *path;
+    HY_TRY(hy__mixture_tokenizer(&path, o->data, o->n_data, err));
+    const hy_status status = hy__tokenizer_open(&tr->tok, path, err);
+    free(path);
+    HY_TRY(status);
     if (hy__tokenizer_vocab(tr->tok) > vocab) {
         return hy__fail(err, HY_E_INVALID,
                         "model.vocab is %lld, wanted at least the tokenizer's %lld",
@@ -66,19 +70,21 @@ static hy_status read_text(hy__trainer *tr, hy_error *err) {
     if (!tr->n_byte) return hy__fail(err, HY_E_MEMORY, "there is not enough memory to start");
     for (int32_t i = 0; i < hy__tokenizer_vocab(tr->tok); i++)
         tr->n_byte[i] = (int32_t)hy__tokenizer_decode(tr->tok, i, NULL, 0);
-    return hy__corpus_open(&tr->corpus,
-                           &(hy__corpus_options){.tokenizer = tr->tok,
-                                                 .path = o->data,
+    return hy__mixture_open(&tr->data,
+                            &(hy__build_options){.path = o->data,
                                                  .n_path = o->n_data,
+                                                 .tokenizer = tr->tok,
                                                  .val_fraction = tr->t.val_fraction,
-                                                 .chunk = tr->cfg.model.chunk},
-                           err);
+                                                 .threads = o->threads},
+                            err);
 }
 
 static hy_status reserve_pieces(hy__trainer *tr, hy_error *err) {
-    const int64_t train = hy__loader_max_pieces(tr->train);
-    const int64_t val = tr->val ? hy__loader_max_pieces(tr->val) : 0;
-    const size_t most = (size_t)(train > val ? train : val);
+    size_t most = (size_t)hy__loader_max_pieces(tr->train);
+    for (int64_t c = 0; c < tr->data.n; c++) {
+        const size_t val = tr->val[c] ? (size_t)hy__loader_max_pieces(tr->val[c]) : 0;
+        if (val > most) most = val;
+    }
     hy__pieces *p = &tr->pieces;
     p->seq = calloc(most, sizeof *p->seq);
     p->in = calloc(most, sizeof *p->in);
@@ -87,26 +93,37 @@ static hy_status reserve_pieces(hy__trainer *tr, hy_error *err) {
     return hy__fail(err, HY_E_MEMORY, "there is not enough memory for batches of %zu pieces", most);
 }
 
-static hy_status open_loaders(hy__trainer *tr, hy_error *err) {
-    const hy__loader_options train = {.corpus = tr->corpus,
-                                      .part = HY__PART_TRAIN,
-                                      .batch = tr->t.batch,
-                                      .seq_len = tr->t.seq_len,
-                                      .chunk = tr->cfg.model.chunk,
-                                      .carry = tr->t.carry,
-                                      .seed = (uint64_t)tr->t.seed};
-    const hy__loader_options val = {.corpus = tr->corpus,
+static hy_status open_val(hy__trainer *tr, int64_t c, hy_error *err) {
+    const hy__loader_options val = {.corpus = &tr->data.corpus[c],
+                                    .n_corpus = 1,
                                     .part = HY__PART_VAL,
                                     .batch = 1,
                                     .seq_len = HY__FEED,
                                     .chunk = tr->cfg.model.chunk,
                                     .carry = true,
                                     .in_order = true};
+    if (tr->data.corpus[c]->n_document[HY__PART_VAL] == 0) return HY_OK;
+    tr->has_val = true;
+    return hy__loader_new(&tr->val[c], &val, err);
+}
+
+static hy_status open_loaders(hy__trainer *tr, hy_error *err) {
+    const hy__loader_options train = {.corpus = tr->data.corpus,
+                                      .weight = tr->data.weight,
+                                      .n_corpus = tr->data.n,
+                                      .part = HY__PART_TRAIN,
+                                      .batch = tr->t.batch,
+                                      .seq_len = tr->t.seq_len,
+                                      .chunk = tr->cfg.model.chunk,
+                                      .carry = tr->t.carry,
+                                      .seed = (uint64_t)tr->t.seed};
     HY_TRY(hy__loader_new(&tr->train, &train, err));
-    if (tr->corpus->n_document[HY__PART_VAL] > 0) {
-        HY_TRY(hy__loader_new(&tr->val, &val, err));
-        HY_TRY(hy__lanes_init(&tr->val_lanes, tr->model, 1, err));
-    }
+    tr->val = calloc((size_t)tr->data.n, sizeof *tr->val);
+    if (!tr->val) return hy__fail(err, HY_E_MEMORY, "there is not enough memory to evaluate");
+    for (int64_t c = 0; c < tr->data.n; c++) HY_TRY(open_val(tr, c, err));
+    if (tr->has_val) HY_TRY(hy__lanes_init(&tr->val_lanes, tr->model, 1, err));
+    if (tr->t.carry)
+        HY_TRY(hy__lanes_init(&tr->lanes, tr->model, hy__loader_streams(tr->train), err));
     return reserve_pieces(tr, err);
 }
 
@@ -136,8 +153,7 @@ static hy_status open_model(hy__trainer *tr, bool resume, hy_error *err) {
     HY_TRY(hy__model_train(tr->model, err));
     HY_TRY(hy__optim_new(&tr->optim, tr->model, err));
     HY_TRY(hy__work_new(&tr->work, tr->model, train, err));
-    HY_TRY(hy__work_new(&tr->eval, tr->model, eval, err));
-    return tr->t.carry ? hy__lanes_init(&tr->lanes, tr->model, tr->t.batch, err) : HY_OK;
+    return hy__work_new(&tr->eval, tr->model, eval, err);
 }
 
 static hy_status open_all(hy__trainer *tr, hy_error *err) {
@@ -162,8 +178,9 @@ static void release_all(hy__trainer *tr) {
     hy__model_free(tr->model);
     hy__backend_free(tr->be);
     hy__loader_free(tr->train);
-    hy__loader_free(tr->val);
-    hy__corpus_free(tr->corpus);
+    for (int64_t c = 0; tr->val && c < tr->data.n; c++) hy__loader_free(tr->val[c]);
+    free(tr->val);
+    hy__mixture_release(&tr->data);
     hy__tokenizer_free(tr->tok);
     free(tr->n_byte);
     free(tr->pieces.seq);
@@ -199,7 +216,7 @@ static hy_status advance(hy__trainer *tr, hy_train_progress *p, bool *last, hy_e
     p->tokens_per_s = took > 0.0 ? (double)(tr->tokens - tokens) / took : 0.0;
     tr->at.seconds = before + took;
     *last = is_over(&tr->at);
-    p->evaluated = tr->val && (*last || is_due(p->step, tr->t.eval_every));
+    p->evaluated = tr->has_val && (*last || is_due(p->step, tr->t.eval_every));
     p->saved = *last || is_due(p->step, tr->t.save_every);
     if (p->evaluated) HY_TRY(hy__trainer_evaluate(tr, err));
     tr->at.seconds = before + hy__now() - start;

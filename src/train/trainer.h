@@ -10,8 +10,8 @@
 #ifndef HY_TRAIN_TRAINER_H
 #define HY_TRAIN_TRAINER_H
 
-#include "data/corpus.h"
 #include "data/loader.h"
+#include "data/mixture.h"
 #include "train/optim.h"
 #include "train/schedule.h"
 
@@ -39,8 +39,10 @@ typedef struct hy__trainer {
     hy__optim *optim;
     hy__tokenizer *tok;
     int32_t *n_byte; /* [vocab] bytes of text that a token stands for */
-    hy__corpus *corpus;
-    hy__loader *train, *val; /* val: NULL when nothing is held out */
+    hy__mixture data;
+    hy__loader *train;
+    hy__loader **val; /* [data.n] of each corpus; NULL where it holds nothing out */
+    bool has_val;     /* one of them at least */
     hy__work *work, *eval;
     hy__lanes lanes, val_lanes;
     hy__pieces pieces;
@@ -69,7 +71,8 @@ void hy__lanes_release(hy__lanes *l);
  * After a failure some of the step's gradients and streams are behind it: the trainer ends. */
 hy_status hy__trainer_step(hy__trainer *tr, hy_train_progress *p, hy_error *err);
 
-/* Loss over the held-out part, in order, with the state carried. */
+/* Loss over the held-out parts, one corpus after another, in order, with the state carried; each
+ * gets its share of train.val_tokens. */
 hy_status hy__trainer_evaluate(hy__trainer *tr, hy_error *err);
 
 /* ---- resume.c ---- */

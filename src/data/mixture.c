@@ -1,0 +1,161 @@
+/* mixture.c: see mixture.h. */
+#include "data/mixture.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static hy_status out_of_memory(hy_error *err) {
+    return hy__fail(err, HY_E_MEMORY, "out of memory for opening the data");
+}
+
+/* Takes an entry apart: *path is the caller's to free, *weight 0 where it has none. */
+static hy_status take_apart(const char *entry, char **path, double *weight, hy_error *err) {
+    const char *colon = strrchr(entry, ':');
+    char *end;
+    size_t n = strlen(entry);
+    *weight = 0.0;
+    if (colon && colon[1] && access(entry, F_OK) != 0) {
+        const double w = strtod(colon + 1, &end);
+        if (*end == '\0') {
+            if (!(w > 0.0) || !isfinite(w))
+                return hy__fail(err, HY_E_INVALID,
+                                "the weight of \"%.400s\" is %s, wanted a number above 0", entry,
+                                colon + 1);
+            *weight = w;
+            n = (size_t)(colon - entry);
+        }
+    }
+    *path = strndup(entry, n);
+    return *path ? HY_OK : out_of_memory(err);
+}
+
+typedef struct entries {
+    char **path;
+    double *weight; /* 0 = none */
+    int64_t n;
+} entries;
+
+static void entries_release(entries *e) {
+    for (int64_t i = 0; e->path && i < e->n; i++) free(e->path[i]);
+    free(e->path);
+    free(e->weight);
+}
+
+static hy_status entries_read(entries *e, const char *const *entry, int64_t n, hy_error *err) {
+    *e = (entries){.path = calloc((size_t)n + 1, sizeof *e->path),
+                   .weight = calloc((size_t)n + 1, sizeof *e->weight),
+                   .n = n};
+    hy_status status = e->path && e->weight ? HY_OK : out_of_memory(err);
+    for (int64_t i = 0; i < n && status == HY_OK; i++) {
+        status = take_apart(entry[i], &e->path[i], &e->weight[i], err);
+        if (status == HY_OK && (e->weight[i] > 0.0) != (e->weight[0] > 0.0))
+            status = hy__fail(err, HY_E_INVALID,
+                              "\"%.200s\" has %s weight and \"%.200s\" has %s; wanted one for all "
+                              "or for none",
+                              entry[0], e->weight[0] > 0.0 ? "a" : "no", entry[i],
+                              e->weight[i] > 0.0 ? "one" : "none");
+    }
+    if (status != HY_OK) entries_release(e);
+    return status;
+}
+
+hy_status hy__mixture_tokenizer(char **path, const char *const *entry, int64_t n, hy_error *err) {
+    entries e;
+    *path = NULL;
+    HY_TRY(entries_read(&e, entry, n, err));
+    hy_status status = HY_OK;
+    for (int64_t i = 0; i < n && !*path && status == HY_OK; i++) {
+        if (!hy__corpus_is_built(e.path[i])) continue;
+        *path = hy__path_join(e.path[i], "tokenizer.json");
+        if (!*path) status = out_of_memory(err);
+    }
+    entries_release(&e);
+    return status;
+}
+
+static hy_status add_built(hy__mixture *m, const char *dir, const hy__tokenizer *tok,
+                           hy_error *err) {
+    uint64_t print;
+    HY_TRY(hy__tokenizer_print(tok, &print, err));
+    HY_TRY(hy__corpus_open(&m->corpus[m->n], dir, err));
+    const hy__corpus *c = m->corpus[m->n++];
+    if (c->tokenizer == print && c->vocab == hy__tokenizer_vocab(tok)) return HY_OK;
+    return hy__fail(err, HY_E_INVALID,
+                    "%.400s was built with another tokenizer (vocabulary %lld) than the one in use "
+                    "(vocabulary %lld); build it again with that one",
+                    dir, (long long)c->vocab, (long long)hy__tokenizer_vocab(tok));
+}
+
+static hy_status add_text(hy__mixture *m, const char *const *path, int64_t n,
+                          const hy__build_options *opt, hy_error *err) {
+    hy__build_options text = *opt;
+    text.path = path;
+    text.n_path = n;
+    HY_TRY(hy__build(&m->corpus[m->n], &text, err));
+    m->n++;
+    return HY_OK;
+}
+
+/* The paths that are text become the first corpus. */
+static hy_status open_unweighted(hy__mixture *m, const entries *e, const hy__build_options *opt,
+                                 hy_error *err) {
+    const char **text = calloc((size_t)e->n + 1, sizeof *text);
+    int64_t n_text = 0;
+    if (!text) return out_of_memory(err);
+    for (int64_t i = 0; i < e->n; i++)
+        if (!hy__corpus_is_built(e->path[i])) text[n_text++] = e->path[i];
+    hy_status status = n_text > 0 || e->n == 0 ? add_text(m, text, n_text, opt, err) : HY_OK;
+    free(text);
+    for (int64_t i = 0; i < e->n && status == HY_OK; i++)
+        if (hy__corpus_is_built(e->path[i])) status = add_built(m, e->path[i], opt->tokenizer, err);
+    for (int64_t i = 0; i < m->n; i++) m->weight[i] = (double)m->corpus[i]->n_part[0];
+    return status;
+}
+
+static hy_status open_weighted(hy__mixture *m, const entries *e, const hy__build_options *opt,
+                               hy_error *err) {
+    for (int64_t i = 0; i < e->n; i++) {
+        const char *const path = e->path[i];
+        HY_TRY(hy__corpus_is_built(path) ? add_built(m, path, opt->tokenizer, err)
+                                         : add_text(m, &path, 1, opt, err));
+        m->weight[i] = e->weight[i];
+    }
+    return HY_OK;
+}
+
+hy_status hy__mixture_open(hy__mixture *m, const hy__build_options *opt, hy_error *err) {
+    entries e;
+    *m = (hy__mixture){0};
+    HY_TRY(entries_read(&e, opt->path, opt->n_path, err));
+    m->corpus = calloc((size_t)e.n + 1, sizeof *m->corpus);
+    m->weight = calloc((size_t)e.n + 1, sizeof *m->weight);
+    hy_status status = m->corpus && m->weight ? HY_OK : out_of_memory(err);
+    if (status == HY_OK)
+        status = e.n > 0 && e.weight[0] > 0.0 ? open_weighted(m, &e, opt, err)
+                                              : open_unweighted(m, &e, opt, err);
+    double sum = 0.0;
+    for (int64_t i = 0; i < m->n && status == HY_OK; i++) sum += m->weight[i];
+    for (int64_t i = 0; i < m->n && status == HY_OK; i++) m->weight[i] /= sum;
+    entries_release(&e);
+    if (status != HY_OK) hy__mixture_release(m);
+    return status;
+}
+
+void hy__mixture_release(hy__mixture *m) {
+    for (int64_t i = 0; i < m->n; i++) hy__corpus_free(m->corpus[i]);
+    free(m->corpus);
+    free(m->weight);
+    *m = (hy__mixture){0};
+}
+
+uint64_t hy__mixture_fingerprint(const hy__mixture *m) {
+    hy__hash h;
+    hy__hash_init(&h);
+    for (int64_t i = 0; i < m->n; i++) {
+        hy__hash_add(&h, &m->corpus[i]->fingerprint, sizeof m->corpus[i]->fingerprint);
+        hy__hash_add(&h, &m->weight[i], sizeof m->weight[i]);
+    }
+    return hy__hash_value(&h);
+}

@@ -1,0 +1,31 @@
+/* mixture.h: the corpora of one run, from what stands on the command line behind --data.
+ *
+ * An entry is a PATH or PATH:WEIGHT (a number behind the last colon, unless a file or folder of
+ * that whole name exists). Either all entries have a weight or none has.
+ *   with weights: every entry is a corpus, a built folder or text, with that share of the tokens
+ *   without: every built folder is a corpus, all text together is one more, which comes first; each
+ *            has the share of its tokens, as if all lay in one folder */
+#ifndef HY_DATA_MIXTURE_H
+#define HY_DATA_MIXTURE_H
+
+#include "data/build.h"
+
+typedef struct hy__mixture {
+    hy__corpus **corpus; /* [n] owned */
+    double *weight;      /* [n] shares of the tokens; they add up to 1 */
+    int64_t n;
+} hy__mixture;
+
+/* The tokenizer.json of the first built folder among the entries, the caller's to free; NULL where
+ * all is text. HY_E_INVALID for an entry that cannot be understood. */
+hy_status hy__mixture_tokenizer(char **path, const char *const *entry, int64_t n, hy_error *err);
+
+/* Opens built folders and builds text as opt says, whose paths are entries here. HY_E_INVALID where
+ * a folder was built with another tokenizer than opt->tokenizer. */
+hy_status hy__mixture_open(hy__mixture *m, const hy__build_options *opt, hy_error *err);
+void hy__mixture_release(hy__mixture *m); /* a zeroed one is fine */
+
+/* Of all corpora and weights: what a batch depends on besides the loader's options. */
+uint64_t hy__mixture_fingerprint(const hy__mixture *m);
+
+#endif

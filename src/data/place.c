@@ -1,0 +1,164 @@
+/* place.c: see place.h. */
+#include "data/place.h"
+#include "data/corpus.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static hy_status cannot(const char *verb, const char *path, hy_error *err) {
+    return hy__fail(err, HY_E_IO, "cannot %s %.400s: %s", verb, path, strerror(errno));
+}
+
+/* Whether a build writes files of that name. */
+static bool is_ours(const char *name) {
+    static const char *const known[] = {HY__CORPUS_INDEX, "train.bin", "val.bin", "tokenizer.json",
+                                        "tokenizer_config.json"};
+    for (size_t i = 0; i < sizeof known / sizeof *known; i++)
+        if (strcmp(name, known[i]) == 0) return true;
+    return strncmp(name, "tokens-", 7) == 0;
+}
+
+/* Calls fn for every entry of the folder until it returns false; false as well when the folder
+ * cannot be listed. */
+static bool each(const char *dir, bool (*fn)(const char *dir, const char *name, void *user),
+                 void *user) {
+    DIR *d = opendir(dir);
+    bool go_on = d != NULL;
+    const struct dirent *entry;
+    while (go_on && (entry = readdir(d)))
+        if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0)
+            go_on = fn(dir, entry->d_name, user);
+    if (d) closedir(d);
+    return go_on;
+}
+
+static bool check_name(const char *dir, const char *name, void *user) {
+    (void)dir;
+    if (is_ours(name)) return true;
+    snprintf(user, 256, "%.255s", name);
+    return false;
+}
+
+static bool remove_file(const char *dir, const char *name, void *user) {
+    (void)user;
+    char *path = is_ours(name) ? hy__path_join(dir, name) : NULL;
+    if (path) unlink(path);
+    free(path);
+    return true;
+}
+
+static void remove_all(const char *dir) {
+    each(dir, remove_file, NULL);
+    rmdir(dir);
+}
+
+/* What may be replaced: nothing, an empty folder, or by force one that a build made. */
+static hy_status check_replaced(hy__place *p, bool force, hy_error *err) {
+    struct stat st;
+    char other[256] = "";
+    if (lstat(p->dir, &st) != 0) return errno == ENOENT ? HY_OK : cannot("write", p->dir, err);
+    p->exists = true;
+    if (!S_ISDIR(st.st_mode))
+        return hy__fail(err, HY_E_INVALID, "%.400s is a file or a link, but must be a folder",
+                        p->dir);
+    if (!each(p->dir, check_name, other))
+        return hy__fail(err, HY_E_INVALID,
+                        "%.400s holds other things (%s); choose a folder that does not exist yet",
+                        p->dir, other[0] ? other : strerror(errno));
+    if (!hy__corpus_is_built(p->dir) || force) return HY_OK;
+    return hy__fail(err, HY_E_INVALID,
+                    "%.400s already holds built data; choose another folder, or --force to "
+                    "replace it",
+                    p->dir);
+}
+
+static hy_status open_building(hy__place *p, hy_error *err) {
+    HY_TRY(hy__dir_make(p->building, &p->had, err));
+    p->lock = open(p->building, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (p->lock < 0) return cannot("open", p->building, err);
+    if (flock(p->lock, LOCK_EX | LOCK_NB) != 0) {
+        close(p->lock);
+        p->lock = -1;
+        return hy__fail(err, HY_E_IO, "another build is writing to %.400s", p->dir);
+    }
+    each(p->building, remove_file, NULL); /* of a build that was killed */
+    return HY_OK;
+}
+
+static void release(hy__place *p) {
+    if (p->lock >= 0) close(p->lock);
+    free(p->dir);
+    free(p->building);
+    *p = (hy__place){.lock = -1};
+}
+
+hy_status hy__place_open(hy__place *p, const char *dir, bool force, hy_error *err) {
+    size_t n = strlen(dir);
+    while (n > 1 && dir[n - 1] == '/') n--;
+    *p = (hy__place){.lock = -1, .dir = strndup(dir, n), .building = malloc(n + 16)};
+    hy_status status = HY_OK;
+    if (!p->dir || !p->building) {
+        status = hy__fail(err, HY_E_MEMORY, "out of memory for writing %.400s", dir);
+    } else {
+        snprintf(p->building, n + 16, "%s.building", p->dir);
+        status = check_replaced(p, force, err);
+    }
+    if (status == HY_OK) status = open_building(p, err);
+    if (status != HY_OK) release(p);
+    return status;
+}
+
+static hy_status sync_parent(const hy__place *p, hy_error *err) {
+    char *parent = strdup(p->dir);
+    if (!parent) return hy__fail(err, HY_E_MEMORY, "out of memory for writing %.400s", p->dir);
+    char *slash = strrchr(parent, '/');
+    if (slash) slash[slash == parent] = '\0';
+    const hy_status status = hy__dir_sync(slash ? parent : ".", err);
+    free(parent);
+    return status;
+}
+
+/* Moves what is replaced out of the way, as DIR.building of its own, and the new folder in. */
+static hy_status change(const hy__place *p, hy_error *err) {
+    char *old = malloc(strlen(p->dir) + 16);
+    if (!old) return hy__fail(err, HY_E_MEMORY, "out of memory for writing %.400s", p->dir);
+    sprintf(old, "%s.replaced", p->dir);
+    hy_status status = HY_OK;
+    remove_all(old);
+    if (p->exists && rename(p->dir, old) != 0) status = cannot("replace", p->dir, err);
+    if (status == HY_OK && rename(p->building, p->dir) != 0) {
+        status = cannot("make", p->dir, err);
+        if (p->exists) rename(old, p->dir);
+    }
+    if (status == HY_OK) remove_all(old);
+    free(old);
+    return status;
+}
+
+hy_status hy__place_commit(hy__place *p, hy_error *err) {
+    hy_status status = hy__dir_sync(p->building, err);
+    if (status == HY_OK) status = change(p, err);
+    if (status != HY_OK) {
+        hy__place_discard(p);
+        return status;
+    }
+    status = sync_parent(p, err);
+    release(p);
+    return status;
+}
+
+void hy__place_discard(hy__place *p) {
+    if (p->building) {
+        each(p->building, remove_file, NULL);
+        hy__dir_unmake(p->building, p->had);
+        rmdir(p->building); /* also one that a killed build had left */
+    }
+    release(p);
+}

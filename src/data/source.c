@@ -1,0 +1,202 @@
+/* source.c: see source.h. */
+#include "data/source.h"
+#include "base/file.h"
+#include "base/utf8.h"
+#include "data/stream.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+typedef struct entry {
+    const char *path;
+    bool named;
+} entry;
+
+struct hy__source {
+    const char *separator;
+    hy__file_list *list; /* [n_list] of the folders */
+    int64_t n_list;
+    entry *file; /* [n_file] */
+    int64_t n_file, at;
+    hy__stream *stream; /* of file[at]; NULL between two files */
+    bool first;         /* no block of the file was given out */
+    bool goes_on;       /* the next block is in the middle of a document */
+    char *rest;         /* read, and behind the cut of the last block */
+    size_t n_rest, rest_cap;
+    int64_t size, taken; /* taken: of the files before `at` */
+};
+
+static hy_status out_of_memory(hy_error *err) {
+    return hy__fail(err, HY_E_MEMORY, "out of memory for reading the data");
+}
+
+/* ---- the list of files ---- */
+
+static hy_status add_file(hy__source *s, const char *path, bool named, hy_error *err) {
+    if ((s->n_file & (s->n_file - 1)) == 0) { /* full at every power of two */
+        entry *grown = realloc(s->file, (size_t)(s->n_file ? 2 * s->n_file : 1) * sizeof *s->file);
+        if (!grown) return out_of_memory(err);
+        s->file = grown;
+    }
+    struct stat st;
+    if (stat(path, &st) == 0) s->size += (int64_t)st.st_size;
+    s->file[s->n_file++] = (entry){.path = path, .named = named};
+    return HY_OK;
+}
+
+static hy_status add_path(hy__source *s, const char *path, hy_error *err) {
+    HY_TRY(hy__file_check_ends(path, err));
+    if (!hy__path_is_dir(path)) return add_file(s, path, true, err);
+    hy__file_list *list = &s->list[s->n_list];
+    HY_TRY(hy__dir_list(list, path, err));
+    s->n_list++;
+    for (int64_t i = 0; i < list->n; i++) HY_TRY(add_file(s, list->path[i], false, err));
+    return HY_OK;
+}
+
+hy_status hy__source_open(hy__source **out, const char *const *path, int64_t n_path,
+                          const char *separator, hy_error *err) {
+    *out = NULL;
+    hy__source *s = calloc(1, sizeof *s);
+    if (!s) return out_of_memory(err);
+    s->separator = separator;
+    s->list = calloc((size_t)n_path + 1, sizeof *s->list);
+    hy_status status = s->list ? HY_OK : out_of_memory(err);
+    for (int64_t i = 0; i < n_path && status == HY_OK; i++) status = add_path(s, path[i], err);
+    if (status == HY_OK)
+        *out = s;
+    else
+        hy__source_close(s);
+    return status;
+}
+
+void hy__source_close(hy__source *s) {
+    if (!s) return;
+    for (int64_t i = 0; i < s->n_list; i++) hy__file_list_release(&s->list[i]);
+    hy__stream_close(s->stream);
+    free(s->list);
+    free(s->file);
+    free(s->rest);
+    free(s);
+}
+
+int64_t hy__source_size(const hy__source *s) {
+    return s->size;
+}
+
+int64_t hy__source_taken(const hy__source *s) {
+    return s->taken + (s->stream ? hy__stream_taken(s->stream) : 0);
+}
+
+/* ---- blocks ---- */
+
+void hy__block_release(hy__block *b) {
+    free(b->text);
+    *b = (hy__block){0};
+}
+
+static bool reserve(char **text, size_t *cap, size_t size) {
+    if (*cap >= size) return true;
+    char *grown = realloc(*text, size);
+    if (!grown) return false;
+    *text = grown;
+    *cap = size;
+    return true;
+}
+
+static bool is_json_lines(const char *path) {
+    const size_t n = hy__stream_plain_name(path);
+    static const char *const ending[] = {".jsonl", ".ndjson"};
+    for (size_t i = 0; i < sizeof ending / sizeof *ending; i++) {
+        const size_t len = strlen(ending[i]);
+        if (n > len && strncmp(path + n - len, ending[i], len) == 0) return true;
+    }
+    return false;
+}
+
+/* Behind the last place where `mark` stands; 0 = nowhere. */
+static size_t behind_last(const char *text, size_t size, const char *mark, size_t len) {
+    for (size_t end = size; end >= len; end--)
+        if (memcmp(text + end - len, mark, len) == 0) return end;
+    return 0;
+}
+
+/* The last place at or before `size` that is not within a character. */
+static size_t between_characters(const char *text, size_t size) {
+    for (size_t back = 1; back <= 3 && back <= size; back++) {
+        const size_t n = hy__utf8_length((unsigned char)text[size - back]);
+        if (n > 1) return n > back ? size - back : size;
+        if (n == 1) break;
+    }
+    return size;
+}
+
+/* Where the block is cut that is not the last of its file; 0 = more must be read first. */
+static size_t cut_of(const hy__source *s, hy__block *b) {
+    if (b->lines) return behind_last(b->text, b->size, "\n", 1);
+    const size_t len = strlen(s->separator);
+    const size_t behind = len ? behind_last(b->text, b->size, s->separator, len) : 0;
+    b->open = behind == 0;
+    if (!b->open) return behind;
+    /* what may be the beginning of a separator stays together with what follows */
+    return between_characters(b->text, b->size - (len ? len - 1 : 0));
+}
+
+/* Reads until the block is full or its file ends, and cuts it. */
+static hy_status fill(hy__source *s, hy__block *b, hy_error *err) {
+    for (size_t want = HY__BLOCK + s->n_rest;; want = 2 * want) {
+        size_t got;
+        if (b->size > HY__LINE_MAX)
+            return hy__fail(err, HY_E_INVALID, "%.400s has a line of more than %d bytes", b->path,
+                            HY__LINE_MAX);
+        if (!reserve(&b->text, &b->cap, want)) return out_of_memory(err);
+        if (b->size == 0 && s->n_rest > 0) memcpy(b->text, s->rest, b->size = s->n_rest);
+        HY_TRY(hy__stream_read(s->stream, b->text + b->size, want - b->size, &got, err));
+        b->size += got;
+        b->last = b->size < want;
+        const size_t cut = b->last ? b->size : cut_of(s, b);
+        if (cut == 0 && !b->last) continue;
+        s->n_rest = b->size - cut;
+        if (!reserve(&s->rest, &s->rest_cap, s->n_rest + 1)) return out_of_memory(err);
+        memcpy(s->rest, b->text + cut, s->n_rest);
+        b->size = cut;
+        return HY_OK;
+    }
+}
+
+static void end_file(hy__source *s) {
+    s->taken = hy__source_taken(s);
+    hy__stream_close(s->stream);
+    s->stream = NULL;
+    s->n_rest = 0;
+    s->at++;
+}
+
+void hy__source_skip(hy__source *s, int64_t file) {
+    if (s->stream && s->at == file) end_file(s);
+}
+
+hy_status hy__source_next(hy__source *s, hy__block *b, bool *more, hy_error *err) {
+    *more = s->at < s->n_file;
+    if (!*more) return HY_OK;
+    const entry *f = &s->file[s->at];
+    if (!s->stream) {
+        HY_TRY(hy__stream_open(&s->stream, f->path, err));
+        s->first = true;
+        s->goes_on = false;
+    }
+    b->path = f->path;
+    b->file = s->at;
+    b->named = f->named;
+    b->lines = is_json_lines(f->path);
+    b->first = s->first;
+    b->goes_on = s->goes_on;
+    b->open = false;
+    b->size = 0;
+    HY_TRY(fill(s, b, err));
+    s->first = false;
+    s->goes_on = b->open;
+    if (b->last) end_file(s);
+    return HY_OK;
+}
