@@ -216,7 +216,7 @@ typedef bool (*hy_train_fn)(void *user, const hy_train_progress *progress);
 
 typedef struct hy_train_options {
     const char *config;      /* YAML path */
-    const char *const *data; /* files and folders of text */
+    const char *const *data; /* files and folders of text, folders of built data, "PATH:WEIGHT" */
     int64_t n_data;
     const char *out; /* model directory */
     int64_t steps;   /* 0 = from the config */

@@ -9,6 +9,7 @@
 #include "cmd/options.h"
 
 int cmd_init(int argc, char **argv);
+int cmd_data(int argc, char **argv);
 int cmd_train(int argc, char **argv);
 int cmd_generate(int argc, char **argv);
 int cmd_eval(int argc, char **argv);

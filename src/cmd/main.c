@@ -16,6 +16,7 @@ static int cmd_version(int argc, char **argv) {
 
 static const verb COMMANDS[] = {
     {"init", cmd_init, "make a new model of a configuration"},
+    {"data", cmd_data, "tokenize text, and show what was tokenized"},
     {"train", cmd_train, "train a model on text"},
     {"generate", cmd_generate, "write on after a prompt"},
     {"eval", cmd_eval, "measure a model's loss on a text"},
