@@ -46,7 +46,7 @@ static int64_t elements(const hy__param_decl *d) {
 }
 
 /* Adds `n_layer` parameters of one declaration; a shared one is there once, but used by each. */
-static void add_param(hy__part *p, const hy__param_decl *d, int64_t n_layer) {
+static void add_param(hy__part *p, const hy__param_decl *d, int64_t n_layer, hy__optimizer o) {
     const int64_t n = elements(d), copies = d->shared ? 1 : n_layer;
     const int64_t used = d->shared ? (int64_t)round((double)n * d->active * (double)n_layer)
                                    : n_layer * (int64_t)round((double)n * d->active);
@@ -64,14 +64,17 @@ static void add_param(hy__part *p, const hy__param_decl *d, int64_t n_layer) {
     p->active += used;
     if (!d->shared) p->each += n;
     p->grad_memory += (size_t)copies * fp32;
-    p->moment_memory += (size_t)copies * 2 * fp32;
+    const hy__matrices at = hy__muon_matrices(d, o);
+    const size_t scratch = hy__muon_scratch(&at, HY__DTYPE_F32);
+    p->moment_memory += (size_t)copies * (at.n > 0 ? 1 : 2) * fp32;
+    if (scratch > p->update_memory) p->update_memory = scratch;
     if (d->group == HY__GROUP_TABLE)
         p->grad_memory += hy__tensor_bytes(HY__DTYPE_I32, d->shape[0]); /* flags of rows */
 }
 
-static void fill(hy__part *p) {
+static void fill(hy__part *p, hy__optimizer o) {
     for (int id = 0; id < p->decl.n_param; id++)
-        if (p->decl.param[id].n_dim > 0) add_param(p, &p->decl.param[id], p->n_layer);
+        if (p->decl.param[id].n_dim > 0) add_param(p, &p->decl.param[id], p->n_layer, o);
     for (int id = 0; id < p->decl.n_state; id++) {
         const hy__state_decl *d = &p->decl.state[id];
         for (hy__store s = 0; s < HY__STORE_N; s++) {
@@ -101,7 +104,18 @@ void hy__account_init(hy__account *a, const hy__config *cfg, const hy__train_con
     hy__frame_declare(cfg, &a->part[0].decl);
     hy__frame_cost(cfg, &a->part[0].cost);
     for (int64_t i = 0; i < cfg->n_layer; i++) part_of(a, cfg->letter[i])->n_layer++;
-    for (int64_t i = 0; i < a->n_part; i++) fill(&a->part[i]);
+    for (int64_t i = 0; i < a->n_part; i++) fill(&a->part[i], train->optimizer);
+}
+
+size_t hy__account_moments(const hy__account *a) {
+    size_t bytes = 0, scratch = 0;
+    int64_t n = 0;
+    for (int64_t i = 0; i < a->n_part; i++) {
+        n += a->part[i].n_tensor;
+        bytes += a->part[i].moment_memory;
+        if (a->part[i].update_memory > scratch) scratch = a->part[i].update_memory;
+    }
+    return bytes + scratch + hy__tensor_bytes(HY__DTYPE_F32, n);
 }
 
 int64_t hy__account_segment(const hy__account *a) {

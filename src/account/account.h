@@ -36,7 +36,8 @@ typedef struct hy__part {
     double weight_bytes[HY__STORE_N];  /* of all of these, in a file */
     size_t weight_memory[HY__STORE_N]; /* and allocated */
     size_t grad_memory;                /* gradients, statistics, flags of rows; fp32 */
-    size_t moment_memory;              /* both moments of AdamW; fp32 */
+    size_t moment_memory;              /* both moments of AdamW, Muon's one; fp32 */
+    size_t update_memory;              /* Muon's scratch; that of the largest is enough for all */
     hy__decl decl;                     /* of one layer */
     hy__cost cost;                     /* of one layer */
     double state_fixed[HY__STORE_N];   /* bytes of one layer's state, by how weights are stored */
@@ -60,6 +61,9 @@ int64_t hy__account_segment(const hy__account *a);
 
 /* Trained elements: all, or what one token uses. */
 int64_t hy__account_count(const hy__account *a, bool active);
+
+/* Bytes that the optimizer holds: moments, Muon's scratch, a sum for each tensor's norm. */
+size_t hy__account_moments(const hy__account *a);
 
 /* Bytes of a model's tensors in a file. */
 double hy__account_weight_bytes(const hy__account *a, hy__store s);
@@ -92,13 +96,13 @@ typedef enum hy__growth {
 } hy__growth;
 
 typedef struct hy__spent {
-    double forward, backward, again;             /* FLOPs; again: recomputation */
+    double forward, backward, again, update;     /* FLOPs; again: recomputation; update: Muon's */
     double grows[HY__GROWTH_N];                  /* their sum, by how each term grows with tokens */
     double weight, state, activation, optimizer; /* bytes moved */
 } hy__spent;
 
 static inline double hy__spent_flops(const hy__spent *s) {
-    return s->forward + s->backward + s->again;
+    return s->forward + s->backward + s->again + s->update;
 }
 /* What no implementation can avoid: activations could stay in a cache. */
 static inline double hy__spent_least_bytes(const hy__spent *s) {
@@ -114,7 +118,8 @@ hy_status hy__account_spend(const hy__account *a, const hy__shape *shape,
 /* ---- memory, bytes ---- */
 
 typedef struct hy__memory {
-    double weights, gradients, moments; /* the last two of training */
+    double weights, gradients, moments; /* the last two of training; moments: what the optimizer
+                                           keeps and its scratch */
     double activations;                 /* of a step, planned; when serving, of every session */
     double states;                      /* carried streams, or sessions */
     double program;                     /* code, libraries, scratch of kernels: measured, about */

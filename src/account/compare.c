@@ -24,7 +24,9 @@ double hy__account_measure(const hy__account *a, hy__measure m, int64_t tokens, 
     const hy__shape shape = {.phase = PHASE[m], .batch = 1, .tokens = tokens, .store = store};
     if (hy__account_spend(a, &shape, part, &err) != HY_OK) return NAN;
     const hy__spent *all = &part[a->n_part];
-    return m == HY__MEASURE_DECODE ? hy__spent_least_bytes(all) : hy__spent_flops(all);
+    /* the update is the same for any number of sequences */
+    return m == HY__MEASURE_DECODE ? hy__spent_least_bytes(all)
+                                   : hy__spent_flops(all) - all->update;
 }
 
 static bool needs_less(const hy__account *a, const hy__account *b, hy__measure m, int64_t tokens,

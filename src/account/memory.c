@@ -91,8 +91,8 @@ static hy_status training(const hy__account *a, const hy__shape *s, hy__memory *
     for (int64_t i = 0; i < a->n_part; i++) {
         m->weights += (double)a->part[i].weight_memory[HY__STORE_FP32];
         m->gradients += (double)a->part[i].grad_memory;
-        m->moments += (double)a->part[i].moment_memory;
     }
+    m->moments = (double)hy__account_moments(a);
     HY_TRY(step_memory(a, s->batch, s->tokens, step, &train, err));
     HY_TRY(step_memory(a, 1, HY__FEED, (hy__work_options){0}, &eval, err));
     m->activations = train + eval;

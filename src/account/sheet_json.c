@@ -32,9 +32,10 @@ static json_t *spent_json(const hy__spent *s) {
     json_t *bytes =
         json_pack("{s:o, s:o, s:o, s:o}", "weights", number(s->weight), "states", number(s->state),
                   "activations", number(s->activation), "optimizer", number(s->optimizer));
-    return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "forward_flops", number(s->forward),
-                     "backward_flops", number(s->backward), "again_flops", number(s->again),
-                     "constant_flops", number(s->grows[HY__GROWTH_CONSTANT]), "linear_flops",
+    return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "forward_flops",
+                     number(s->forward), "backward_flops", number(s->backward), "again_flops",
+                     number(s->again), "update_flops", number(s->update), "constant_flops",
+                     number(s->grows[HY__GROWTH_CONSTANT]), "linear_flops",
                      number(s->grows[HY__GROWTH_LINEAR]), "quadratic_flops",
                      number(s->grows[HY__GROWTH_QUADRATIC]), "bytes", bytes);
 }

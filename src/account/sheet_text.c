@@ -171,6 +171,7 @@ static void put_training(hy__text *t, const hy__sheet *s) {
     word(t, "forward");
     word(t, "backward");
     word(t, "again");
+    word(t, "update");
     word(t, "FLOPs");
     word(t, "bytes");
     end(t);
@@ -182,6 +183,7 @@ static void put_training(hy__text *t, const hy__sheet *s) {
         cell(t, hy__flop(part[p].forward / n));
         cell(t, hy__flop(part[p].backward / n));
         cell(t, hy__flop(part[p].again / n));
+        cell(t, hy__flop(part[p].update / n));
         cell(t, hy__flop(hy__spent_flops(&part[p]) / n));
         cell(t, hy__bytes(bytes_of(&part[p]) / n));
         end(t);

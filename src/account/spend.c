@@ -88,6 +88,7 @@ static double bytes_used(const call *c, const hy__param_decl *d, hy__store store
 /* Passes over weights and gradients, and the optimizer's over all that is kept for a weight. */
 static void add_weights(const call *c, const hy__part *p, hy__spent *s) {
     enum { GRAD = 2 /* read and written where it is added to */ };
+    enum { MUON = 2 /* beside its own: the norm reads g, which is cleared */ };
     enum { ADAMW = 9 /* norm reads g; the step reads p, g, m, v, writes p, m, v and clears g */ };
     const double forward = c->shape->recompute && p->letter ? 2 : 1;
     const double per_step = c->a->train.accumulate > 1 ? (double)c->a->train.accumulate : 1;
@@ -107,7 +108,15 @@ static void add_weights(const call *c, const hy__part *p, hy__spent *s) {
         if (!hy__group_is_trained(d->group)) continue;
         const double used = bytes_used(c, d, HY__STORE_FP32, true);
         s->weight += n_layer * used * (forward + 1 + GRAD);
-        s->optimizer += (d->shared ? 1 : n_layer) * used * ADAMW / per_step;
+        const double copies = d->shared ? 1 : n_layer;
+        const hy__matrices at = hy__muon_matrices(d, c->a->train.optimizer);
+        if (at.n > 0) {
+            const double all = (double)(at.n * at.rows * at.cols);
+            s->update += copies * hy__muon_flops(&at) / per_step;
+            s->optimizer += copies * (hy__muon_moved(&at) + MUON * all) * REAL / per_step;
+        } else {
+            s->optimizer += copies * used * ADAMW / per_step;
+        }
     }
 }
 
@@ -174,6 +183,7 @@ static void add_to(hy__spent *sum, const hy__spent *s) {
     sum->forward += s->forward;
     sum->backward += s->backward;
     sum->again += s->again;
+    sum->update += s->update;
     for (int i = 0; i < HY__GROWTH_N; i++) sum->grows[i] += s->grows[i];
     sum->weight += s->weight;
     sum->state += s->state;
@@ -190,6 +200,7 @@ hy_status hy__account_spend(const hy__account *a, const hy__shape *shape,
         part[i] = (hy__spent){0};
         add_flops(&c, &a->part[i], &part[i]);
         add_weights(&c, &a->part[i], &part[i]);
+        part[i].grows[HY__GROWTH_CONSTANT] += part[i].update;
         add_state(&c, &a->part[i], &part[i]);
         add_activations(&c, &a->part[i], &part[i]);
         add_to(&part[a->n_part], &part[i]);

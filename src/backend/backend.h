@@ -373,6 +373,32 @@ typedef struct hy__sqsum_args {
     int64_t n, dim;
 } hy__sqsum_args;
 
+/* ---- Muon --------------------------------------------------------------------------------------
+ * What its update of a matrix is made of beside gemm (model/muon.c). */
+
+/* m = beta·m + (1 - beta)·g', g' = g_scale·g; u = (beta·m + (1 - beta)·g')/‖·‖, the direction of
+ * Nesterov's momentum, of norm 1 over its n elements. Where g is 0 everywhere (an expert that was
+ * not chosen) m stays as it is and u = 0. */
+typedef struct hy__momentum_args {
+    hy__tensor u, m, g; /* real [n] */
+    int64_t n;
+    double beta, g_scale;
+} hy__momentum_args;
+
+/* p = a·I + b·x + c·y, all [n,n]; p may be x or y. */
+typedef struct hy__polynomial_args {
+    hy__tensor p, x, y;
+    int64_t n;
+    double a, b, c;
+} hy__polynomial_args;
+
+/* y = a·y + b·x, n reals. */
+typedef struct hy__axpby_args {
+    hy__tensor y, x;
+    int64_t n;
+    double a, b;
+} hy__axpby_args;
+
 /* dst = src (add: dst += src), n elements; src and dst may differ in dtype (real, bf16). */
 typedef struct hy__copy_args {
     hy__tensor dst, src;
@@ -429,6 +455,9 @@ typedef struct hy__copy_args {
     X(cross_entropy, hy__cross_entropy_args)                                                       \
     X(adamw, hy__adamw_args)                                                                       \
     X(sqsum, hy__sqsum_args)                                                                       \
+    X(momentum, hy__momentum_args)                                                                 \
+    X(polynomial, hy__polynomial_args)                                                             \
+    X(axpby, hy__axpby_args)                                                                       \
     X(copy, hy__copy_args)
 
 typedef struct hy__kernels {

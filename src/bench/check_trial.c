@@ -261,7 +261,7 @@ static hy_status training(hy__model *m, hy__prec prec, hy__record *out, hy_error
     const hy__work_options opt = {.training = true, .prec = prec};
     hy_status status;
     HY_TRY_GOTO(hy__model_train(m, err));
-    HY_TRY_GOTO(hy__optim_new(&r.optim, m, err));
+    HY_TRY_GOTO(hy__optim_new(&r.optim, m, HY__OPTIMIZER_ADAMW, prec, err));
     HY_TRY_GOTO(hy__work_new(&r.work, m, opt, err));
     HY_TRY_GOTO(hy__work_new(&r.eval, m, (hy__work_options){.prec = prec}, err));
     HY_TRY_GOTO(hy__state_new(&r.past, m, PAST, err));

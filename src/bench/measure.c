@@ -38,7 +38,7 @@ static hy_status count_calls(const hy__bench_row *row, const hy__meter *m, hy__p
         m->model->weight_dtype == m->model->be->real ? HY__DTYPE_F32 : m->model->weight_dtype;
     HY_TRY_GOTO(hy__count_open(&be, err));
     HY_TRY_GOTO(hy__model_new(&model, be, &m->account->cfg, weight, err));
-    HY_TRY_GOTO(hy__workload_new(&w, model, &row->shape, err));
+    HY_TRY_GOTO(hy__workload_new(&w, model, &row->shape, m->account->train.optimizer, err));
     hy__watch_begin(&watch, be, m->account, out);
     status = hy__workload_run(w, &lap, err);
     hy__watch_end(&watch);
@@ -168,7 +168,7 @@ static hy_status run(hy__bench_row *row, const hy__meter *m, const hy__profile *
     const bool counts_peak = hy__rss_peak_restart();
     if (spoilt) row->refused = row->check->why;
     if (spoilt && !m->profile) return HY_OK;
-    HY_TRY(hy__workload_new(&w, m->model, &row->shape, err));
+    HY_TRY(hy__workload_new(&w, m->model, &row->shape, m->account->train.optimizer, err));
     row->made_up = w->made_up;
     hy_status status = measure_time(row, m, w, counts_peak, err);
     if (status == HY_OK && m->profile) status = measure_profile(row, m, w, counted, err);

@@ -50,7 +50,7 @@ static hy_status begin_training(hy__workload *w, hy_error *err) {
                                   .prec = w->shape.store == HY__STORE_BF16 ? HY__PREC_BF16
                                                                            : HY__PREC_FP32};
     HY_TRY(hy__model_train(w->model, err));
-    HY_TRY(hy__optim_new(&w->optim, w->model, err));
+    HY_TRY(hy__optim_new(&w->optim, w->model, w->optimizer, opt.prec, err));
     return hy__work_new(&w->work, w->model, opt, err);
 }
 
@@ -198,6 +198,7 @@ static const hy__optim_rates RATES = {.lr = 1e-6,
                                       .beta2 = 0.95,
                                       .eps = 1e-8,
                                       .weight_decay = 0.1,
+                                      .momentum = 0.95,
                                       .g_scale = 1.0};
 
 static hy_status step(hy__workload *w, hy__lap *lap, hy_error *err) {
@@ -225,12 +226,13 @@ static hy_status step(hy__workload *w, hy__lap *lap, hy_error *err) {
 /* ---- all ---- */
 
 hy_status hy__workload_new(hy__workload **out, hy__model *m, const hy__shape *shape,
-                           hy_error *err) {
+                           hy__optimizer optimizer, hy_error *err) {
     const bool train = shape->phase == HY__PHASE_TRAIN;
     hy__workload *w = calloc(1, sizeof *w);
     if (!w) return hy__fail(err, HY_E_MEMORY, "there is not enough memory to measure");
     w->model = m;
     w->shape = *shape;
+    w->optimizer = optimizer;
     hy_status status;
     HY_TRY_GOTO(allocate(w, err));
     draw_tokens(w);

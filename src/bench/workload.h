@@ -22,6 +22,7 @@ typedef struct hy__workload {
     hy__model *model; /* borrowed */
     hy__shape shape;  /* of the account; decode: `tokens` stand before the first new one */
     hy__work *work;
+    hy__optimizer optimizer;
     hy__optim *optim;  /* train */
     hy__state **state; /* [batch]; not train */
     hy__seq *seq;      /* [batch] */
@@ -34,7 +35,8 @@ typedef struct hy__workload {
 
 /* For a model whose weights lie as shape->store says (train: in fp32). Allocates everything, and
  * brings decode to its place. */
-hy_status hy__workload_new(hy__workload **out, hy__model *m, const hy__shape *shape, hy_error *err);
+hy_status hy__workload_new(hy__workload **out, hy__model *m, const hy__shape *shape,
+                           hy__optimizer optimizer, hy_error *err);
 void hy__workload_free(hy__workload *w);
 
 /* Seconds of a step of training, of a prefill, or of a decoded token for each sequence. */

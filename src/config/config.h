@@ -86,18 +86,21 @@ typedef struct hy__config {
     int64_t derived[HY__FIELD_MAX];
 } hy__config;
 
+typedef enum hy__optimizer { HY__OPTIMIZER_ADAMW = 0, HY__OPTIMIZER_MUON = 1 } hy__optimizer;
 typedef enum hy__schedule { HY__SCHEDULE_COSINE = 0, HY__SCHEDULE_WSD = 1 } hy__schedule;
 typedef enum hy__train_dtype { HY__TRAIN_FP32 = 0, HY__TRAIN_BF16 = 1 } hy__train_dtype;
 
 typedef struct hy__train_config {
     int64_t steps;
-    int64_t batch;         /* sequences in one micro-batch */
-    int64_t accumulate;    /* micro-batches in one step */
-    int64_t seq_len;       /* tokens of one segment; a multiple of chunk is best */
-    bool carry;            /* carry the state from segment to segment (truncated BPTT) */
-    bool recompute;        /* recompute activations per block in the backward */
-    hy__train_dtype dtype; /* operands of dense products */
-    double lr, min_lr;     /* peak; floor as a fraction of the peak */
+    int64_t batch;           /* sequences in one micro-batch */
+    int64_t accumulate;      /* micro-batches in one step */
+    int64_t seq_len;         /* tokens of one segment; a multiple of chunk is best */
+    bool carry;              /* carry the state from segment to segment (truncated BPTT) */
+    bool recompute;          /* recompute activations per block in the backward */
+    hy__train_dtype dtype;   /* operands of dense products */
+    hy__optimizer optimizer; /* of the matrices; all else is AdamW's */
+    double momentum;         /* Muon's */
+    double lr, min_lr;       /* peak; floor as a fraction of the peak */
     hy__schedule schedule;
     int64_t warmup; /* steps */
     double decay;   /* wsd: last fraction of the steps that falls */

@@ -13,6 +13,7 @@
 
 static const char *const route_words[] = {"previous", "shortlist", "token", NULL};
 static const char *const schedule_words[] = {"cosine", "wsd", NULL};
+static const char *const optimizer_words[] = {"adamw", "muon", NULL};
 static const char *const dtype_words[] = {"fp32", "bf16", NULL};
 
 static int64_t heads(const hy__config *c) {
@@ -51,7 +52,7 @@ static int64_t value_width(const hy__config *c) {
 }
 
 _Static_assert(sizeof(hy__route_mode) == sizeof(int) && sizeof(hy__schedule) == sizeof(int) &&
-                   sizeof(hy__train_dtype) == sizeof(int),
+                   sizeof(hy__train_dtype) == sizeof(int) && sizeof(hy__optimizer) == sizeof(int),
                "choices are stored as int");
 
 #define MODEL(sec, key) .section = #sec, .name = #key, .offset = offsetof(hy__config, sec.key)
@@ -127,6 +128,8 @@ const hy__field hy__fields[] = {
     {TRAIN(carry), BOOL(true), DOC("", "carry the state from segment to segment of a document")},
     {TRAIN(recompute), BOOL(false), DOC("", "keep only each block's input and run the block again in the backward")},
     {TRAIN(dtype), CHOICE(dtype_words), DOC("", "operands of dense products; sums are always fp32")},
+    {TRAIN(optimizer), CHOICE(optimizer_words), DOC("", "how the matrices are updated; all else is AdamW's")},
+    {TRAIN(momentum), NUMBER(0, 0.99999, 0.95), DOC("", "Muon: memory of the mean")},
     {TRAIN(lr), NUMBER(0, 10, 1e-3), DOC("", "peak learning rate")},
     {TRAIN(min_lr), NUMBER(0, 1, 0.1), DOC("fraction of lr", "floor of the learning rate")},
     {TRAIN(schedule), CHOICE(schedule_words), DOC("", "shape of the learning rate after the warm-up")},

@@ -171,6 +171,32 @@ void hy__extents(const hy__config *c, const hy__rows *rows, int64_t n_logit,
  * and the table rows that it reads. */
 int64_t hy__rows_max(const hy__config *c);
 
+/* ---- Muon -------------------------------------------------------------------------------------
+ * With train.optimizer muon the group MATRIX is updated by it, all else by AdamW. */
+
+/* A parameter as n matrices [rows,cols], one after another: the last two dimensions are a
+ * matrix's (each expert's is one; projections that one product makes together are one). n = 0: not
+ * Muon's. */
+typedef struct hy__matrices {
+    int64_t n, rows, cols;
+} hy__matrices;
+hy__matrices hy__muon_matrices(const hy__param_decl *d, hy__optimizer o);
+
+/* Bytes of its scratch; FLOPs of one update of all n, and elements that it reads and writes. */
+size_t hy__muon_scratch(const hy__matrices *m, hy__dtype real);
+double hy__muon_flops(const hy__matrices *m);
+double hy__muon_moved(const hy__matrices *m);
+
+typedef struct hy__muon_args {
+    hy__backend *be;
+    hy__matrices at;
+    hy__tensor p, m, g; /* real [n,rows,cols]: weights, momentum, gradient */
+    hy__tensor scratch; /* reals */
+    hy__prec prec;      /* of its products */
+    double lr, weight_decay, momentum, g_scale;
+} hy__muon_args;
+void hy__muon_update(const hy__muon_args *a);
+
 /* One call of a layer. Arrays are indexed by the component's own ids. */
 typedef struct hy__call {
     hy__backend *be;

@@ -89,7 +89,8 @@ static hy_status list_all(listing *l, hy__trainer *tr, hy_error *err) {
     for (int64_t i = 0; i < m->n_param; i++) {
         if (!hy__present(tr->optim->m[i])) continue;
         list_add(l, "m.", m->param[i].name, tr->optim->m[i], m->param[i].n);
-        list_add(l, "v.", m->param[i].name, tr->optim->v[i], m->param[i].n);
+        if (hy__present(tr->optim->v[i]))
+            list_add(l, "v.", m->param[i].name, tr->optim->v[i], m->param[i].n);
     }
     for (int64_t i = 0; i < tr->lanes.n; i++) {
         const hy__state *s = tr->lanes.now[i];
@@ -126,6 +127,14 @@ static hy_status put_tensors(hy__trainer *tr, hy__fileset *set, hy_error *err) {
     return status;
 }
 
+/* Of every parameter. */
+static json_t *updates_json(const hy__trainer *tr) {
+    json_t *updates = json_array();
+    for (int64_t i = 0; i < tr->model->n_param; i++)
+        json_array_append_new(updates, json_integer((json_int_t)tr->optim->step[i]));
+    return updates;
+}
+
 static hy_status put_counters(hy__trainer *tr, hy__fileset *set, hy_error *err) {
     char config[17], data[17];
     HY_TRY(hash_config(tr, config, err));
@@ -142,6 +151,7 @@ static hy_status put_counters(hy__trainer *tr, hy__fileset *set, hy_error *err) 
                   tr->val_loss, "val_bits_per_byte", tr->val_bits, "metrics_bytes",
                   (json_int_t)tr->metrics_size, "data", data, "config", config, "streams", streams);
     if (!all) return no_memory(err);
+    json_object_set_new(all, "updates", updates_json(tr));
     const hy_status status = hy__json_put(set, COUNTERS, all, err);
     json_decref(all);
     return status;
@@ -205,7 +215,15 @@ static hy_status take_counters(hy__trainer *tr, json_t *json, const char *dir, h
                         "have %s; wanted the same data, tokenizer and weights",
                         dir, data, wanted);
     }
-    tr->at.step = tr->optim->step = step;
+    json_t *updates = json_object_get(json, "updates");
+    for (int64_t i = 0; i < tr->model->n_param; i++) {
+        const json_t *made = json_array_get(updates, (size_t)i);
+        tr->optim->step[i] = json_integer_value(made);
+        if (!json_is_integer(made) || !is_count(tr->optim->step[i]))
+            return hy__fail(err, HY_E_INVALID, "%s/%s: the updates of %s are not a count", dir,
+                            COUNTERS, tr->model->param[i].name);
+    }
+    tr->at.step = step;
     tr->tokens = tokens;
     tr->metrics_size = metrics;
     return HY_OK;

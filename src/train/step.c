@@ -109,6 +109,7 @@ static void update(hy__trainer *tr, double lr, double norm) {
                                                  .beta2 = t->beta2,
                                                  .eps = t->eps,
                                                  .weight_decay = t->weight_decay,
+                                                 .momentum = t->momentum,
                                                  .g_scale = g_scale});
     tr->n_report = hy__model_report(tr->model, tr->report);
     hy__model_settle(tr->model);

@@ -151,7 +151,7 @@ static hy_status open_model(hy__trainer *tr, bool resume, hy_error *err) {
     }
     HY_TRY(open_weights(tr, resume, err));
     HY_TRY(hy__model_train(tr->model, err));
-    HY_TRY(hy__optim_new(&tr->optim, tr->model, err));
+    HY_TRY(hy__optim_new(&tr->optim, tr->model, tr->t.optimizer, train.prec, err));
     HY_TRY(hy__work_new(&tr->work, tr->model, train, err));
     return hy__work_new(&tr->eval, tr->model, eval, err);
 }

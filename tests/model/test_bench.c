@@ -41,7 +41,7 @@ static void count(const hy__config *c, const hy__shape *shape, hy__profile *p) {
     hy__account_init(&a, c, &NO_TRAIN);
     law_ok(hy__count_open(&be, &err), &err);
     law_ok(hy__model_new(&m, be, c, be->real, &err), &err);
-    law_ok(hy__workload_new(&w, m, shape, &err), &err);
+    law_ok(hy__workload_new(&w, m, shape, HY__OPTIMIZER_ADAMW, &err), &err);
     hy__watch_begin(&watch, be, &a, p);
     law_ok(hy__workload_run(w, &lap, &err), &err);
     hy__watch_end(&watch);

@@ -52,7 +52,7 @@ static void check(const hy__config *c, hy__phase phase, const char *backend) {
     hy__lap lap;
     law_model lm;
     law_open(&lm, backend, c, 1);
-    law_ok(hy__workload_new(&w, lm.m, &shape, &err), &err);
+    law_ok(hy__workload_new(&w, lm.m, &shape, HY__OPTIMIZER_MUON, &err), &err);
     law_ok(hy__workload_run(w, &lap, &err), &err);
     const long before = n_allocation;
     assert_true(before > 0);

@@ -87,10 +87,10 @@ static void test_growth(void **state) {
 /* ---- bytes of training ---- */
 
 typedef struct counted {
-    double weight, optimizer, activation;
+    double weight, optimizer, activation, update;
 } counted;
 
-static counted train_counted(const hy__config *c, const hy__shape *shape) {
+static counted train_counted(const hy__config *c, const hy__shape *shape, hy__optimizer by) {
     hy_error err = {0};
     law_model lm;
     hy__work *w;
@@ -102,7 +102,7 @@ static counted train_counted(const hy__config *c, const hy__shape *shape) {
     law_ok(hy__count_open(&lm.be, &err), &err);
     law_ok(hy__model_new(&lm.m, lm.be, c, lm.be->real, &err), &err);
     law_ok(hy__model_train(lm.m, &err), &err);
-    law_ok(hy__optim_new(&o, lm.m, &err), &err);
+    law_ok(hy__optim_new(&o, lm.m, by, HY__PREC_FP32, &err), &err);
     law_ok(hy__work_new(&w, lm.m,
                         (hy__work_options){.training = true, .recompute = shape->recompute}, &err),
            &err);
@@ -118,6 +118,7 @@ static counted train_counted(const hy__config *c, const hy__shape *shape) {
     (void)hy__optim_norm(o);
     hy__optim_step(o, &(hy__optim_rates){.lr = 1, .g_scale = 1});
     hy__model_zero_grad(lm.m, false);
+    k.update = hy__count_flops(lm.be);
     k.optimizer = hy__count_bytes(lm.be, &lm.m->weights) + hy__count_bytes(lm.be, &lm.m->grads) +
                   hy__count_bytes(lm.be, &o->buf);
     hy__work_free(w);
@@ -138,19 +139,23 @@ static void test_bytes_of_training(void **state) {
     (void)state;
     static const char *const layers[] = {"4x(S)", "4x(A)", "4x(F)", "4x(W)", "2x(SAWF)"};
     for (size_t i = 0; i < sizeof layers / sizeof *layers; i++)
-        for (int again = 0; again < 2; again++) {
+        for (int way = 0; way < 4; way++) {
+            const bool again = way % 2;
             hy__config c;
             hy__train_config t;
             hy__account a;
             hy__config_default(&c, &t);
             snprintf(c.model.layers, sizeof c.model.layers, "%s", layers[i]);
             law_finish(&c);
-            hy__account_init(&a, &c, &NO_TRAIN);
+            t = NO_TRAIN;
+            t.optimizer = way < 2 ? HY__OPTIMIZER_ADAMW : HY__OPTIMIZER_MUON;
+            hy__account_init(&a, &c, &t);
             const hy__shape shape = {.batch = 1, .tokens = 64, .recompute = again};
-            const counted k = train_counted(&c, &shape);
+            const counted k = train_counted(&c, &shape, t.optimizer);
             const hy__spent s = spent(&a, shape);
             within("weight bytes", &c, s.weight, k.weight, 0.01);
             within("optimizer bytes", &c, s.optimizer, k.optimizer, 0.001);
+            near(s.update, k.update);
             /* kernels read what they share more than once: planned is the least */
             within("activation bytes", &c, s.activation, k.activation, 0.25);
         }
@@ -168,7 +173,7 @@ static void test_bytes_of_logits(void **state) {
         hy__account_init(&a, &c, &NO_TRAIN);
         const hy__shape shape = {.batch = 1, .tokens = 48};
         planned[i] = spent(&a, shape).activation;
-        got[i] = train_counted(&c, &shape).activation;
+        got[i] = train_counted(&c, &shape, HY__OPTIMIZER_ADAMW).activation;
     }
     near(planned[1] - planned[0], got[1] - got[0]);
 }

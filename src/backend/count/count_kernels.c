@@ -469,6 +469,18 @@ static void sqsum(hy__backend *be, const hy__sqsum_args *a) {
     TOUCH(be, 1, a->out, a->out);
 }
 
+static void momentum(hy__backend *be, const hy__momentum_args *a) {
+    TOUCH(be, a->n, a->g, a->m, a->m, a->u);
+}
+
+static void polynomial(hy__backend *be, const hy__polynomial_args *a) {
+    TOUCH(be, a->n * a->n, a->x, a->y, a->p);
+}
+
+static void axpby(hy__backend *be, const hy__axpby_args *a) {
+    TOUCH(be, a->n, a->y, a->x, a->y);
+}
+
 static void copy(hy__backend *be, const hy__copy_args *a) {
     TOUCH(be, a->n, a->src);
     TOUCH(be, a->add ? 2 * a->n : a->n, a->dst);

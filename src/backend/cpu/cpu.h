@@ -23,7 +23,8 @@ static inline void *hy__ptr_of(const hy__tensor *array, int64_t i) {
 
 /* Family fillers: ref_<family>.c defines hy__ref_<family>_f32 / _f64; fast_<family>.c defines
  * hy__fast_<family>_<isa>. Each sets the table entries of its kernels. */
-#define HY__FAMILIES(X) X(gemm) X(norm) X(conv) X(ssd) X(attn) X(experts) X(delta) X(pkm) X(loss)
+#define HY__FAMILIES(X)                                                                            \
+    X(gemm) X(norm) X(conv) X(ssd) X(attn) X(experts) X(delta) X(pkm) X(loss) X(muon)
 
 #define HY__DECLARE_FAMILY(family)                                                                 \
     void hy__ref_##family##_f32(hy__kernels *k);                                                   \
