@@ -29,3 +29,9 @@ hy_status hy__tokenizer_put(hy__fileset *set, const hy__tokenizer *tok, hy_error
         HY_TRY(status);
     }
 }
+
+hy_status hy__tokenizer_open_path(hy__tokenizer **out, const char *path, hy_error *err) {
+    if (strcmp(path, "bytes") == 0) return hy__tokenizer_open(out, NULL, err);
+    return hy__path_is_dir(path) ? hy__tokenizer_open_dir(out, path, err)
+                                 : hy__tokenizer_open(out, path, err);
+}

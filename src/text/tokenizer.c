@@ -1,90 +1,34 @@
-/* tokenizer.c: see tokenizer.h.
- *
- * On disk the byte vocabulary is byte-level BPE without merges: 256 tokens in the order of the byte
- * values, each written as the character that GPT-2's byte map gives the byte. */
+/* tokenizer.c: see tokenizer.h. The file itself is tokenizer_json.c's and tokenizer_write.c's. */
 #include "text/tokenizer.h"
-#include "base/file.h"
 
-#include <jansson.h>
+#include "base/file.h"
+#include "text/tokenizer_parts.h"
+
 #include <stdlib.h>
 #include <string.h>
 
-enum { BYTES = 256, FILE_LIMIT = 256 << 20 };
-
-struct hy__tokenizer {
-    int64_t vocab;
-};
-
-/* The byte as its mapped character in UTF-8: printable Latin-1 stands for itself, the other 68
- * bytes follow one another from U+0100. */
-static void byte_name(int byte, char out[3]) {
-    static const struct { int from, to; } self[] = {{0x21, 0x7E}, {0xA1, 0xAC}, {0xAE, 0xFF}};
-    int code = 0x100 + byte; /* less the printable bytes below it */
-    for (size_t i = 0; i < sizeof self / sizeof *self; i++) {
-        if (byte > self[i].to) code -= self[i].to - self[i].from + 1;
-        if (byte >= self[i].from && byte <= self[i].to) {
-            code = byte;
-            break;
-        }
-    }
-    if (code < 0x80) {
-        out[0] = (char)code;
-        out[1] = '\0';
-    } else {
-        out[0] = (char)(0xC0 | code >> 6);
-        out[1] = (char)(0x80 | (code & 0x3F));
-        out[2] = '\0';
-    }
-}
-
-/* Whether the parsed tokenizer.json is what hy__tokenizer_file gives. */
-static bool is_byte_vocabulary(const json_t *root) {
-    const json_t *model = json_object_get(root, "model");
-    const json_t *vocab = json_object_get(model, "vocab");
-    if (json_object_size(vocab) != BYTES ||
-        json_array_size(json_object_get(model, "merges")) != 0 ||
-        json_array_size(json_object_get(root, "added_tokens")) != 0 ||
-        json_is_object(json_object_get(root, "normalizer")))
-        return false;
-    for (int i = 0; i < BYTES; i++) {
-        char name[3];
-        byte_name(i, name);
-        const json_t *id = json_object_get(vocab, name);
-        if (!json_is_integer(id) || json_integer_value(id) != i) return false;
-    }
-    return true;
-}
-
-static hy_status check_file(const char *path, hy_error *err) {
-    char *text;
-    size_t size;
-    HY_TRY(hy__file_read(path, FILE_LIMIT, &text, &size, err));
-    json_error_t said;
-    json_t *root = json_loadb(text, size, JSON_REJECT_DUPLICATES, &said);
-    free(text);
-    if (!root)
-        return hy__fail(err, HY_E_INVALID, "%.400s:%d: not valid JSON: %s", path, said.line,
-                        said.text);
-    const bool known = is_byte_vocabulary(root);
-    json_decref(root);
-    if (known) return HY_OK;
-    return hy__fail(err, HY_E_UNSUPPORTED,
-                    "%.400s: this vocabulary is not supported; wanted byte-level BPE of the 256 "
-                    "bytes in order, without merges or added tokens",
-                    path);
-}
-
 hy_status hy__tokenizer_open(hy__tokenizer **out, const char *path, hy_error *err) {
+    char *json;
+    size_t size;
     *out = NULL;
-    if (path) HY_TRY(check_file(path, err));
-    hy__tokenizer *tok = malloc(sizeof *tok);
-    if (!tok) return hy__fail(err, HY_E_MEMORY, "out of memory for a tokenizer");
-    tok->vocab = BYTES;
-    *out = tok;
-    return HY_OK;
+    if (path) {
+        HY_TRY(hy__file_read(path, HY__TOKENIZER_FILE_BYTES, &json, &size, err));
+    } else {
+        json = hy__tokenizer_write(&(hy__bpe_recipe){0});
+        if (!json) return hy__fail(err, HY_E_MEMORY, "out of memory for a tokenizer");
+        size = strlen(json);
+    }
+    return hy__tokenizer_parse(out, json, size, path ? path : "bytes", err);
 }
 
 void hy__tokenizer_free(hy__tokenizer *tok) {
+    if (!tok) return;
+    hy__rules_release(&tok->rules);
+    hy__bpe_release(&tok->bpe);
+    free(tok->text);
+    free(tok->start);
+    free(tok->special);
+    free(tok->json);
     free(tok);
 }
 
@@ -92,36 +36,97 @@ int64_t hy__tokenizer_vocab(const hy__tokenizer *tok) {
     return tok->vocab;
 }
 
+const hy__tokenizer_facts *hy__tokenizer_describe(const hy__tokenizer *tok) {
+    return &tok->facts;
+}
+
+bool hy__tokenizer_is_special(const hy__tokenizer *tok, int32_t token) {
+    return token >= 0 && token < tok->vocab && tok->special[token];
+}
+
+size_t hy__tokenizer_decode(const hy__tokenizer *tok, int32_t token, char *buf, size_t cap) {
+    if (token < 0 || token >= tok->vocab) return 0;
+    const size_t n = tok->start[token + 1] - tok->start[token];
+    if (n > 0 && cap > 0) memcpy(buf, tok->text + tok->start[token], n < cap ? n : cap);
+    return n;
+}
+
+/* ---- encoding ---- */
+
 struct hy__encoder {
+    const hy__tokenizer *tok;
+    hy__splitter *splitter;
+    hy__bpe_scratch *scratch;
     int32_t *token; /* [cap], owned */
-    size_t cap;
+    size_t n, cap;
 };
 
+/* Room for n more tokens. */
+static hy_status reserve(hy__encoder *e, size_t n, hy_error *err) {
+    if (n <= e->cap - e->n) return HY_OK;
+    const size_t cap = e->n + n + e->n / 2 + 1024;
+    int32_t *grown =
+        cap <= PTRDIFF_MAX / sizeof *grown ? realloc(e->token, cap * sizeof *grown) : NULL;
+    if (!grown) return hy__fail(err, HY_E_MEMORY, "out of memory for %zu tokens", cap);
+    e->token = grown;
+    e->cap = cap;
+    return HY_OK;
+}
+
+static hy_status take_word(void *user, const char *word, size_t n, hy_error *err) {
+    hy__encoder *e = user;
+    size_t n_token;
+    HY_TRY(reserve(e, n, err));
+    HY_TRY(hy__bpe_encode(&e->tok->bpe, e->scratch, word, n, e->token + e->n, &n_token, err));
+    e->n += n_token;
+    return HY_OK;
+}
+
+static hy_status take_token(void *user, int32_t id, hy_error *err) {
+    hy__encoder *e = user;
+    HY_TRY(reserve(e, 1, err));
+    e->token[e->n++] = id;
+    return HY_OK;
+}
+
 hy_status hy__encoder_new(hy__encoder **out, const hy__tokenizer *tok, hy_error *err) {
-    (void)tok;
-    *out = calloc(1, sizeof **out);
-    return *out ? HY_OK : hy__fail(err, HY_E_MEMORY, "out of memory for an encoder");
+    *out = NULL;
+    hy__encoder *e = calloc(1, sizeof *e);
+    if (!e) return hy__fail(err, HY_E_MEMORY, "out of memory for an encoder");
+    e->tok = tok;
+    hy_status status = HY_OK;
+    if (!tok->bytes) {
+        const hy__splitter_sink sink = {take_word, take_token, e};
+        status = hy__splitter_new(&e->splitter, &tok->rules, &sink, err);
+        if (status == HY_OK) status = hy__bpe_scratch_new(&e->scratch, err);
+    }
+    if (status == HY_OK)
+        *out = e;
+    else
+        hy__encoder_free(e);
+    return status;
 }
 
 void hy__encoder_free(hy__encoder *e) {
     if (!e) return;
+    hy__splitter_free(e->splitter);
+    hy__bpe_scratch_free(e->scratch);
     free(e->token);
     free(e);
 }
 
 hy_status hy__encoder_feed(hy__encoder *e, const char *text, size_t size, bool last,
                            const int32_t **token, int64_t *n, hy_error *err) {
-    (void)last;
-    if (size > e->cap) {
-        int32_t *grown =
-            size <= PTRDIFF_MAX / sizeof *grown ? realloc(e->token, size * sizeof *grown) : NULL;
-        if (!grown) return hy__fail(err, HY_E_MEMORY, "out of memory for %zu tokens", size);
-        e->token = grown;
-        e->cap = size;
+    e->n = 0;
+    if (e->tok->bytes) {
+        HY_TRY(reserve(e, size, err));
+        for (size_t i = 0; i < size; i++) e->token[i] = (unsigned char)text[i];
+        e->n = size;
+    } else {
+        HY_TRY(hy__splitter_feed(e->splitter, text, size, last, err));
     }
-    for (size_t i = 0; i < size; i++) e->token[i] = (unsigned char)text[i];
     *token = e->token;
-    *n = (int64_t)size;
+    *n = (int64_t)e->n;
     return HY_OK;
 }
 
@@ -142,49 +147,15 @@ hy_status hy__tokenizer_encode(const hy__tokenizer *tok, const char *text, size_
     return status;
 }
 
-size_t hy__tokenizer_decode(const hy__tokenizer *tok, int32_t token, char *buf, size_t cap) {
-    if (token < 0 || token >= tok->vocab) return 0;
-    if (cap > 0) buf[0] = (char)token;
-    return 1;
-}
-
 /* ---- saving ---- */
-
-/* Bytes need no splitting into words: without merges the pieces cannot matter. */
-static json_t *byte_level(void) {
-    return json_pack("{s:s, s:b, s:b, s:b}", "type", "ByteLevel", "add_prefix_space", 0,
-                     "trim_offsets", 1, "use_regex", 0);
-}
-
-static json_t *tokenizer_json(void) {
-    json_t *vocab = json_object();
-    for (int i = 0; i < BYTES; i++) {
-        char name[3];
-        byte_name(i, name);
-        if (json_object_set_new(vocab, name, json_integer(i)) != 0) {
-            json_decref(vocab);
-            return NULL;
-        }
-    }
-    json_t *model =
-        json_pack("{s:s, s:n, s:n, s:n, s:n, s:b, s:b, s:b, s:o, s:[]}", "type", "BPE", "dropout",
-                  "unk_token", "continuing_subword_prefix", "end_of_word_suffix", "fuse_unk", 0,
-                  "byte_fallback", 0, "ignore_merges", 0, "vocab", vocab, "merges");
-    return json_pack("{s:s, s:n, s:n, s:[], s:n, s:o, s:n, s:o, s:o}", "version", "1.0",
-                     "truncation", "padding", "added_tokens", "normalizer", "pre_tokenizer",
-                     byte_level(), "post_processor", "decoder", byte_level(), "model", model);
-}
 
 hy_status hy__tokenizer_file(const hy__tokenizer *tok, int i, const char **name, char **text,
                              hy_error *err) {
-    (void)tok;
+    static const char config[] = "{\n  \"tokenizer_class\": \"PreTrainedTokenizerFast\",\n"
+                                 "  \"clean_up_tokenization_spaces\": false\n}\n";
     *name = i == 0 ? "tokenizer.json" : i == 1 ? "tokenizer_config.json" : NULL;
     *text = NULL;
     if (!*name) return HY_OK;
-    json_t *root = i == 0 ? tokenizer_json()
-                          : json_pack("{s:s, s:b}", "tokenizer_class", "PreTrainedTokenizerFast",
-                                      "clean_up_tokenization_spaces", 0);
-    *text = root ? json_dumps(root, JSON_INDENT(2)) : NULL;
-    json_decref(root);
+    *text = strdup(i == 0 ? tok->json : config);
     return *text ? HY_OK : hy__fail(err, HY_E_MEMORY, "out of memory for %s", *name);
 }

@@ -1,7 +1,9 @@
-/* tokenizer.h: text to token ids and back.
+/* tokenizer.h: text to token ids and back: byte-level BPE as a tokenizer.json of Hugging Face
+ * tokenizers says it, of which bytes (token id = byte value, vocabulary 256) are the simplest.
  *
- * A tokenizer does not change after it is made and may serve many threads. Today there is one kind,
- * bytes: token id = byte value, vocabulary 256. */
+ * A tokenizer does not change after it is made and may serve many threads. It takes any bytes: what
+ * is not UTF-8 becomes tokens of its bytes (text/splitter.h). Ids are those of the reference's
+ * encode(text, add_special_tokens=False). */
 #ifndef HY_TEXT_TOKENIZER_H
 #define HY_TEXT_TOKENIZER_H
 
@@ -9,12 +11,25 @@
 
 typedef struct hy__tokenizer hy__tokenizer;
 
-/* The tokenizer of a tokenizer.json, or, with path NULL, bytes. HY_E_UNSUPPORTED when it is not of
- * bytes. Of a model directory: ckpt/tokenizer_dir.h. */
+/* The tokenizer of a tokenizer.json, or, with path NULL, bytes. HY_E_UNSUPPORTED when the file asks
+ * for what would change ids and is not known here, HY_E_INVALID when it contradicts itself. Of a
+ * model directory: ckpt/tokenizer_dir.h. */
 hy_status hy__tokenizer_open(hy__tokenizer **out, const char *path, hy_error *err);
 void hy__tokenizer_free(hy__tokenizer *tok);
 
+/* The largest id, plus 1: what a model's vocabulary must at least have. */
 int64_t hy__tokenizer_vocab(const hy__tokenizer *tok);
+
+/* For people. */
+typedef struct hy__tokenizer_facts {
+    int64_t n_merge, n_added, n_special; /* the special ones are among the added */
+    char words[160];                     /* how text is cut: "gpt2", "llama3", "…" */
+    bool nfc, ignore_merges, prefix_space;
+} hy__tokenizer_facts;
+
+const hy__tokenizer_facts *hy__tokenizer_describe(const hy__tokenizer *tok);
+/* Whether the token stands for no text but is a mark, as "<|endoftext|>". */
+bool hy__tokenizer_is_special(const hy__tokenizer *tok, int32_t token);
 
 /* *token [*n] is the caller's to free; NULL when there is nothing to encode. */
 hy_status hy__tokenizer_encode(const hy__tokenizer *tok, const char *text, size_t size,

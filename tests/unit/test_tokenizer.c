@@ -1,7 +1,9 @@
-/* The byte tokenizer, its files as others read them, and well-formed UTF-8. */
+/* Tokenizers: bytes, merges by rank, added tokens, texts in pieces, training; their files as others
+ * read them, and well-formed UTF-8. */
 #include "base/file.h"
 #include "base/utf8.h"
 #include "ckpt/tokenizer_dir.h"
+#include "text/bpe_train.h"
 #include "text/tokenizer.h"
 
 #include <setjmp.h>
@@ -74,11 +76,6 @@ static void saved_files_open_again(void **state) {
     for (size_t i = 0; i < sizeof row / sizeof *row; i++)
         assert_int_equal(json_integer_value(json_object_get(vocab, row[i].name)), row[i].id);
 
-    /* Another vocabulary is refused, with a reason. */
-    json_object_set_new(vocab, "!", json_integer(0x22));
-    assert_int_equal(json_dump_file(root, path, 0), 0);
-    assert_int_equal(hy__tokenizer_open_dir(&tok, dir, &err), HY_E_UNSUPPORTED);
-    assert_non_null(strstr(err.text, "not supported"));
     json_decref(root);
     assert_int_equal(hy__file_write(path, "{", 1, NULL), HY_OK);
     assert_int_equal(hy__tokenizer_open_dir(&tok, dir, &err), HY_E_INVALID);
@@ -89,6 +86,278 @@ static void saved_files_open_again(void **state) {
     snprintf(path, sizeof path, "%s/tokenizer_config.json", dir);
     assert_int_equal(unlink(path), 0);
     assert_int_equal(rmdir(dir), 0);
+}
+
+/* ---- a vocabulary by hand ----------------------------------------------------------------------
+ *
+ * Bytes are 0 … 255; ab = 256, abc = 257, " a" = 258, bc = 259 (of a lower rank than abc). */
+
+static const char MERGES[] = "\"a b\", [\"ab\", \"c\"], \"\u0120 a\", \"b c\"";
+
+/* The tokenizer.json with these parts; "" = as usual. */
+static char *make_json(const char *pre, const char *added, const char *merges, const char *more) {
+    size_t size;
+    char *text, vocab[8192] = "";
+    hy__tokenizer *bytes;
+    const char *name;
+    assert_int_equal(hy__tokenizer_open(&bytes, NULL, NULL), HY_OK);
+    assert_int_equal(hy__tokenizer_file(bytes, 0, &name, &text, NULL), HY_OK);
+    hy__tokenizer_free(bytes);
+    json_t *root = json_loads(text, 0, NULL);
+    free(text);
+    text = json_dumps(json_object_get(json_object_get(root, "model"), "vocab"), 0);
+    snprintf(vocab, sizeof vocab, "%.*s", (int)strlen(text) - 1, text); /* without its end */
+    free(text);
+    json_decref(root);
+    FILE *f = open_memstream(&text, &size);
+    assert_non_null(f);
+    fprintf(
+        f,
+        "{\"added_tokens\": [%s], \"pre_tokenizer\": %s, \"decoder\": {\"type\": \"ByteLevel\"}, "
+        "%s \"model\": {\"type\": \"BPE\", \"vocab\": %s, \"ab\": 256, \"abc\": 257, "
+        "\"\u0120a\": 258, \"bc\": 259}, \"merges\": [%s]}}",
+        added, *pre ? pre : "{\"type\": \"ByteLevel\", \"add_prefix_space\": false}", more, vocab,
+        *merges ? merges : MERGES);
+    fclose(f);
+    return text;
+}
+
+static hy_status open_text(hy__tokenizer **tok, char *text, hy_error *err) {
+    char path[] = "/tmp/hydralm-test-XXXXXX";
+    const int fd = mkstemp(path);
+    assert_true(fd >= 0);
+    close(fd);
+    assert_int_equal(hy__file_write(path, text, strlen(text), NULL), HY_OK);
+    free(text);
+    const hy_status status = hy__tokenizer_open(tok, path, err);
+    unlink(path);
+    return status;
+}
+
+static hy__tokenizer *opened(const char *pre, const char *added) {
+    hy__tokenizer *tok = NULL;
+    hy_error err = {0};
+    if (open_text(&tok, make_json(pre, added, "", ""), &err) != HY_OK) fail_msg("%s", err.text);
+    return tok;
+}
+
+/* The ids as words in a string. */
+static void expect(const hy__tokenizer *tok, const char *text, size_t size, const char *want) {
+    int32_t *token;
+    int64_t n;
+    char got[1024] = "";
+    assert_int_equal(hy__tokenizer_encode(tok, text, size, &token, &n, NULL), HY_OK);
+    for (int64_t i = 0; i < n; i++)
+        snprintf(got + strlen(got), sizeof got - strlen(got), "%s%d", i ? " " : "", token[i]);
+    free(token);
+    assert_string_equal(got, want);
+}
+
+#define EXPECT(tok, text, want) expect(tok, text, sizeof text - 1, want)
+
+static void merges_by_rank(void **state) {
+    (void)state;
+    hy__tokenizer *tok = opened("", "");
+    assert_int_equal(hy__tokenizer_vocab(tok), 260);
+    EXPECT(tok, "abc", "257");
+    EXPECT(tok, "bc", "259");
+    EXPECT(tok, "xbc abab", "120 259 32 256 256"); /* " a" has a higher rank than ab */
+    EXPECT(tok, " a", "258");
+    EXPECT(tok, "ab c", "256 32 99"); /* words are apart */
+    EXPECT(tok,
+           "ab\xFF"
+           "c\xC3",
+           "256 255 99 195");
+    hy__tokenizer_free(tok);
+}
+
+#define ADDED(id, text, more) "{\"id\": " #id ", \"content\": \"" text "\"" more "}"
+
+static void added_tokens(void **state) {
+    (void)state;
+    hy__tokenizer *tok = opened(
+        "",
+        ADDED(260, "<e>", ", \"special\": true") ", " ADDED(
+            261, "<e>s",
+            ", \"normalized\": true") ", " ADDED(262, "<l>",
+                                                 ", \"lstrip\": true, \"rstrip\": true, "
+                                                 "\"normalized\": false") ", " ADDED(263, "wo",
+                                                                                     ", "
+                                                                                     "\"single_"
+                                                                                     "word\": "
+                                                                                     "true, "
+                                                                                     "\"normalized"
+                                                                                     "\": false"));
+    assert_true(hy__tokenizer_is_special(tok, 260) && !hy__tokenizer_is_special(tok, 261));
+    EXPECT(tok, "ab<e>c", "256 260 99");
+    EXPECT(tok, "<e>s", "260 115"); /* what is not normalized comes first */
+    EXPECT(tok, "a \t<l>\n\xC2\xA0 b<l", "97 262 98 60 108");
+    EXPECT(tok, "wo two wo.", "263 32 116 119 111 32 263 46");
+    EXPECT(tok, "<e><e", "260 60 101");
+    hy__tokenizer_free(tok);
+}
+
+static void expressions(void **state) {
+    (void)state;
+    hy__tokenizer *tok =
+        opened("{\"type\": \"Sequence\", \"pretokenizers\": [{\"type\": \"Split\", "
+               "\"pattern\": {\"Regex\": \"b|\\\\s+(?!\\\\S)\"}, \"behavior\": "
+               "\"Isolated\"}, {\"type\": \"ByteLevel\", \"use_regex\": false, "
+               "\"add_prefix_space\": false}]}",
+               "");
+    EXPECT(tok, "abc  a", "97 98 99 32 258");
+    hy__tokenizer_free(tok);
+    tok = opened("{\"type\": \"ByteLevel\", \"use_regex\": false, \"add_prefix_space\": true}", "");
+    EXPECT(tok, "abc ab", "32 257 32 256");
+    EXPECT(tok, " ab", "32 256");
+    hy__tokenizer_free(tok);
+}
+
+static uint32_t random_bits(uint32_t *seed) {
+    return (*seed = *seed * 1664525u + 1013904223u) >> 8;
+}
+
+/* However a text is cut, the tokens are the same, and their bytes are the text. */
+static void cut_anywhere(void **state) {
+    (void)state;
+    static const char *const part[] = {"ab", "abc",  " ",    "  ",   "\n",   "<e>",      "<l>",
+                                       "<e", "\xFF", "\xC3", "\xA9", "é",    "\u3000\n", "'ll",
+                                       "12", "wo",   "中",   "<",    "\r\n", "."};
+    hy__tokenizer *tok =
+        opened("", ADDED(260, "<e>", ", \"special\": true") ", " ADDED(261, "<e>s", "") ", " ADDED(
+                       262, "<l>", ", \"lstrip\": true, \"normalized\": false"));
+    uint32_t seed = 1;
+    const size_t most = 300000;
+    char *text = malloc(most + 16), *back = malloc(most + 16);
+    for (int round = 0; round < 40; round++) {
+        const size_t size = round < 36 ? random_bits(&seed) % 200 : most;
+        size_t n = 0, m = 0;
+        while (n < size) {
+            const char *p = part[random_bits(&seed) % (sizeof part / sizeof *part)];
+            if (strcmp(p, "<l>") == 0 && round % 2) continue; /* it takes blanks away */
+            memcpy(text + n, p, strlen(p));
+            n += strlen(p);
+        }
+        int32_t *whole;
+        const int32_t *token;
+        int64_t n_whole, n_token, done = 0;
+        assert_int_equal(hy__tokenizer_encode(tok, text, n, &whole, &n_whole, NULL), HY_OK);
+        hy__encoder *e;
+        assert_int_equal(hy__encoder_new(&e, tok, NULL), HY_OK);
+        for (size_t at = 0, len; at <= n; at += len) {
+            len = random_bits(&seed) % (round % 3 ? 5 : 70000);
+            if (len > n - at) len = n - at;
+            const bool last = at + len == n;
+            assert_int_equal(hy__encoder_feed(e, text + at, len, last, &token, &n_token, NULL),
+                             HY_OK);
+            assert_true(done + n_token <= n_whole);
+            if (n_token > 0)
+                assert_memory_equal(token, whole + done, (size_t)n_token * sizeof *token);
+            done += n_token;
+            if (last) break;
+        }
+        assert_int_equal(done, n_whole);
+        for (int64_t i = 0; i < n_whole && round % 2; i++)
+            m += hy__tokenizer_decode(tok, whole[i], back + m, most + 16 - m);
+        if (round % 2) assert_int_equal(m, n);
+        if (round % 2) assert_memory_equal(back, text, n);
+        hy__encoder_free(e);
+        free(whole);
+    }
+    free(text);
+    free(back);
+    hy__tokenizer_free(tok);
+}
+
+/* Words of a million letters, blanks and stray bytes; it would take hours if time grew with the
+ * square. */
+static void huge_words(void **state) {
+    (void)state;
+    hy__tokenizer *tok = opened("", "");
+    const size_t n = 1 << 20;
+    static const char letter[] = {'a', ' ', '\xFF', '.'};
+    char *text = malloc(n);
+    for (size_t k = 0; k < sizeof letter; k++) {
+        int32_t *token;
+        int64_t n_token;
+        for (size_t i = 0; i < n; i++)
+            text[i] = letter[k] == 'a' ? (char)("abcab"[i % 5]) : letter[k];
+        assert_int_equal(hy__tokenizer_encode(tok, text, n, &token, &n_token, NULL), HY_OK);
+        assert_int_equal(n_token, letter[k] == 'a' ? 2 * (n / 5) + 1 : n);
+        free(token);
+    }
+    free(text);
+    hy__tokenizer_free(tok);
+}
+
+/* Each is a sentence that says what. */
+static void bad_files(void **state) {
+    (void)state;
+    static const struct {
+        const char *pre, *added, *merges, *more, *said;
+    } row[] = {
+        {"null", "", "", "", "the pre_tokenizer has the part \"\""},
+        {"{\"type\": \"Whitespace\"}", "", "", "", "Whitespace"},
+        {"", "", "\"a\"", "", "merge 1 is neither"},
+        {"", "", "\"a b\", \"a \u4E2D\"", "", "merge 2 is of"},
+        {"", "", "\"c c\"", "", "makes \"cc\""},
+        {"", ADDED(300, "<e>", ""), "", "", "has the id 300"},
+        {"", ADDED(260, "", ""), "", "", "is empty"},
+        {"", ADDED(-1, "x", ""), "", "", "no id from 0"},
+        {"", "", "", "\"normalizer\": {\"type\": \"Lowercase\"},", "Lowercase"},
+        {"", "", "", "\"truncation\": {\"max_length\": 5},", "truncation"},
+        {"", "", "", "\"padding\": {\"strategy\": {\"Fixed\": 5}},", "padding"},
+        {"", "", "", "\"post_processor\": {\"type\": \"Odd\"},", "Odd"},
+        {"{\"type\": \"Sequence\", \"pretokenizers\": [{\"type\": \"Split\", \"pattern\": "
+         "{\"Regex\": "
+         "\"(a\"}, \"behavior\": \"Isolated\"}, {\"type\": \"ByteLevel\", \"add_prefix_space\": "
+         "false}]}",
+         "", "", "", "cannot be read"},
+        {"{\"type\": \"Sequence\", \"pretokenizers\": [{\"type\": \"Split\", \"pattern\": "
+         "{\"Regex\": "
+         "\"a*\"}, \"behavior\": \"Isolated\"}, {\"type\": \"ByteLevel\", \"add_prefix_space\": "
+         "false}]}",
+         "", "", "", "no characters"},
+    };
+    for (size_t i = 0; i < sizeof row / sizeof *row; i++) {
+        hy__tokenizer *tok;
+        hy_error err = {0};
+        const hy_status status =
+            open_text(&tok, make_json(row[i].pre, row[i].added, row[i].merges, row[i].more), &err);
+        assert_null(tok);
+        if (status == HY_OK || !strstr(err.text, row[i].said))
+            fail_msg("row %zu: \"%s\" does not say \"%s\"", i, err.text, row[i].said);
+    }
+}
+
+/* The vocabulary of a small text, by hand. */
+static void trained(void **state) {
+    (void)state;
+    static const char text[] = "aab aab aab aa <s> xy xy";
+    hy__tokenizer *tok[2];
+    char *json[2];
+    const char *const special[] = {"<s>"};
+    for (int i = 0; i < 2; i++) {
+        const hy__bpe_train_options opt = {
+            .vocab = 300, .pattern = "gpt2", .special = special, .n_special = 1, .threads = i + 1};
+        hy__bpe_trainer *t;
+        const char *name;
+        assert_int_equal(hy__bpe_trainer_new(&t, &opt, NULL), HY_OK);
+        assert_int_equal(hy__bpe_trainer_add(t, text, 7, false, NULL), HY_OK);
+        assert_int_equal(hy__bpe_trainer_add(t, text + 7, sizeof text - 8, true, NULL), HY_OK);
+        assert_int_equal(hy__bpe_trainer_finish(t, &tok[i], NULL), HY_OK);
+        assert_int_equal(hy__tokenizer_file(tok[i], 0, &name, &json[i], NULL), HY_OK);
+        hy__bpe_trainer_free(t);
+    }
+    assert_string_equal(json[0], json[1]);
+    EXPECT(tok[0], "aa", "256"); /* 4 times */
+    EXPECT(tok[0], "aab", "256 98");
+    EXPECT(tok[0], " aab", "259"); /* behind " aa" and " x" */
+    EXPECT(tok[0], "<s>", "261");
+    for (int i = 0; i < 2; i++) {
+        hy__tokenizer_free(tok[i]);
+        free(json[i]);
+    }
 }
 
 /* Every code point's encoding is accepted; what the standard forbids is not. */
@@ -133,6 +402,13 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_byte_there_and_back),
         cmocka_unit_test(saved_files_open_again),
+        cmocka_unit_test(merges_by_rank),
+        cmocka_unit_test(added_tokens),
+        cmocka_unit_test(expressions),
+        cmocka_unit_test(cut_anywhere),
+        cmocka_unit_test(huge_words),
+        cmocka_unit_test(bad_files),
+        cmocka_unit_test(trained),
         cmocka_unit_test(well_formed_utf8),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
