@@ -17,6 +17,7 @@ int cmd_logits(int argc, char **argv);
 int cmd_convert(int argc, char **argv);
 int cmd_inspect(int argc, char **argv);
 int cmd_plan(int argc, char **argv);
+int cmd_tokenizer(int argc, char **argv);
 int cmd_bench(int argc, char **argv);
 
 /* The options of every command. */

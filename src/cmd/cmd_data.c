@@ -7,6 +7,7 @@
 #include "base/file.h"
 #include "base/progress.h"
 #include "base/status.h"
+#include "ckpt/tokenizer_dir.h"
 #include "cmd/dispatch.h"
 #include "data/build.h"
 
@@ -102,16 +103,6 @@ static hy_status unescape(const char *text, char **out, hy_error *err) {
     return HY_OK;
 }
 
-/* "bytes", a tokenizer.json, or a folder that holds one: a model's, or built data. */
-static hy_status open_tokenizer(hy__tokenizer **tok, const char *name, hy_error *err) {
-    if (strcmp(name, "bytes") == 0) return hy__tokenizer_open(tok, NULL, err);
-    char *path = hy__path_is_dir(name) ? hy__path_join(name, "tokenizer.json") : strdup(name);
-    if (!path) return hy__fail(err, HY_E_MEMORY, "there is not enough memory");
-    const hy_status status = hy__tokenizer_open(tok, path, err);
-    free(path);
-    return status;
-}
-
 static hy_status read_split(hy__split *split, const char *name, hy_error *err) {
     for (int i = HY__SPLIT_AUTO; i <= HY__SPLIT_TAIL; i++) {
         *split = (hy__split)i;
@@ -186,7 +177,7 @@ static int data_build(int argc, char **argv) {
     opt.threads = (int)threads;
     hy_status status = read_split(&opt.split, split, &err);
     if (status == HY_OK) status = unescape(separator, &mark, &err);
-    if (status == HY_OK) status = open_tokenizer(&tok, tokenizer, &err);
+    if (status == HY_OK) status = hy__tokenizer_open_path(&tok, tokenizer, &err);
     opt.separator = mark;
     opt.tokenizer = tok;
     if (status == HY_OK) status = run_build(&opt, json, quiet, &err);
