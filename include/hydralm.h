@@ -218,10 +218,12 @@ typedef struct hy_train_options {
     const char *config;      /* YAML path */
     const char *const *data; /* files and folders of text, folders of built data, "PATH:WEIGHT" */
     int64_t n_data;
-    const char *out; /* model directory */
-    int64_t steps;   /* 0 = from the config */
-    double minutes;  /* 0 = no limit; otherwise the run ends here or at its steps, what is first */
-    uint64_t seed;   /* used when has_seed; at most 1e15 */
+    const char *tokenizer; /* tokenizer.json, a folder that holds one, or "bytes"; NULL = of the
+                              built data, or bytes */
+    const char *out;       /* model directory */
+    int64_t steps;         /* 0 = from the config */
+    double minutes; /* 0 = no limit; otherwise the run ends here or at its steps, what is first */
+    uint64_t seed;  /* used when has_seed; at most 1e15 */
     bool has_seed;
     int threads;
     const char *backend;    /* NULL = "cpu" */

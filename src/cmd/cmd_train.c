@@ -132,6 +132,7 @@ int cmd_train(int argc, char **argv) {
     option table[] = {
         {.name = "config", .kind = OPTION_TEXT, .to = &opt.config, .value = "FILE", .required = true, .doc = "configuration (YAML)"},
         {.name = "data", .kind = OPTION_MANY, .to = &data, .value = "PATH...", .required = true, .doc = "files and folders of text, and folders of `data build`; each as PATH:WEIGHT for a mixture"},
+        {.name = "tokenizer", .kind = OPTION_TEXT, .to = &opt.tokenizer, .value = "T", .doc = "bytes, a tokenizer.json, or a folder that holds one; otherwise that of built data, or bytes"},
         {.name = "out", .kind = OPTION_TEXT, .to = &opt.out, .value = "DIR", .required = true, .doc = "model directory to write"},
         {.name = "steps", .kind = OPTION_INT, .to = &opt.steps, .value = "N", .min = 1, .max = 1e12, .doc = "steps in all; otherwise train.steps"},
         {.name = "minutes", .kind = OPTION_REAL, .to = &opt.minutes, .value = "M", .min = 1e-3, .max = 1e7, .doc = "time limit: the run ends there or at its steps, what is first"},

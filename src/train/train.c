@@ -8,6 +8,7 @@
 #include "base/file.h"
 #include "base/memory.h"
 #include "ckpt/checkpoint.h"
+#include "ckpt/tokenizer_dir.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
@@ -53,14 +54,39 @@ static hy_status check_out(const hy__trainer *tr, bool *resume, hy_error *err) {
                     o->out);
 }
 
-static hy_status read_text(hy__trainer *tr, hy_error *err) {
+/* What the caller names; or of data that was built, which fixes it; or bytes. A training that goes
+ * on keeps its own. */
+static hy_status open_tokenizer(hy__trainer *tr, bool resume, hy_error *err) {
+    const hy_train_options *o = tr->opt;
+    char *path;
+    if (o->tokenizer) return hy__tokenizer_open_path(&tr->tok, o->tokenizer, err);
+    HY_TRY(hy__mixture_tokenizer(&path, o->data, o->n_data, err));
+    const hy_status status = !path && resume ? hy__tokenizer_open_dir(&tr->tok, o->out, err)
+                                             : hy__tokenizer_open(&tr->tok, path, err);
+    free(path);
+    return status;
+}
+
+/* A resumed training means by its tokens what it meant before. */
+static hy_status check_tokenizer(const hy__trainer *tr, hy_error *err) {
+    hy__tokenizer *before;
+    uint64_t print, print_before;
+    HY_TRY(hy__tokenizer_open_dir(&before, tr->opt->out, err));
+    hy_status status = hy__tokenizer_print(before, &print_before, err);
+    hy__tokenizer_free(before);
+    if (status == HY_OK) status = hy__tokenizer_print(tr->tok, &print, err);
+    if (status != HY_OK || print == print_before) return status;
+    return hy__fail(err, HY_E_INVALID,
+                    "%.400s was trained with another tokenizer than the one given; resume with its "
+                    "own",
+                    tr->opt->out);
+}
+
+static hy_status read_text(hy__trainer *tr, bool resume, hy_error *err) {
     const hy_train_options *o = tr->opt;
     const int64_t vocab = tr->cfg.model.vocab;
-    char *path;
-    HY_TRY(hy__mixture_tokenizer(&path, o->data, o->n_data, err));
-    const hy_status status = hy__tokenizer_open(&tr->tok, path, err);
-    free(path);
-    HY_TRY(status);
+    HY_TRY(open_tokenizer(tr, resume, err));
+    if (resume) HY_TRY(check_tokenizer(tr, err));
     if (hy__tokenizer_vocab(tr->tok) > vocab) {
         return hy__fail(err, HY_E_INVALID,
                         "model.vocab is %lld, wanted at least the tokenizer's %lld",
@@ -160,7 +186,7 @@ static hy_status open_all(hy__trainer *tr, hy_error *err) {
     bool resume;
     HY_TRY(read_config(tr, err));
     HY_TRY(check_out(tr, &resume, err));
-    HY_TRY(read_text(tr, err));
+    HY_TRY(read_text(tr, resume, err));
     HY_TRY(open_model(tr, resume, err));
     HY_TRY(open_loaders(tr, err));
     HY_TRY(hy__metrics_open(tr, err));

@@ -1,0 +1,54 @@
+# A tokenizer is trained, encodes and decodes; a model is trained with it and keeps it.
+. "$(dirname "$0")/lib.sh" "$1"
+
+some_text 400 >text
+mkdir folder && some_text 300 >folder/a && printf 'a\0b' >folder/binary
+
+ok tokenizer --help
+[[ $out == *"Usage: hydralm tokenizer VERB"* ]] || die "tokenizer --help is incomplete"
+ok help tokenizer train
+[[ $out == *"Usage: hydralm tokenizer train PATH..."* ]] || die "help of a verb is incomplete"
+fails 2 "did you mean train?" tokenizer tarin
+fails 2 "wants PATH..." tokenizer train --out t.json
+
+ok tokenizer train text folder --vocab 300 --special '<|end|>' --threads 1 --out t.json --json
+is "$(field vocab)" 300 "vocabulary"
+is "$(field files)" 3 "files"
+ok tokenizer train text folder --vocab 300 --special '<|end|>' --threads 2 --out dir
+same t.json dir/tokenizer.json "training with more threads"
+ok tokenizer inspect t.json
+[[ $out == *"llama3"* && $out == *"special 1"* ]] || die "inspect is incomplete: $out"
+
+head -c 5000 /dev/urandom >noise
+for f in text noise; do
+    ok tokenizer encode --tokenizer t.json $f
+    cp stdout ids
+    ok tokenizer decode --tokenizer dir ids
+    same stdout $f "there and back"
+done
+"$hydralm" tokenizer encode --tokenizer t.json --json <<<'a<|end|>' >stdout || die "stdin"
+is "$(cat stdout)" '{"tokens":[97,299,10]}' "ids as JSON"
+ok tokenizer encode --tokenizer t.json --count --json text
+is "$(field bytes)" "$(stat -c %s text)" "counted bytes"
+fails 1 "wanted 0 to 299" tokenizer decode --tokenizer t.json --json <(echo 300)
+fails 1 "wanted ids" tokenizer decode --tokenizer t.json <(echo x)
+fails 1 "NUL byte" tokenizer train folder/binary --out n.json
+fails 1 "wanted 257" tokenizer train text --vocab 256 --special '<e>' --out n.json
+fails 1 "wanted gpt2" tokenizer train text --pattern gpt --out n.json
+absent n.json "a failed training"
+
+tiny_config >tiny.yaml
+fails 1 "wanted at least the tokenizer's 300" train --config tiny.yaml --data text --tokenizer t.json \
+    --out m
+ok train --config tiny.yaml --set model.vocab=320 --data text --tokenizer t.json --out m --json
+bits=$(field val_bits_per_byte) loss=$(field val_loss)
+awk -v b="$bits" -v l="$loss" 'BEGIN { exit !(b > 0 && b < l / log(2) * 0.9) }' ||
+    die "bits per byte $bits of a loss of $loss are those of a token"
+same m/tokenizer.json t.json "the model's tokenizer"
+ok eval --model m --data text --json
+is "$(field bytes)" "$(($(stat -c %s text) - $(head -c 4 text | wc -c)))" "bytes that were predicted"
+ok generate --model m --prompt 'Line 1' --max-tokens 5
+ok train --config tiny.yaml --set model.vocab=320 --data text --out m --steps 14 --resume
+fails 1 "another tokenizer" train --config tiny.yaml --set model.vocab=320 --data text --out m \
+    --tokenizer bytes --steps 16 --resume
+exit 0
