@@ -207,8 +207,11 @@ typedef struct hy_train_progress {
     double val_loss;      /* of the last evaluation; negative before the first */
     double bits_per_byte; /* of `loss` */
     double lr, grad_norm, tokens_per_s, seconds, seconds_left;
-    bool evaluated; /* val_loss is new */
-    bool saved;     /* a checkpoint was written */
+    bool evaluated;      /* val_loss is new */
+    bool saved;          /* a checkpoint was written */
+    const char *unsound; /* why the step was dropped: a clause; NULL = it was not */
+    int64_t dropped;     /* steps that were, so far */
+    int64_t rewound;     /* times that the run went back to a checkpoint */
 } hy_train_progress;
 
 /* Called after every step; returning false ends the training after a checkpoint. */
@@ -239,6 +242,7 @@ typedef struct hy_train_result {
     int64_t steps, tokens;
     double train_loss; /* nats per token, mean of the last tenth of the steps */
     double val_loss, val_bits_per_byte, tokens_per_s, seconds;
+    int64_t dropped, rewound; /* as in the progress */
     int64_t peak_rss_bytes;
     bool stopped; /* by on_step or the time limit */
 } hy_train_result;

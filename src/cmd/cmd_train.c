@@ -62,11 +62,12 @@ static void describe(const hy_train_progress *p, bool details, char *text, size_
 static bool on_step(void *user, const hy_train_progress *p) {
     watcher *w = user;
     char text[240];
-    const bool stays = !w->quiet && (w->verbose || p->evaluated || p->saved);
+    const bool stays = !w->quiet && (w->verbose || p->evaluated || p->saved || p->unsound);
     describe(p, stays || !w->bar.bar, text, sizeof text);
     if (stays) {
         hy__progress_bar_clear(&w->bar);
-        fprintf(stderr, "%s\n", text);
+        fprintf(stderr, "%s%s%s\n", text, p->unsound ? "  dropped: " : "",
+                p->unsound ? p->unsound : "");
     } else {
         hy__progress_bar_show(&w->bar, fraction(p), "%s", text);
     }
@@ -87,12 +88,13 @@ static hy_status report(const hy_train_result *r, const char *out, const cmd_sha
     }
     const bool evaluated = r->val_loss >= 0.0;
     return cmd_print_json(
-        json_pack("{s:I, s:I, s:f, s:o, s:o, s:f, s:f, s:I, s:b}", "steps", (json_int_t)r->steps,
-                  "tokens", (json_int_t)r->tokens, "train_loss", r->train_loss, "val_loss",
-                  evaluated ? json_real(r->val_loss) : json_null(), "val_bits_per_byte",
-                  evaluated ? json_real(r->val_bits_per_byte) : json_null(), "tokens_per_s",
-                  r->tokens_per_s, "seconds", r->seconds, "peak_rss_bytes",
-                  (json_int_t)r->peak_rss_bytes, "stopped", r->stopped),
+        json_pack("{s:I, s:I, s:f, s:o, s:o, s:f, s:f, s:I, s:I, s:I, s:b}", "steps",
+                  (json_int_t)r->steps, "tokens", (json_int_t)r->tokens, "train_loss",
+                  r->train_loss, "val_loss", evaluated ? json_real(r->val_loss) : json_null(),
+                  "val_bits_per_byte", evaluated ? json_real(r->val_bits_per_byte) : json_null(),
+                  "tokens_per_s", r->tokens_per_s, "seconds", r->seconds, "peak_rss_bytes",
+                  (json_int_t)r->peak_rss_bytes, "dropped", (json_int_t)r->dropped, "rewound",
+                  (json_int_t)r->rewound, "stopped", r->stopped),
         err);
 }
 

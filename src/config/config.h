@@ -87,6 +87,11 @@ typedef struct hy__config {
 } hy__config;
 
 typedef enum hy__optimizer { HY__OPTIMIZER_ADAMW = 0, HY__OPTIMIZER_MUON = 1 } hy__optimizer;
+typedef enum hy__on_spike {
+    HY__ON_SPIKE_STOP = 0,
+    HY__ON_SPIKE_SKIP = 1,
+    HY__ON_SPIKE_REWIND = 2,
+} hy__on_spike;
 typedef enum hy__schedule { HY__SCHEDULE_COSINE = 0, HY__SCHEDULE_WSD = 1 } hy__schedule;
 typedef enum hy__train_dtype { HY__TRAIN_FP32 = 0, HY__TRAIN_BF16 = 1 } hy__train_dtype;
 
@@ -105,7 +110,10 @@ typedef struct hy__train_config {
     int64_t warmup; /* steps */
     double decay;   /* wsd: last fraction of the steps that falls */
     double beta1, beta2, eps, weight_decay;
-    double clip;                    /* global gradient norm; 0 = off */
+    double clip;  /* global gradient norm; 0 = off */
+    double spike; /* robust standard deviations; 0 = off */
+    hy__on_spike on_spike;
+    int64_t spike_limit;            /* times in a row */
     double pkm_lr;                  /* the value table's rate at the start, times lr; falls to 1 */
     double val_fraction;            /* last part of the data that is held out */
     int64_t val_tokens;             /* at most so many tokens per evaluation; 0 = all */

@@ -14,6 +14,7 @@
 static const char *const route_words[] = {"previous", "shortlist", "token", NULL};
 static const char *const schedule_words[] = {"cosine", "wsd", NULL};
 static const char *const optimizer_words[] = {"adamw", "muon", NULL};
+static const char *const on_spike_words[] = {"stop", "skip", "rewind", NULL};
 static const char *const dtype_words[] = {"fp32", "bf16", NULL};
 
 static int64_t heads(const hy__config *c) {
@@ -52,19 +53,21 @@ static int64_t value_width(const hy__config *c) {
 }
 
 _Static_assert(sizeof(hy__route_mode) == sizeof(int) && sizeof(hy__schedule) == sizeof(int) &&
-                   sizeof(hy__train_dtype) == sizeof(int) && sizeof(hy__optimizer) == sizeof(int),
+                   sizeof(hy__train_dtype) == sizeof(int) && sizeof(hy__optimizer) == sizeof(int) &&
+                   sizeof(hy__on_spike) == sizeof(int),
                "choices are stored as int");
 
 #define MODEL(sec, key) .section = #sec, .name = #key, .offset = offsetof(hy__config, sec.key)
 #define TRAIN(key)                                                                                 \
     .section = "train", .name = #key, .offset = offsetof(hy__train_config, key), .train = true
-#define INT(lo, hi, def)    .type = HY__FIELD_INT, .min = (lo), .max = (hi), .start = (def)
-#define DERIVED(hi, fn)     .type = HY__FIELD_INT, .max = (hi), .derive = (fn)
-#define NUMBER(lo, hi, def) .type = HY__FIELD_NUMBER, .min = (lo), .max = (hi), .start = (def)
-#define BOOL(def)           .type = HY__FIELD_BOOL, .start = (def)
-#define CHOICE(words)       .type = HY__FIELD_CHOICE, .choice = (words)
-#define TEXT(size)          .type = HY__FIELD_TEXT, .max = (size)
-#define DOC(of, text)       .unit = (of), .doc = (text)
+#define INT(lo, hi, def)        .type = HY__FIELD_INT, .min = (lo), .max = (hi), .start = (def)
+#define DERIVED(hi, fn)         .type = HY__FIELD_INT, .max = (hi), .derive = (fn)
+#define NUMBER(lo, hi, def)     .type = HY__FIELD_NUMBER, .min = (lo), .max = (hi), .start = (def)
+#define BOOL(def)               .type = HY__FIELD_BOOL, .start = (def)
+#define CHOICE(words)           .type = HY__FIELD_CHOICE, .choice = (words)
+#define CHOICE_FROM(words, def) CHOICE(words), .start = (def)
+#define TEXT(size)              .type = HY__FIELD_TEXT, .max = (size)
+#define DOC(of, text)           .unit = (of), .doc = (text)
 
 #define WIDTH_MAX 65536
 #define FF_MAX    1048576
@@ -140,6 +143,9 @@ const hy__field hy__fields[] = {
     {TRAIN(eps), NUMBER(1e-20, 1, 1e-8), DOC("", "AdamW: added to the root of the square")},
     {TRAIN(weight_decay), NUMBER(0, 10, 0.1), DOC("", "AdamW: decay of matrices")},
     {TRAIN(clip), NUMBER(0, 1e6, 1), DOC("", "largest global norm of the gradient; 0 = off")},
+    {TRAIN(spike), NUMBER(0, 1e6, 0), DOC("robust standard deviations", "how far a loss or gradient norm must stand out of the last 128 to be a spike; 0 = never")},
+    {TRAIN(on_spike), CHOICE_FROM(on_spike_words, HY__ON_SPIKE_SKIP), DOC("", "after a spike, or a loss or gradient that is not finite: end, drop the step, or go back to the last checkpoint and pass over the data")},
+    {TRAIN(spike_limit), INT(1, 1000, 3), DOC("times in a row", "how often to drop or go back before the training ends")},
     {TRAIN(pkm_lr), NUMBER(0, 100, 4), DOC("times lr", "rate of the value table at the start; falls to 1")},
     {TRAIN(val_fraction), NUMBER(0, 0.9, 0.1), DOC("fraction of the data", "last part of the data, held out")},
     {TRAIN(val_tokens), INT(0, COUNT_MAX, 65536), DOC("tokens", "limit of one evaluation; 0 = all that is held out")},

@@ -316,6 +316,14 @@ void hy__model_settle(hy__model *m) {
         const hy__call c = {
             .be = m->be, .cfg = &m->cfg, .param = l->value, .stat = l->stat, .expert = &l->expert};
         if (l->component->settle) l->component->settle(&c);
+    }
+    hy__model_clear_stats(m);
+}
+
+void hy__model_clear_stats(hy__model *m) {
+    for (int64_t i = 0; i < m->cfg.n_layer; i++) {
+        const hy__layer *l = &m->layer[i];
+        if (!hy__present(l->stat)) continue;
         m->be->zero(m->be, l->stat, (size_t)l->decl.n_stat * hy__dtype_size(l->stat.dtype));
     }
 }

@@ -90,6 +90,7 @@ int64_t hy__model_report(const hy__model *m, hy__report report[HY__REPORT_LETTER
 /* Ends an optimizer step: updates what moves without a gradient (balance biases), and clears the
  * statistics. */
 void hy__model_settle(hy__model *m);
+void hy__model_clear_stats(hy__model *m);
 
 /* How many elements of a parameter, from element `first` on, are read and written together by
  * hy__tensor_read_f32 and its like: up to `most`, which is at least a piece of a quantised row, and

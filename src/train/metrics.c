@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <jansson.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
@@ -60,13 +61,56 @@ static bool add_reports(json_t *line, const hy__trainer *tr) {
     return true;
 }
 
+static json_t *number(double x) {
+    return isfinite(x) ? json_real(x) : json_null();
+}
+
+/* Adds {"matrix": …, "S": …}: the parts of the gradient's norm, by group and by letter ("frame" for
+ * what frames the layers). */
+static bool add_norms(json_t *line, const hy__trainer *tr) {
+    static const char *const GROUP[] = {
+        [HY__GROUP_MATRIX] = "matrix", [HY__GROUP_EMBED] = "embed",
+        [HY__GROUP_VECTOR] = "vector", [HY__GROUP_TABLE] = "table",
+        [HY__GROUP_BUFFER] = "buffer", [HY__GROUP_ROUTER] = "router"};
+    enum { GROUPS = sizeof GROUP / sizeof *GROUP };
+    const hy__model *m = tr->model;
+    double of_group[GROUPS] = {0}, of_letter[128] = {0};
+    bool has_group[GROUPS] = {false}, has_letter[128] = {false};
+    json_t *norms = json_object();
+    for (int64_t i = 0; i < m->n_param; i++) {
+        const hy__param *p = &m->param[i];
+        if (!hy__group_is_trained(p->decl.group)) continue;
+        of_group[p->decl.group] += tr->optim->square[i];
+        of_letter[(int)p->letter] += tr->optim->square[i];
+        has_group[p->decl.group] = has_letter[(int)p->letter] = true;
+    }
+    for (int i = 0; i < GROUPS; i++)
+        if (has_group[i]) json_object_set_new(norms, GROUP[i], number(sqrt(of_group[i])));
+    for (int i = 0; i < 128; i++) {
+        const char letter[2] = {(char)i, 0};
+        if (has_letter[i])
+            json_object_set_new(norms, i ? letter : "frame", number(sqrt(of_letter[i])));
+    }
+    return json_object_set_new(line, "grad_norms", norms) == 0;
+}
+
+/* Adds what became of steps that were not sound, once there were any. */
+static void add_guard(json_t *line, const hy_train_progress *p) {
+    if (p->unsound) json_object_set_new(line, "unsound", json_string(p->unsound));
+    if (p->dropped > 0) json_object_set_new(line, "dropped", json_integer(p->dropped));
+    if (p->rewound > 0) json_object_set_new(line, "rewound", json_integer(p->rewound));
+}
+
 hy_status hy__metrics_add(hy__trainer *tr, const hy_train_progress *p, hy_error *err) {
-    json_t *line = json_pack("{s:I, s:I, s:f, s:f, s:f, s:f, s:f, s:f, s:o*}", "step",
-                             (json_int_t)p->step, "tokens", (json_int_t)p->tokens, "loss", p->loss,
-                             "bits_per_byte", p->bits_per_byte, "lr", p->lr, "grad_norm",
-                             p->grad_norm, "tokens_per_s", p->tokens_per_s, "seconds", p->seconds,
-                             "val_loss", p->evaluated ? json_real(p->val_loss) : NULL);
-    char *text = line && add_reports(line, tr) ? json_dumps(line, JSON_COMPACT) : NULL;
+    json_t *line = json_pack(
+        "{s:I, s:I, s:o, s:o, s:f, s:o, s:f, s:f, s:o*}", "step", (json_int_t)p->step, "tokens",
+        (json_int_t)p->tokens, "loss", number(p->loss), "bits_per_byte", number(p->bits_per_byte),
+        "lr", p->lr, "grad_norm", number(p->grad_norm), "tokens_per_s", p->tokens_per_s, "seconds",
+        p->seconds, "val_loss", p->evaluated ? json_real(p->val_loss) : NULL);
+    if (line) add_guard(line, p);
+    char *text = line && add_reports(line, tr) && (p->unsound || add_norms(line, tr))
+                     ? json_dumps(line, JSON_COMPACT)
+                     : NULL;
     json_decref(line);
     if (!text) return hy__fail(err, HY_E_MEMORY, "there is not enough memory for the metrics");
     const int written = fprintf(tr->metrics, "%s\n", text);

@@ -28,6 +28,9 @@ static hy_status no_memory(hy_error *err) {
 static hy_status hash_config(const hy__trainer *tr, char hex[17], hy_error *err) {
     hy__train_config t = tr->t;
     t.steps = t.eval_every = t.save_every = t.val_tokens = 0;
+    t.spike = 0;
+    t.on_spike = HY__ON_SPIKE_STOP;
+    t.spike_limit = 0;
     json_t *values = hy__config_to_json(&tr->cfg, &t);
     char *text = values ? json_dumps(values, JSON_COMPACT | JSON_SORT_KEYS) : NULL;
     json_decref(values);
@@ -53,7 +56,7 @@ typedef struct listing {
     char (*name)[NAME];
     hy__st_tensor *entry;
     hy__tensor *tensor; /* on the backend; absent: `host` */
-    double *host;       /* the losses of the steps */
+    double **host;      /* numbers of the steps */
     int64_t n;
 } listing;
 
@@ -61,6 +64,7 @@ static void list_free(listing *l) {
     free(l->name);
     free(l->entry);
     free(l->tensor);
+    free(l->host);
 }
 
 static void list_add(listing *l, const char *prefix, const char *name, hy__tensor t, int64_t n) {
@@ -74,15 +78,20 @@ static void list_add(listing *l, const char *prefix, const char *name, hy__tenso
     l->tensor[l->n++] = t;
 }
 
+static void list_host(listing *l, const char *name, double *host, int64_t n) {
+    l->host[l->n] = host;
+    list_add(l, name, "", (hy__tensor){0}, n);
+}
+
 static hy_status list_all(listing *l, hy__trainer *tr, hy_error *err) {
     const hy__model *m = tr->model;
-    const size_t most = (size_t)(2 * m->n_param + tr->lanes.n + 1);
+    const size_t most = (size_t)(2 * m->n_param + tr->lanes.n + 2);
     *l = (listing){.be = tr->be,
                    .name = malloc(most * sizeof *l->name),
                    .entry = calloc(most, sizeof *l->entry),
                    .tensor = calloc(most, sizeof *l->tensor),
-                   .host = tr->history};
-    if (!l->name || !l->entry || !l->tensor) {
+                   .host = calloc(most, sizeof *l->host)};
+    if (!l->name || !l->entry || !l->tensor || !l->host) {
         list_free(l);
         return no_memory(err);
     }
@@ -99,7 +108,8 @@ static hy_status list_all(listing *l, hy__trainer *tr, hy_error *err) {
         list_add(l, "stream.", number, (hy__tensor){.buf = &s->buf, .dtype = tr->be->real},
                  (int64_t)(s->bytes / hy__dtype_size(tr->be->real)));
     }
-    list_add(l, "losses", "", (hy__tensor){0}, tr->at.step);
+    list_host(l, "losses", tr->history, tr->at.step);
+    list_host(l, "log_grad_norms", tr->guard.norm, tr->at.step);
     return HY_OK;
 }
 
@@ -112,7 +122,7 @@ static hy_status fill(void *user, int64_t i, int64_t first, int64_t n, void *dst
     if (hy__present(l->tensor[i])) {
         l->be->read(l->be, dst, hy__at(l->tensor[i], first), size);
     } else {
-        memcpy(dst, l->host + first, size);
+        memcpy(dst, l->host[i] + first, size);
     }
     return HY_OK;
 }
@@ -135,6 +145,12 @@ static json_t *updates_json(const hy__trainer *tr) {
     return updates;
 }
 
+static json_t *guard_json(const hy__guard *g) {
+    return json_pack("{s:I, s:I, s:I, s:I, s:I}", "dropped", (json_int_t)g->dropped, "rewound",
+                     (json_int_t)g->rewound, "passed", (json_int_t)g->passed, "in_row",
+                     (json_int_t)g->in_row, "since", (json_int_t)g->since);
+}
+
 static hy_status put_counters(hy__trainer *tr, hy__fileset *set, hy_error *err) {
     char config[17], data[17];
     HY_TRY(hash_config(tr, config, err));
@@ -152,6 +168,7 @@ static hy_status put_counters(hy__trainer *tr, hy__fileset *set, hy_error *err) 
                   (json_int_t)tr->metrics_size, "data", data, "config", config, "streams", streams);
     if (!all) return no_memory(err);
     json_object_set_new(all, "updates", updates_json(tr));
+    json_object_set_new(all, "guard", guard_json(&tr->guard));
     const hy_status status = hy__json_put(set, COUNTERS, all, err);
     json_decref(all);
     return status;
@@ -205,7 +222,8 @@ static hy_status take_counters(hy__trainer *tr, json_t *json, const char *dir, h
     if (strcmp(config, wanted) != 0) {
         return hy__fail(err, HY_E_INVALID,
                         "the training in %s has another configuration; to resume, only steps, "
-                        "eval_every, save_every and val_tokens may change",
+                        "eval_every, save_every, val_tokens, spike, on_spike and spike_limit may "
+                        "change",
                         dir);
     }
     hash_data(tr, wanted);
@@ -226,6 +244,23 @@ static hy_status take_counters(hy__trainer *tr, json_t *json, const char *dir, h
     tr->at.step = step;
     tr->tokens = tokens;
     tr->metrics_size = metrics;
+    return HY_OK;
+}
+
+static hy_status take_guard(hy__guard *g, json_t *json, const char *dir, hy_error *err) {
+    json_int_t n[5];
+    if (json_unpack(json_object_get(json, "guard"), "{s:I, s:I, s:I, s:I, s:I}", "dropped", &n[0],
+                    "rewound", &n[1], "passed", &n[2], "in_row", &n[3], "since", &n[4]) != 0 ||
+        !is_count(n[0]) || !is_count(n[1]) || !is_count(n[2]) || !is_count(n[3]) ||
+        !is_count(n[4])) {
+        return hy__fail(err, HY_E_INVALID, "%s/%s: guard is not what a training writes", dir,
+                        COUNTERS);
+    }
+    g->dropped = n[0];
+    g->rewound = n[1];
+    g->passed = n[2];
+    g->in_row = n[3];
+    g->since = n[4];
     return HY_OK;
 }
 
@@ -265,7 +300,7 @@ static hy_status take_tensor(const listing *l, int64_t i, const hy__st *st, cons
     if (hy__present(l->tensor[i])) {
         l->be->write(l->be, l->tensor[i], got->data, size);
     } else if (size > 0) {
-        memcpy(l->host, got->data, size);
+        memcpy(l->host[i], got->data, size);
     }
     hy__st_release(got, 0, got->n);
     return HY_OK;
@@ -296,10 +331,12 @@ hy_status hy__training_load(hy__trainer *tr, hy_error *err) {
     hy__fileset_discard(set);
     HY_TRY(hy__json_read(&json, dir, COUNTERS, err));
     HY_TRY_GOTO(take_counters(tr, json, dir, err));
+    HY_TRY_GOTO(take_guard(&tr->guard, json, dir, err));
     HY_TRY_GOTO(take_streams(tr, json, dir, err));
     tr->history_cap = tr->at.step + 1;
     tr->history = malloc((size_t)tr->history_cap * sizeof *tr->history);
-    if (!tr->history) {
+    tr->guard.norm = malloc((size_t)tr->history_cap * sizeof *tr->guard.norm);
+    if (!tr->history || !tr->guard.norm) {
         status = no_memory(err);
         goto done;
     }

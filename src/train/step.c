@@ -31,19 +31,27 @@ void hy__lanes_release(hy__lanes *l) {
     *l = (hy__lanes){0};
 }
 
+void hy__lanes_reset(hy__lanes *l) {
+    for (int64_t i = 0; i < l->n; i++) hy__state_reset(l->now[i]);
+}
+
 static bool ends_stream(const hy__loader_batch *b, int64_t i) {
     return i + 1 == b->n_piece || b->piece[i + 1].stream != b->piece[i].stream;
 }
 
 /* The forward of one loader batch. A stream's first piece continues the carried state unless it
- * starts afresh; its last piece leaves the state that the next batch continues. */
+ * starts afresh; its last piece leaves the state that the next batch continues. What is carried
+ * decides the position: in a stream that begins anew it is 0, wherever the piece stands in its
+ * document. */
 static hy_status forward(hy__trainer *tr, hy__work *work, hy__lanes *lanes,
                          const hy__loader_batch *b, hy_error *err) {
     hy__pieces *p = &tr->pieces;
     for (int64_t i = 0; i < b->n_piece; i++) {
         const hy__piece *piece = &b->piece[i];
-        p->seq[i] = (hy__seq){.start = piece->start, .len = piece->len, .pos = piece->pos};
-        p->in[i] = piece->pos > 0 ? lanes->now[piece->stream] : NULL;
+        hy__state *carried = piece->pos > 0 ? lanes->now[piece->stream] : NULL;
+        const int64_t pos = carried ? carried->pos : 0;
+        p->seq[i] = (hy__seq){.start = piece->start, .len = piece->len, .pos = pos};
+        p->in[i] = pos > 0 ? carried : NULL;
         p->out[i] = lanes->n > 0 && ends_stream(b, i) ? lanes->next[piece->stream] : NULL;
     }
     const hy__batch batch = {
@@ -78,24 +86,18 @@ static double bits_per_byte(double nats, int64_t n_byte) {
 
 /* ---- one step ---- */
 
-static hy_status not_finite(const hy__trainer *tr, const char *what, double got, hy_error *err) {
-    return hy__fail(err, HY_E_INVALID,
-                    "%s of step %lld is %s; the training diverged and ends before this step "
-                    "changes anything. A lower train.lr or train.clip may help",
-                    what, (long long)tr->at.step + 1, isnan(got) ? "not a number" : "infinite");
-}
-
-/* Loss and gradient of one micro-batch, weighted by 1/(targets of the whole step). */
+/* Loss and gradient of one micro-batch, weighted by 1/(targets of the whole step); no gradient
+ * where the loss is not finite. */
 static hy_status accumulate(hy__trainer *tr, const hy__loader_batch *b, int64_t n_target,
                             double *sum, int64_t *n_byte, hy_error *err) {
     double part;
     int64_t counted;
     HY_TRY(forward(tr, tr->work, &tr->lanes, b, err));
     HY_TRY(hy__loss(tr->work, b->target, 1.0 / (double)n_target, NULL, &part, &counted, err));
-    if (!isfinite(part)) return not_finite(tr, "the loss", part, err);
+    *sum += part;
+    if (!isfinite(part)) return HY_OK;
     HY_TRY(hy__backward(tr->work, 1.0 / (double)tr->t.accumulate, err));
     swap_lanes(&tr->lanes, b);
-    *sum += part;
     *n_byte += count_bytes(tr, b);
     return HY_OK;
 }
@@ -116,40 +118,63 @@ static void update(hy__trainer *tr, double lr, double norm) {
     hy__model_zero_grad(tr->model, false);
 }
 
-static hy_status remember(hy__trainer *tr, double loss, hy_error *err) {
+/* Leaves everything as if the step's data had not been there; the streams begin anew. */
+static void drop(hy__trainer *tr) {
+    hy__model_zero_grad(tr->model, true);
+    hy__model_clear_stats(tr->model);
+    hy__lanes_reset(&tr->lanes);
+    tr->n_report = 0;
+}
+
+static hy_status grow(double **x, int64_t n, hy_error *err) {
+    double *grown = realloc(*x, (size_t)n * sizeof *grown);
+    if (!grown) return hy__fail(err, HY_E_MEMORY, "there is not enough memory to go on");
+    *x = grown;
+    return HY_OK;
+}
+
+/* NaN stands for a step that was dropped. */
+static hy_status remember(hy__trainer *tr, double loss, double log_norm, hy_error *err) {
     if (tr->at.step == tr->history_cap) {
         const int64_t cap = 2 * tr->history_cap + 1024;
-        double *grown = realloc(tr->history, (size_t)cap * sizeof *grown);
-        if (!grown) return hy__fail(err, HY_E_MEMORY, "there is not enough memory to go on");
-        tr->history = grown;
+        HY_TRY(grow(&tr->history, cap, err));
+        HY_TRY(grow(&tr->guard.norm, cap, err));
         tr->history_cap = cap;
     }
     tr->history[tr->at.step] = loss;
+    tr->guard.norm[tr->at.step] = log_norm;
     return HY_OK;
 }
 
 hy_status hy__trainer_step(hy__trainer *tr, hy_train_progress *p, hy_error *err) {
-    const int64_t first = tr->at.step * tr->t.accumulate;
+    const int64_t first = (tr->at.step + tr->guard.passed) * tr->t.accumulate;
     int64_t n_target = 0, n_byte = 0;
     double sum = 0.0;
     for (int64_t i = 0; i < tr->t.accumulate; i++)
         n_target += hy__loader_rows(tr->train, first + i);
-    for (int64_t i = 0; i < tr->t.accumulate; i++) {
+    for (int64_t i = 0; i < tr->t.accumulate && isfinite(sum); i++) {
         const hy__loader_batch *b;
         HY_TRY(hy__loader_get(tr->train, first + i, &b, err));
         HY_TRY(accumulate(tr, b, n_target, &sum, &n_byte, err));
     }
-    const double norm = hy__optim_norm(tr->optim);
-    if (!isfinite(norm)) return not_finite(tr, "the norm of the gradient", norm, err);
     p->lr = hy__schedule_lr(&tr->t, &tr->at);
-    update(tr, p->lr, norm);
-    HY_TRY(hy__backend_check(tr->be, err));
     p->loss = sum / (double)n_target;
     p->bits_per_byte = bits_per_byte(sum, n_byte);
-    p->grad_norm = norm;
-    HY_TRY(remember(tr, p->loss, err));
+    p->grad_norm = isfinite(p->loss) ? hy__optim_norm(tr->optim) : NAN;
+    HY_TRY(hy__backend_check(tr->be, err));
+    if (hy__guard_judge(&tr->guard, &tr->t, p->loss, p->grad_norm, tr->history, tr->at.step)) {
+        update(tr, p->lr, p->grad_norm);
+        HY_TRY(hy__backend_check(tr->be, err));
+        HY_TRY(remember(tr, p->loss, log(p->grad_norm), err));
+        if (tr->t.on_spike == HY__ON_SPIKE_SKIP) tr->guard.in_row = 0;
+        tr->tokens += n_target;
+    } else {
+        HY_TRY(hy__guard_act(&tr->guard, &tr->t, tr->at.step + 1, err));
+        p->unsound = tr->guard.why;
+        drop(tr);
+        HY_TRY(remember(tr, NAN, NAN, err));
+    }
     tr->at.step++;
-    tr->tokens += n_target;
     p->step = tr->at.step;
     p->tokens = tr->tokens;
     return HY_OK;

@@ -11,6 +11,7 @@
 #include "ckpt/tokenizer_dir.h"
 
 #include <inttypes.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -213,6 +214,7 @@ static void release_all(hy__trainer *tr) {
     free(tr->pieces.in);
     free(tr->pieces.out);
     free(tr->history);
+    free(tr->guard.norm);
 }
 
 /* ---- the loop ---- */
@@ -236,8 +238,11 @@ static double seconds_left(const hy__progress *at) {
 static hy_status advance(hy__trainer *tr, hy_train_progress *p, bool *last, hy_error *err) {
     const double start = hy__now(), before = tr->at.seconds;
     const int64_t tokens = tr->tokens;
-    *p = (hy_train_progress){.steps = tr->at.steps};
+    *p = (hy_train_progress){.steps = tr->at.steps, .val_loss = tr->val_loss};
     HY_TRY(hy__trainer_step(tr, p, err));
+    p->dropped = tr->guard.dropped;
+    p->rewound = tr->guard.rewound;
+    if (tr->guard.back) return HY_OK;
     const double took = hy__now() - start;
     p->tokens_per_s = took > 0.0 ? (double)(tr->tokens - tokens) / took : 0.0;
     tr->at.seconds = before + took;
@@ -250,61 +255,112 @@ static hy_status advance(hy__trainer *tr, hy_train_progress *p, bool *last, hy_e
     p->seconds = tr->at.seconds;
     p->seconds_left = seconds_left(&tr->at);
     HY_TRY(hy__metrics_add(tr, p, err));
+    if (p->saved && tr->t.on_spike == HY__ON_SPIKE_REWIND) tr->guard.in_row = 0;
     return p->saved ? hy__training_save(tr, err) : HY_OK;
 }
 
 static hy_status run(hy__trainer *tr, bool *stopped, hy_error *err) {
     hy_train_progress p;
     bool asked = false;
-    for (bool last = is_over(&tr->at); !last && !asked;) {
+    if (tr->t.on_spike == HY__ON_SPIKE_REWIND && tr->at.step == 0)
+        HY_TRY(hy__training_save(tr, err)); /* to go back to */
+    for (bool last = is_over(&tr->at); !last && !asked && !tr->guard.back;) {
         HY_TRY(advance(tr, &p, &last, err));
         asked = tr->opt->on_step && !tr->opt->on_step(tr->opt->user, &p);
-        if (asked && !p.saved) HY_TRY(hy__training_save(tr, err));
+        if (asked && tr->guard.back)
+            tr->guard.back = false; /* its last checkpoint stands */
+        else if (asked && !p.saved)
+            HY_TRY(hy__training_save(tr, err));
     }
     *stopped = asked || (tr->at.limit > 0.0 && tr->at.seconds >= tr->at.limit);
     return HY_OK;
 }
 
-/* Mean loss of the last tenth of the steps. */
+/* Mean loss of the last tenth of the steps, without dropped ones. */
 static double last_losses(const hy__trainer *tr) {
     const int64_t n = tr->at.step / 10 > 0 ? tr->at.step / 10 : tr->at.step;
+    int64_t sound = 0;
     double sum = 0.0;
-    for (int64_t i = tr->at.step - n; i < tr->at.step; i++) sum += tr->history[i];
-    return n > 0 ? sum / (double)n : 0.0;
+    for (int64_t i = tr->at.step - n; i < tr->at.step; i++) {
+        if (isnan(tr->history[i])) continue;
+        sum += tr->history[i];
+        sound++;
+    }
+    return sound > 0 ? sum / (double)sound : 0.0;
 }
 
-hy_status hy_train(const hy_train_options *opt, hy_train_result *result, hy_error *err) {
+/* What a run that goes back takes with it. */
+typedef struct back {
+    int64_t rewound, in_row;
+    int64_t next;   /* the step whose data come next */
+    double seconds; /* spent */
+} back;
+
+/* The run stands at its last checkpoint again and passes over the data that it had read since. */
+static void pass_over(hy__trainer *tr, const back *b) {
+    tr->guard.rewound = b->rewound;
+    tr->guard.in_row = b->in_row;
+    tr->guard.passed = b->next - tr->at.step;
+    tr->at.seconds = b->seconds;
+    hy__lanes_reset(&tr->lanes);
+}
+
+static void describe_result(const hy__trainer *tr, int64_t tokens, double seconds, bool stopped,
+                            hy_train_result *result) {
+    const double took = tr->at.seconds - seconds;
+    *result = (hy_train_result){
+        .steps = tr->at.step,
+        .tokens = tr->tokens,
+        .train_loss = last_losses(tr),
+        .val_loss = tr->val_loss,
+        .val_bits_per_byte = tr->val_bits,
+        .tokens_per_s = took > 0.0 ? (double)(tr->tokens - tokens) / took : 0.0,
+        .seconds = tr->at.seconds,
+        .peak_rss_bytes = hy__rss_peak_bytes(),
+        .dropped = tr->guard.dropped,
+        .rewound = tr->guard.rewound,
+        .stopped = stopped,
+    };
+}
+
+/* From opening to the end, or to where the run goes back (*again). */
+static hy_status train(const hy_train_options *opt, back *b, bool *again, hy_train_result *result,
+                       hy_error *err) {
     hy__trainer *tr = calloc(1, sizeof *tr);
     hy_status status;
     bool stopped = false;
     if (!tr) return hy__fail(err, HY_E_MEMORY, "there is not enough memory to start");
-    if (!opt->config || !opt->out || opt->n_data < 1) {
-        status = hy__fail(err, HY_E_INVALID,
-                          "a training wants a configuration, text and a directory to write");
-        goto done;
-    }
     tr->opt = opt;
     tr->val_loss = tr->val_bits = -1.0;
     HY_TRY_GOTO(open_all(tr, err));
+    if (*again) pass_over(tr, b);
     const int64_t tokens = tr->tokens;
     const double seconds = tr->at.seconds;
     HY_TRY_GOTO(run(tr, &stopped, err));
-    if (result) {
-        const double took = tr->at.seconds - seconds;
-        *result = (hy_train_result){
-            .steps = tr->at.step,
-            .tokens = tr->tokens,
-            .train_loss = last_losses(tr),
-            .val_loss = tr->val_loss,
-            .val_bits_per_byte = tr->val_bits,
-            .tokens_per_s = took > 0.0 ? (double)(tr->tokens - tokens) / took : 0.0,
-            .seconds = tr->at.seconds,
-            .peak_rss_bytes = hy__rss_peak_bytes(),
-            .stopped = stopped,
-        };
-    }
+    *again = tr->guard.back;
+    *b = (back){.rewound = tr->guard.rewound + 1,
+                .in_row = tr->guard.in_row,
+                .next = tr->at.step + tr->guard.passed,
+                .seconds = tr->at.seconds};
+    if (result) describe_result(tr, tokens, seconds, stopped, result);
 done:
     release_all(tr);
     free(tr);
     return status;
+}
+
+hy_status hy_train(const hy_train_options *opt, hy_train_result *result, hy_error *err) {
+    hy_train_options o = *opt;
+    back b = {0};
+    bool again = false;
+    if (!opt->config || !opt->out || opt->n_data < 1) {
+        return hy__fail(err, HY_E_INVALID,
+                        "a training wants a configuration, text and a directory to write");
+    }
+    do {
+        HY_TRY(train(&o, &b, &again, result, err));
+        o.resume = true;
+        o.force = false;
+    } while (again);
+    return HY_OK;
 }

@@ -4,6 +4,7 @@
  *   step.c     one optimizer step, one evaluation
  *   resume.c   the training state on disk, beside the weights
  *   metrics.c  metrics.jsonl
+ *   guard.c    what becomes of a step that is not sound
  *
  * Everything a later step depends on is either a function of the step's number (batches, learning
  * rate by steps) or is in the checkpoint: weights, moments, carried states. */
@@ -12,6 +13,7 @@
 
 #include "data/loader.h"
 #include "data/mixture.h"
+#include "train/guard.h"
 #include "train/optim.h"
 #include "train/schedule.h"
 
@@ -51,7 +53,8 @@ typedef struct hy__trainer {
     hy__progress at;
     int64_t tokens;            /* predicted in training */
     double val_loss, val_bits; /* nats per token, bits per byte; negative before the first */
-    double *history;           /* [history_cap] loss of each step */
+    hy__guard guard;
+    double *history; /* [history_cap] loss of each step; NaN: it was dropped */
     int64_t history_cap;
     int64_t metrics_size; /* bytes of metrics.jsonl that belong to these steps */
 
@@ -65,9 +68,12 @@ typedef struct hy__trainer {
 
 hy_status hy__lanes_init(hy__lanes *l, hy__model *m, int64_t n, hy_error *err);
 void hy__lanes_release(hy__lanes *l);
+/* Every stream begins anew. */
+void hy__lanes_reset(hy__lanes *l);
 
 /* One optimizer step; fills tr->report and step, tokens, loss, bits_per_byte, lr and grad_norm of
- * p. A loss or a gradient that is not finite is HY_E_INVALID and leaves the weights as they were.
+ * p. One that is not sound leaves the weights as they were: p->unsound says why, and guard.back
+ * that the run must go back; HY_E_INVALID where the training ends with it (guard.h).
  * After a failure some of the step's gradients and streams are behind it: the trainer ends. */
 hy_status hy__trainer_step(hy__trainer *tr, hy_train_progress *p, hy_error *err);
 

@@ -8,6 +8,9 @@
 #include <stdint.h>
 #include <stdlib.h>
 
+#include <sys/mman.h>
+#include <unistd.h>
+
 #include <cmocka.h>
 
 /* Sums of some hundred fp32 terms; exp in simd.h is exact to 1e-7. */
@@ -233,12 +236,58 @@ static void test_adamw_first_step(void **state) {
     }
 }
 
+/* Cost follows the rows touched: the pages of all others may not even be looked at. */
+static void test_untouched_rows_are_out_of_reach(void **state) {
+    (void)state;
+    enum { ROWS_ALL = 64, ARRAYS = 4 };
+    const size_t page = (size_t)sysconf(_SC_PAGESIZE), size = ARRAYS * ROWS_ALL * page;
+    static const int TOUCHED[] = {3, 17, 18, 63};
+    for (const char *const *name = hy__backend_names(); *name; name++) {
+        op_bench b;
+        op_open(&b, *name, 3);
+        const int64_t dim = (int64_t)(page / hy__dtype_size(b.be->real)), n = ROWS_ALL * dim;
+        char *rows = mmap(NULL, size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+        assert_true(rows != MAP_FAILED);
+        int32_t flag[ROWS_ALL] = {0};
+        for (size_t i = 0; i < sizeof TOUCHED / sizeof *TOUCHED; i++) {
+            flag[TOUCHED[i]] = 1;
+            for (int a = 0; a < ARRAYS; a++)
+                assert_int_equal(mprotect(rows + ((size_t)a * ROWS_ALL + (size_t)TOUCHED[i]) * page,
+                                          page, PROT_READ | PROT_WRITE),
+                                 0);
+        }
+        hy__buffer buf = {.data = rows, .size = size};
+        const hy__tensor p = {.buf = &buf, .dtype = b.be->real},
+                         touched = op_put_i32(&b, flag, ROWS_ALL);
+        const hy__sqsum_args norm = {
+            .out = op_zero(&b, 1), .x = p, .touched = touched, .n = n, .dim = dim};
+        const hy__adamw_args step = {.p = p,
+                                     .g = hy__at(p, n),
+                                     .m = hy__at(p, 2 * n),
+                                     .v = hy__at(p, 3 * n),
+                                     .touched = touched,
+                                     .n = n,
+                                     .dim = dim,
+                                     .step = 1,
+                                     .lr = 0.1,
+                                     .beta1 = 0.9,
+                                     .beta2 = 0.95,
+                                     .eps = 1e-8,
+                                     .g_scale = 1};
+        b.be->kernels.sqsum(b.be, &norm);
+        b.be->kernels.adamw(b.be, &step); /* a fault where it reads or writes another row */
+        munmap(rows, size);
+        op_close(&b);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_cross_entropy),
         cmocka_unit_test(test_cross_entropy_slope),
         cmocka_unit_test(test_optimizer),
         cmocka_unit_test(test_adamw_first_step),
+        cmocka_unit_test(test_untouched_rows_are_out_of_reach),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
