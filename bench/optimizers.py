@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
 """AdamW against Muon for the matrices, and fp32 against bf16: held-out loss of short trainings.
 
-    bench/optimizers.py --hydralm build/hydralm --data tinyshakespeare.txt --out DIR
+    bench/optimizers.py --data tinyshakespeare.txt --out DIR
+    bench/optimizers.py --data tinyshakespeare.txt --out DIR --model wider --rates 4e-3,8e-3 --dtypes fp32
 
-For each model every optimizer has the same sweep of learning rates with seed 1; its best goes on
+For the model every optimizer has the same sweep of learning rates with seed 1; its best goes on
 with two more seeds, in fp32 and in bf16, and where --ratio says how much longer a step of Muon
 takes, once more with the steps that fit into AdamW's time. Runs that DIR holds are not run again.
 Losses depend on the number of threads alone (--threads), not on what else the machine does.
@@ -14,7 +15,6 @@ MODELS = {
     "nano": [],
     "wider": ["model.d_model=192", "experts.d_ff=192", "ffn.d_ff=512"],
 }
-SWEEP = ["1e-3", "2e-3", "4e-3", "8e-3"]
 SEEDS = [1, 2, 3]
 
 
@@ -50,32 +50,32 @@ def main():
     p.add_argument("--config", default="configs/nano.yaml")
     p.add_argument("--data", required=True)
     p.add_argument("--out", required=True)
-    p.add_argument("--models", default="nano,wider")
+    p.add_argument("--model", choices=MODELS, default="nano")
+    p.add_argument("--rates", default="1e-3,2e-3,4e-3,8e-3,1.6e-2")
+    p.add_argument("--dtypes", default="fp32,bf16")
     p.add_argument("--steps", type=int, default=160)
     p.add_argument("--threads", type=int, default=2)
     p.add_argument("--ratio", type=float, help="time of a step of Muon over one of AdamW")
-    p.add_argument("--no-bf16", action="store_true")
     a = p.parse_args()
-    for model in a.models.split(","):
-        best = {}
-        print(f"\n{model}, {a.steps} steps: held-out loss, seed 1\n")
-        row("optimizer", *SWEEP)
-        row(*["---"] * (1 + len(SWEEP)))
-        for optimizer in ("adamw", "muon"):
-            losses = [train(a, model, optimizer, lr, 1, a.steps) for lr in SWEEP]
-            best[optimizer] = SWEEP[losses.index(min(losses))]
-            row(optimizer, *(f"{x:.4f}" for x in losses))
-        print(f"\nat the best rate of each, mean ± standard deviation of seeds {SEEDS}\n")
-        row("optimizer", "rate", "products", "steps", "held-out loss")
-        row(*["---"] * 5)
+    rates, model, best = a.rates.split(","), a.model, {}
+    print(f"{model}, {a.steps} steps: held-out loss, seed 1\n")
+    row("optimizer", *rates)
+    row(*["---"] * (1 + len(rates)))
+    for optimizer in ("adamw", "muon"):
+        losses = [train(a, model, optimizer, lr, 1, a.steps) for lr in rates]
+        best[optimizer] = rates[losses.index(min(losses))]
+        row(optimizer, *(f"{x:.4f}" for x in losses))
+    print(f"\nat the best rate of each, mean ± standard deviation of seeds {SEEDS}\n")
+    row("optimizer", "rate", "products", "steps", "held-out loss")
+    row(*["---"] * 5)
+    for dtype in a.dtypes.split(","):
         for optimizer, lr in best.items():
-            for dtype in ("fp32",) if a.no_bf16 else ("fp32", "bf16"):
-                losses = [train(a, model, optimizer, lr, s, a.steps, dtype) for s in SEEDS]
-                row(optimizer, lr, dtype, a.steps, spread(losses))
-        if a.ratio:
-            steps = round(a.steps / a.ratio)
-            losses = [train(a, model, "muon", best["muon"], s, steps) for s in SEEDS]
-            row("muon, equal time", best["muon"], "fp32", steps, spread(losses))
+            losses = [train(a, model, optimizer, lr, s, a.steps, dtype) for s in SEEDS]
+            row(optimizer, lr, dtype, a.steps, spread(losses))
+    if a.ratio:
+        steps = round(a.steps / a.ratio)
+        losses = [train(a, model, "muon", best["muon"], s, steps) for s in SEEDS]
+        row("muon, AdamW's time", best["muon"], "fp32", steps, spread(losses))
 
 
 if __name__ == "__main__":

@@ -149,8 +149,8 @@ echo '{"step": -5' >t/training.json
 damaged "training.json"
 sed -i 's/"slots": [0-9]*/"slots": 999999999999/' t/training.json
 damaged "t/training.json: stream 0 of 999999999999 slots"
-sed -i 's/"pos": [0-9]*/"pos": 7/' t/training.json
-damaged "its state is at 7"
+sed -i 's/"pos": [0-9]*/"pos": -7/' t/training.json # another than it was could be: streams begin anew
+damaged "stream 0"
 
 # ---- a full disk, played by a limit on the size of files (blocks of 1024 bytes)
 full() { # full COMMAND…: fails with a sentence
