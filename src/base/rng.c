@@ -78,6 +78,9 @@ static uint64_t scramble(uint64_t x) {
     return x ^ x >> 31;
 }
 
+/* Six are too few for a handful of elements: places come unevenly (tests/unit/test_rng.c). */
+enum { ROUNDS = 12 };
+
 int64_t hy__rng_permute(uint64_t key, int64_t i, int64_t n) {
     int bits = 1; /* of each half */
     while (bits < 31 && (uint64_t)n > UINT64_C(1) << 2 * bits) bits++;
@@ -85,9 +88,9 @@ int64_t hy__rng_permute(uint64_t key, int64_t i, int64_t n) {
     uint64_t x = (uint64_t)i;
     do {
         uint64_t left = x >> bits, right = x & mask;
-        for (uint64_t round = 0; round < 6; round++) {
+        for (uint64_t round = 0; round < ROUNDS; round++) {
             const uint64_t mixed =
-                scramble(key + (right << 3 | round) * UINT64_C(0x9E3779B97F4A7C15));
+                scramble(key + (right << 4 | round) * UINT64_C(0x9E3779B97F4A7C15));
             const uint64_t kept = right;
             right = left ^ (mixed & mask);
             left = kept;

@@ -78,10 +78,13 @@ static int64_t turn(const hy__loader *l, int64_t number, int64_t row, int64_t *b
     return c;
 }
 
-/* Rows that the average position of a corpus's line makes. */
-static double density(const hy__loader *l, const domain *d) {
+/* Rows that a stream of the corpus makes in one batch, on average: holes behind short documents and
+ * the end of a share count. */
+static double rows_of_turn(const hy__loader *l, const domain *d) {
     const int64_t n_row = d->corpus->n_part[l->opt.part] - d->corpus->n_document[l->opt.part];
-    return (double)n_row / (double)d->line[0].length;
+    const int64_t n_turn = d->n_epoch * l->opt.batch;
+    return l->opt.carry ? (double)n_row / (double)n_turn
+                        : (double)n_row / (double)d->line[0].length * (double)l->stride;
 }
 
 /* Fills the schedule: at each turn the corpus comes that is farthest behind its share. */
@@ -98,7 +101,7 @@ static hy_status plan_turns(hy__loader *l, hy_error *err) {
         if (status != HY_OK) break;
         const double w =
             l->opt.weight ? l->opt.weight[c] : (double)l->domain[c].corpus->n_part[l->opt.part];
-        share[c] = w / density(l, &l->domain[c]);
+        share[c] = w / rows_of_turn(l, &l->domain[c]);
         sum += share[c];
     }
     for (int64_t i = 0; i < PERIOD && status == HY_OK; i++) {

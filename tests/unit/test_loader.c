@@ -61,6 +61,7 @@ static int setup(void **state) {
     free(many);
     if (status != HY_OK || hy__tokenizer_open(&tok, NULL, NULL) != HY_OK) return -1;
     put_text("one.txt", 1000);
+    put_text("few.txt", 100);
     put_text("many/a.txt", 333);
     put_text("many/b.txt", 64);
     put_text("many/c.txt", 65);
@@ -76,9 +77,10 @@ static int setup(void **state) {
 
 static int teardown(void **state) {
     (void)state;
-    static const char *const name[] = {
-        "one.txt",    "many/a.txt",   "many/b.txt",  "many/c.txt", "many/d.txt", "many/deep/e.txt",
-        "many/empty", "many/.hidden", "many/letter", "many/nul",   "many/latin1"};
+    static const char *const name[] = {"one.txt",         "few.txt",    "many/a.txt",
+                                       "many/b.txt",      "many/c.txt", "many/d.txt",
+                                       "many/deep/e.txt", "many/empty", "many/.hidden",
+                                       "many/letter",     "many/nul",   "many/latin1"};
     for (size_t i = 0; i < sizeof name / sizeof *name; i++) {
         char *path = path_of(name[i]);
         unlink(path);
@@ -362,6 +364,151 @@ static void random_pieces_cover_the_part_and_nothing_else(void **state) {
     hy__corpus_free(c);
 }
 
+/* ---- mixtures ---- */
+
+enum { N_MIX = 3 };
+
+typedef struct mix {
+    hy__corpus **corpus; /* [N_MIX] the loader borrows the list */
+    hy__loader *loader;
+} mix;
+
+static mix mix_open(const double *weight, hy__loader_options opt) {
+    mix m = {.corpus = malloc(N_MIX * sizeof *m.corpus)};
+    m.corpus[0] = must_open("one.txt", 0);
+    m.corpus[1] = must_open("many", 0);
+    m.corpus[2] = must_open("few.txt", 0);
+    opt.corpus = m.corpus;
+    opt.weight = weight;
+    opt.n_corpus = N_MIX;
+    m.loader = must_load(NULL, opt);
+    return m;
+}
+
+static void mix_close(mix *m) {
+    hy__loader_free(m->loader);
+    for (int i = 0; i < N_MIX; i++) hy__corpus_free(m->corpus[i]);
+    free(m->corpus);
+}
+
+/* The share of the tokens is the weight, whatever the corpora's sizes and the lengths of their
+ * documents. */
+static void weights_are_shares_of_tokens(void **state) {
+    (void)state;
+    static const double weight[][N_MIX] = {{0.7, 0.2, 0.1}, {1, 1, 1}, {5, 90, 5}};
+    for (int i = 0; i < 3; i++) {
+        for (int carry = 0; carry < 2; carry++) {
+            mix m = mix_open(
+                weight[i],
+                (hy__loader_options){.batch = 3, .seq_len = 64, .chunk = 16, .carry = carry != 0});
+            double n[N_MIX] = {0}, all = 0, scale = 0;
+            for (int64_t j = 0; j < 3000; j++) {
+                const hy__loader_batch *b = get(m.loader, j);
+                assert_true(b->n_row >= 1);
+                for (int64_t k = 0; k < b->n_piece; k++) {
+                    n[b->piece[k].domain] += (double)b->piece[k].len;
+                    all += (double)b->piece[k].len;
+                }
+            }
+            for (int c = 0; c < N_MIX; c++) scale += weight[i][c];
+            /* the ends of shares are cut; pieces at random places are cut otherwise than lines */
+            for (int c = 0; c < N_MIX; c++) {
+                const double want = weight[i][c] / scale, got = n[c] / all;
+                if (got < want - 0.04 || got > want + 0.04)
+                    fail_msg("carry %d, weights %d: corpus %d has %.3f of the tokens, wanted %.3f",
+                             carry, i, c, got, want);
+            }
+            mix_close(&m);
+        }
+    }
+}
+
+/* Along each stream the laws of carry hold, and each corpus has epochs of its own: as long as it is
+ * in one, no token is seen twice, and at its end all were seen. */
+static void each_corpus_has_its_own_epochs(void **state) {
+    (void)state;
+    static const double weight[N_MIX] = {0.5, 0.3, 0.2};
+    enum { BATCH = 2 };
+    mix m = mix_open(
+        weight, (hy__loader_options){.batch = BATCH, .seq_len = 48, .chunk = 16, .carry = true});
+    assert_int_equal(hy__loader_streams(m.loader), BATCH * N_MIX);
+    int64_t next[BATCH * N_MIX] = {0}, pos[BATCH * N_MIX] = {0}, total[N_MIX] = {0};
+    int *seen[N_MIX];
+    for (int c = 0; c < N_MIX; c++) seen[c] = calloc((size_t)m.corpus[c]->n_token, sizeof(int));
+    for (int64_t j = 0; j < 400; j++) {
+        const hy__loader_batch *b = get(m.loader, j);
+        for (int64_t k = 0; k < b->n_piece; k++) {
+            const hy__piece p = b->piece[k];
+            const hy__corpus *c = m.corpus[p.domain];
+            assert_int_equal(p.domain, p.stream / BATCH);
+            const int64_t at = locate(c, b, p.start);
+            for (int64_t i = 0; i < p.len; i++) {
+                assert_int_equal(b->token[p.start + i], token_at(c, at + i));
+                assert_int_equal(b->target[p.start + i], token_at(c, at + i + 1));
+                seen[p.domain][at + i + 1]++;
+            }
+            total[p.domain] += p.len;
+            if (p.pos > 0) {
+                assert_int_equal(at, next[p.stream]);
+                assert_int_equal(p.pos, pos[p.stream]);
+            }
+            next[p.stream] = at + p.len;
+            pos[p.stream] = p.pos + p.len;
+        }
+    }
+    for (int c = 0; c < N_MIX; c++) {
+        const hy__corpus *corpus = m.corpus[c];
+        int64_t least = 1 << 30, most = 0;
+        for (int64_t d = 0; d < corpus->n_document[0]; d++)
+            for (int64_t i = 1; i < corpus->document[0][d].len; i++) {
+                const int n = seen[c][corpus->document[0][d].start + i];
+                if (n < least) least = n;
+                if (n > most) most = n;
+            }
+        assert_true(most - least <= 2); /* streams may be in two epochs that follow each other */
+        assert_true(least > 3);
+        free(seen[c]);
+    }
+    mix_close(&m);
+}
+
+static void a_batch_of_a_mixture_depends_on_its_number_alone(void **state) {
+    (void)state;
+    static const double weight[N_MIX] = {0.6, 0.3, 0.1};
+    for (int carry = 0; carry < 2; carry++) {
+        const hy__loader_options opt = {
+            .batch = 3, .seq_len = 64, .chunk = 16, .carry = carry != 0, .seed = 9};
+        mix walked = mix_open(weight, opt);
+        for (int64_t i = 0; i < 5000; i += 1 + i / 16) {
+            int32_t token[3 * 64];
+            hy__piece piece[3 * 4];
+            int64_t n_row;
+            copy_batch(get(walked.loader, i), token, piece, &n_row);
+            mix jumped = mix_open(weight, opt);
+            const hy__loader_batch *b = get(jumped.loader, i);
+            assert_int_equal(b->n_row, n_row);
+            assert_memory_equal(b->token, token, (size_t)n_row * sizeof *token);
+            assert_memory_equal(b->piece, piece, (size_t)b->n_piece * sizeof *piece);
+            mix_close(&jumped);
+        }
+        mix_close(&walked);
+    }
+}
+
+static void a_share_that_never_comes_is_refused(void **state) {
+    (void)state;
+    hy__corpus *list[] = {must_open("one.txt", 0), must_open("many", 0)};
+    const double weight[] = {1, 1e-6};
+    const hy__loader_options opt = {
+        .corpus = list, .weight = weight, .n_corpus = 2, .batch = 1, .seq_len = 16, .chunk = 16};
+    hy__loader *l;
+    hy_error err = {0};
+    assert_int_equal(hy__loader_new(&l, &opt, &err), HY_E_INVALID);
+    assert_non_null(strstr(err.text, "share"));
+    hy__corpus_free(list[0]);
+    hy__corpus_free(list[1]);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(one_file_is_cut_at_its_last_fraction),
@@ -371,6 +518,10 @@ int main(void) {
         cmocka_unit_test(a_batch_depends_on_its_number_alone),
         cmocka_unit_test(seeds_and_epochs_differ),
         cmocka_unit_test(random_pieces_cover_the_part_and_nothing_else),
+        cmocka_unit_test(weights_are_shares_of_tokens),
+        cmocka_unit_test(each_corpus_has_its_own_epochs),
+        cmocka_unit_test(a_batch_of_a_mixture_depends_on_its_number_alone),
+        cmocka_unit_test(a_share_that_never_comes_is_refused),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }

@@ -5,8 +5,10 @@
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #include <cmocka.h>
 
@@ -90,11 +92,53 @@ static void below_covers_its_range(void **state) {
     }
 }
 
+static void permutations_take_each_once(void **state) {
+    (void)state;
+    enum { MOST = 5000 };
+    static const int64_t sizes[] = {1, 2, 3, 4, 5, 16, 17, 63, 64, 65, 256, 257, 1000, MOST};
+    static bool seen[MOST];
+    for (size_t s = 0; s < sizeof sizes / sizeof *sizes; s++) {
+        const int64_t n = sizes[s];
+        memset(seen, 0, sizeof seen);
+        for (int64_t i = 0; i < n; i++) {
+            const int64_t to = hy__rng_permute(7 + s, i, n);
+            assert_true(to >= 0 && to < n && !seen[to]);
+            seen[to] = true;
+        }
+    }
+    const int64_t far = hy__rng_permute(1, INT64_C(1) << 60, (INT64_C(1) << 60) + 1);
+    assert_true(far >= 0 && far <= INT64_C(1) << 60);
+}
+
+/* Over many keys every element comes to every place equally often, and so do pairs of neighbours.
+ */
+static void permutations_are_even(void **state) {
+    (void)state;
+    enum { N = 6, KEYS = 36000 };
+    int place[N][N] = {{0}}, pair[N][N] = {{0}};
+    for (uint64_t key = 0; key < KEYS; key++) {
+        int64_t to[N];
+        for (int64_t i = 0; i < N; i++) {
+            to[i] = hy__rng_permute(hy__rng_key(key, "even", 0), i, N);
+            place[i][to[i]]++;
+        }
+        for (int i = 0; i + 1 < N; i++) pair[to[i]][to[i + 1]]++;
+    }
+    for (int i = 0; i < N; i++)
+        for (int j = 0; j < N; j++) {
+            /* five standard deviations */
+            assert_true(fabs(place[i][j] - KEYS / (double)N) < 5 * sqrt(KEYS / (double)N));
+            if (i != j)
+                assert_true(fabs(pair[i][j] - KEYS / (double)N) < 5 * sqrt(KEYS / (double)N));
+        }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(known_answers),          cmocka_unit_test(keys_differ_by_each_part),
         cmocka_unit_test(uniform_moments),        cmocka_unit_test(normal_moments),
-        cmocka_unit_test(below_covers_its_range),
+        cmocka_unit_test(below_covers_its_range), cmocka_unit_test(permutations_take_each_once),
+        cmocka_unit_test(permutations_are_even),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
