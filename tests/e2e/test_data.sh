@@ -93,6 +93,30 @@ cp -r text odd:2
 train --data odd:2 --out t --force # a folder of that name is no weight
 absent x "a refused training"
 
+# ---- byte-level BPE: the tokens of each whole document, over blocks too; one tokenizer for all
+ok tokenizer train text --vocab 300 --out bpe.json
+some_text 18000 >long.txt # more than one block
+ok tokenizer encode --tokenizer bpe.json --count --json long.txt
+tokens=$(field tokens)
+ok data build long.txt --tokenizer bpe.json --out bpe --quiet --json
+is "$(field tokens)" "$tokens" "tokens of a text that is longer than a block"
+is "$(field token_bytes)" 2 "bytes of a token of 300"
+ok tokenizer encode --tokenizer bpe.json long.txt
+cp stdout ids
+od -An -v -t u2 -w2 -j 128 bpe/tokens-00000.bin | tr -d ' ' >built.ids
+tr -s ' \n' '\n' <ids >whole.ids
+same whole.ids built.ids "ids of a text that is longer than a block"
+wide="--set model.vocab=300"
+train $wide --data bpe --out bpe-model
+same bpe-model/tokenizer.json bpe/tokenizer.json "the model's tokenizer"
+train $wide --data bpe text --tokenizer bpe.json --out bpe-model --force
+fails 1 "wanted at least the tokenizer's 300" train --config tiny.yaml --data bpe --out x --quiet
+fails 1 "many was built with another tokenizer (vocabulary 256) than the one in use (vocabulary 300)" \
+    train --config tiny.yaml $wide --data bpe many --out x --quiet
+fails 1 "bpe was built with another tokenizer" train --config tiny.yaml $wide --data bpe \
+    --tokenizer bytes --out x --quiet
+absent x "a training with two tokenizers"
+
 # ---- where to write
 fails 1 "already holds built data" data build text --tokenizer bytes --out a --quiet
 build text/1.txt --out a --force
