@@ -235,6 +235,7 @@ typedef struct hy_train_options {
     bool resume; /* go on from out, bit for bit */
     bool force;  /* may replace a model that is already in out */
     hy_train_fn on_step;
+    void (*on_warning)(void *user, const char *text); /* a sentence that a person should see */
     void *user;
 } hy_train_options;
 
@@ -242,6 +243,7 @@ typedef struct hy_train_result {
     int64_t steps, tokens;
     double train_loss; /* nats per token, mean of the last tenth of the steps */
     double val_loss, val_bits_per_byte, tokens_per_s, seconds;
+    double save_seconds;      /* of them, this process's on checkpoints */
     int64_t dropped, rewound; /* as in the progress */
     int64_t peak_rss_bytes;
     bool stopped; /* by on_step or the time limit */

@@ -181,6 +181,7 @@ hy_status hy__writer_open(hy__writer *w, const char *path, hy_error *err) {
 
 hy_status hy__writer_write(hy__writer *w, const void *data, size_t size, hy_error *err) {
     const char *p = data;
+    if (w->hash) hy__hash_add(w->hash, data, size);
     while (size > 0) {
         const ssize_t n = write(w->fd, p, size < (1u << 30) ? size : 1u << 30);
         if (n < 0 && errno == EINTR) continue;

@@ -4,6 +4,7 @@
 #ifndef HY_BASE_FILE_H
 #define HY_BASE_FILE_H
 
+#include "base/hash.h"
 #include "base/status.h"
 
 #include <stdbool.h>
@@ -41,6 +42,7 @@ typedef struct hy__writer {
     char *path;
     char *temporary; /* NULL for a device or a pipe */
     int fd;
+    hy__hash *hash; /* takes in what is written; NULL after open, the caller's to set */
 } hy__writer;
 
 hy_status hy__writer_open(hy__writer *w, const char *path, hy_error *err);

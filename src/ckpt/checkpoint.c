@@ -1,6 +1,7 @@
 /* checkpoint.c: see checkpoint.h. */
 #include "ckpt/checkpoint.h"
 
+#include "ckpt/checksums.h"
 #include "ckpt/json_file.h"
 
 #include <stdio.h>
@@ -140,6 +141,7 @@ hy_status hy__checkpoint_put(hy__fileset *set, const hy__model *m, const hy__tra
     free(tensor);
     if (status == HY_OK) status = hy__fileset_remove(set, HY__TRAINING_TENSORS, err);
     if (status == HY_OK) status = hy__fileset_remove(set, HY__TRAINING_COUNTERS, err);
+    if (status == HY_OK) status = hy__fileset_remove(set, HY__CHECKSUMS, err);
     return status;
 }
 

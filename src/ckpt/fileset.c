@@ -49,15 +49,21 @@ static hy_status look_for(bool *there, const char *path, hy_error *err) {
 typedef struct entry {
     bool put;
     char *name;
+    hy__hash *hash; /* of what was written; not in the journal */
 } entry;
 
 typedef struct entries {
     entry *at;
     size_t n;
+    char *keep; /* line "keep FOLDER", or NULL */
 } entries;
 
 static void entries_free(entries *e) {
-    for (size_t i = 0; i < e->n; i++) free(e->at[i].name);
+    for (size_t i = 0; i < e->n; i++) {
+        free(e->at[i].name);
+        free(e->at[i].hash);
+    }
+    free(e->keep);
     free(e->at);
     *e = (entries){0};
 }
@@ -75,9 +81,20 @@ static hy_status entries_set(entries *e, const char *name, bool put, hy_error *e
     entry *at = realloc(e->at, (e->n + 1) * sizeof *at);
     if (!at) return no_memory(err, name);
     e->at = at;
-    if (!(at[e->n].name = strdup(name))) return no_memory(err, name);
-    at[e->n++].put = put;
-    return HY_OK;
+    at[e->n] = (entry){.put = put, .name = strdup(name), .hash = calloc(1, sizeof *at->hash)};
+    e->n++;
+    return at[e->n - 1].name && at[e->n - 1].hash ? HY_OK : no_memory(err, name);
+}
+
+/* Below DIR for certain: no dots. */
+static hy_status entries_keep(entries *e, const char *folder, hy_error *err) {
+    static const char allowed[] = "abcdefghijklmnopqrstuvwxyz0123456789-/";
+    if (!*folder || *folder == '/' || folder[strspn(folder, allowed)])
+        return hy__fail(err, HY_E_INVALID, "'%.400s' is not the name of a folder to keep in",
+                        folder);
+    free(e->keep);
+    e->keep = strdup(folder);
+    return e->keep ? HY_OK : no_memory(err, folder);
 }
 
 static const entry *entries_find(const entries *e, const char *name) {
@@ -105,7 +122,9 @@ static hy_status journal_read(entries *e, const char *dir, hy_error *err) {
          line = strtok_r(NULL, "\n", &save)) {
         const bool put = strncmp(line, "put ", 4) == 0;
         const char *name = put ? line + 4 : strncmp(line, "remove ", 7) == 0 ? line + 7 : NULL;
-        if (name && hy__name_is_plain(name))
+        if (strncmp(line, "keep ", 5) == 0)
+            HY_TRY_GOTO(entries_keep(e, line + 5, err));
+        else if (name && hy__name_is_plain(name))
             HY_TRY_GOTO(entries_set(e, name, put, err));
         else if (!(ended = strcmp(line, "end") == 0))
             break;
@@ -122,6 +141,7 @@ static hy_status journal_write(const entries *e, const char *dir, hy_error *err)
     char *path = hy__path_join(dir, JOURNAL), *text = NULL;
     size_t size = 0;
     FILE *out = open_memstream(&text, &size);
+    if (out && e->keep) fprintf(out, "keep %s\n", e->keep);
     for (size_t i = 0; out && i < e->n; i++)
         fprintf(out, "%s %s\n", e->at[i].put ? "put" : "remove", e->at[i].name);
     if (out) fputs("end\n", out);
@@ -133,22 +153,48 @@ static hy_status journal_write(const entries *e, const char *dir, hy_error *err)
     return status;
 }
 
+/* Gives an old file a second name in the folder, or moves it where there are no links. One that is
+ * there already came from an earlier try, and a file whose replacement is no longer staged is the
+ * new one. */
+static hy_status keep_one(const entry *e, const char *dir, const char *folder, hy_error *err) {
+    char *at = hy__path_join(dir, e->name), *from = staged_path(dir, e->name);
+    char *kept = hy__path_join(folder, e->name);
+    hy_status status = at && from && kept ? HY_OK : no_memory(err, dir);
+    if (status == HY_OK && (!e->put || access(from, F_OK) == 0) && link(at, kept) != 0 &&
+        errno != EEXIST && errno != ENOENT && rename(at, kept) != 0 && errno != ENOENT)
+        status = io_failed(err, "keep", at);
+    free(kept);
+    free(from);
+    free(at);
+    return status;
+}
+
+static hy_status keep_all(const entries *e, const char *dir, hy_error *err) {
+    char *folder = hy__path_join(dir, e->keep);
+    hy_status status = folder ? HY_OK : no_memory(err, dir);
+    for (size_t i = 0; i < e->n && status == HY_OK; i++)
+        status = keep_one(&e->at[i], dir, folder, err);
+    if (status == HY_OK) status = hy__dir_sync(folder, err);
+    free(folder);
+    return status;
+}
+
+static hy_status apply_one(const entry *e, const char *dir, hy_error *err) {
+    char *to = hy__path_join(dir, e->name), *from = staged_path(dir, e->name);
+    hy_status status = to && from ? HY_OK : no_memory(err, dir);
+    if (status == HY_OK && e->put && rename(from, to) != 0 && errno != ENOENT)
+        status = io_failed(err, "replace", to);
+    if (status == HY_OK && !e->put && unlink(to) != 0 && errno != ENOENT)
+        status = io_failed(err, "remove", to);
+    free(from);
+    free(to);
+    return status;
+}
+
 /* Does what the journal says; every part of it may have been done before. */
 static hy_status journal_apply(const entries *e, const char *dir, hy_error *err) {
-    for (size_t i = 0; i < e->n; i++) {
-        char *to = hy__path_join(dir, e->at[i].name);
-        char *from = staged_path(dir, e->at[i].name);
-        hy_status status = HY_OK;
-        if (!to || !from)
-            status = no_memory(err, dir);
-        else if (e->at[i].put && rename(from, to) != 0 && errno != ENOENT)
-            status = io_failed(err, "replace", to);
-        else if (!e->at[i].put && unlink(to) != 0 && errno != ENOENT)
-            status = io_failed(err, "remove", to);
-        free(from);
-        free(to);
-        HY_TRY(status);
-    }
+    if (e->keep) HY_TRY(keep_all(e, dir, err)); /* before their names are given away */
+    for (size_t i = 0; i < e->n; i++) HY_TRY(apply_one(&e->at[i], dir, err));
     HY_TRY(hy__dir_sync(dir, err)); /* before the journal goes */
     char *path = hy__path_join(dir, JOURNAL);
     if (!path) return no_memory(err, dir);
@@ -239,13 +285,22 @@ bool hy__fileset_has(const hy__fileset *s, const char *name) {
     return e && e->put;
 }
 
+const char *hy__fileset_at(const hy__fileset *s, size_t i, const hy__hash **hash) {
+    if (i >= s->e.n) return NULL;
+    *hash = s->e.at[i].put ? s->e.at[i].hash : NULL;
+    return s->e.at[i].name;
+}
+
 hy_status hy__fileset_put(hy__fileset *s, hy__writer *w, const char *name, hy_error *err) {
     HY_TRY(entries_set(&s->e, name, true, err));
     char *path = staged_path(s->dir, name);
     if (!path) return no_memory(err, name);
     const hy_status status = hy__writer_open(w, path, err);
     free(path);
-    return status;
+    HY_TRY(status);
+    w->hash = entries_find(&s->e, name)->hash;
+    hy__hash_init(w->hash);
+    return HY_OK;
 }
 
 hy_status hy__fileset_write(hy__fileset *s, const char *name, const void *data, size_t size,
@@ -262,8 +317,43 @@ hy_status hy__fileset_remove(hy__fileset *s, const char *name, hy_error *err) {
     return entries_set(&s->e, name, false, err);
 }
 
+hy_status hy__fileset_keep(hy__fileset *s, const char *folder, hy_error *err) {
+    return entries_keep(&s->e, folder, err);
+}
+
+/* An empty folder of DIR that is there for good, and *had as hy__dir_make has it. */
+static hy_status make_folder(const char *folder, const char *dir, size_t *had, hy_error *err) {
+    hy__file_list old;
+    HY_TRY(hy__dir_make(folder, had, err));
+    HY_TRY(hy__dir_list(&old, folder, err));
+    for (int64_t i = 0; i < old.n; i++) unlink(old.path[i]);
+    hy__file_list_release(&old);
+    HY_TRY(hy__dir_sync(folder, err));
+    if (*had == strlen(folder)) return HY_OK;
+    for (const char *p = folder + strlen(dir); (p = strchr(p + 1, '/'));) {
+        char *above = strndup(folder, (size_t)(p - folder));
+        if (!above) return no_memory(err, folder);
+        const hy_status status = hy__dir_sync(above, err);
+        free(above);
+        HY_TRY(status);
+    }
+    return hy__dir_sync(dir, err);
+}
+
+/* The moment of change, for what is kept prepared. */
+static hy_status change(hy__fileset *s, hy_error *err) {
+    size_t had = 0;
+    char *folder = s->e.keep ? hy__path_join(s->dir, s->e.keep) : NULL;
+    if (s->e.keep && !folder) return no_memory(err, s->dir);
+    hy_status status = folder ? make_folder(folder, s->dir, &had, err) : HY_OK;
+    if (status == HY_OK) status = journal_write(&s->e, s->dir, err);
+    if (status != HY_OK && had > 0) hy__dir_unmake(folder, had);
+    free(folder);
+    return status;
+}
+
 hy_status hy__fileset_commit(hy__fileset *s, hy_error *err) {
-    const hy_status status = journal_write(&s->e, s->dir, err);
+    const hy_status status = change(s, err);
     if (status != HY_OK) {
         hy__fileset_discard(s);
         return status;

@@ -8,7 +8,10 @@
  *   3. the renames and removals are done, then the journal is removed
  * A kill before 2 leaves the old set whole. A kill after 2 leaves the new set whole: readers find
  * files through hy__fileset_find, which follows the journal, and the next writer finishes step 3.
- * Where nothing was killed the directory holds plain files and no trace of this. */
+ * Where nothing was killed the directory holds plain files and no trace of this.
+ *
+ * What a commit replaces may be kept: its names move to a folder of DIR, as links where the file
+ * system has them, so that no byte is copied and DIR/NAME is never missing. */
 #ifndef HY_CKPT_FILESET_H
 #define HY_CKPT_FILESET_H
 
@@ -27,7 +30,13 @@ hy_status hy__fileset_write(hy__fileset *s, const char *name, const void *data, 
                             hy_error *err);
 /* The file of that name is not part of the new set; a missing one is fine. */
 hy_status hy__fileset_remove(hy__fileset *s, const char *name, hy_error *err);
+/* The commit moves what it replaces and removes to DIR/FOLDER ("a/b", of a-z, 0-9 and '-'); what
+ * that folder held goes. */
+hy_status hy__fileset_keep(hy__fileset *s, const char *folder, hy_error *err);
 const char *hy__fileset_dir(const hy__fileset *s);
+/* The i-th name of the set, and in *hash (NULL where it is removed) what was written. NULL behind
+ * the last. */
+const char *hy__fileset_at(const hy__fileset *s, size_t i, const hy__hash **hash);
 /* True when `name` was put. */
 bool hy__fileset_has(const hy__fileset *s, const char *name);
 /* Makes all of it real at once; frees s whatever comes of it. */

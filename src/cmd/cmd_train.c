@@ -74,6 +74,12 @@ static bool on_step(void *user, const hy_train_progress *p) {
     return signals == 0;
 }
 
+static void on_warning(void *user, const char *text) {
+    watcher *w = user;
+    hy__progress_bar_clear(&w->bar);
+    fprintf(stderr, "hydralm train: warning: %s\n", text);
+}
+
 /* ---- the command ---- */
 
 static hy_status report(const hy_train_result *r, const char *out, const cmd_shared *shared,
@@ -88,13 +94,13 @@ static hy_status report(const hy_train_result *r, const char *out, const cmd_sha
     }
     const bool evaluated = r->val_loss >= 0.0;
     return cmd_print_json(
-        json_pack("{s:I, s:I, s:f, s:o, s:o, s:f, s:f, s:I, s:I, s:I, s:b}", "steps",
+        json_pack("{s:I, s:I, s:f, s:o, s:o, s:f, s:f, s:f, s:I, s:I, s:I, s:b}", "steps",
                   (json_int_t)r->steps, "tokens", (json_int_t)r->tokens, "train_loss",
                   r->train_loss, "val_loss", evaluated ? json_real(r->val_loss) : json_null(),
                   "val_bits_per_byte", evaluated ? json_real(r->val_bits_per_byte) : json_null(),
-                  "tokens_per_s", r->tokens_per_s, "seconds", r->seconds, "peak_rss_bytes",
-                  (json_int_t)r->peak_rss_bytes, "dropped", (json_int_t)r->dropped, "rewound",
-                  (json_int_t)r->rewound, "stopped", r->stopped),
+                  "tokens_per_s", r->tokens_per_s, "seconds", r->seconds, "save_seconds",
+                  r->save_seconds, "peak_rss_bytes", (json_int_t)r->peak_rss_bytes, "dropped",
+                  (json_int_t)r->dropped, "rewound", (json_int_t)r->rewound, "stopped", r->stopped),
         err);
 }
 
@@ -103,6 +109,7 @@ static hy_status train(hy_train_options *opt, const cmd_shared *shared, hy_error
     watcher w = {.quiet = shared->quiet, .verbose = shared->verbose};
     hy__progress_bar_init(&w.bar, shared->quiet ? NULL : stderr);
     opt->on_step = on_step;
+    opt->on_warning = on_warning;
     opt->user = &w;
     catch_signals();
     const hy_status status = hy_train(opt, &result, err);

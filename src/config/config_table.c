@@ -151,6 +151,7 @@ const hy__field hy__fields[] = {
     {TRAIN(val_tokens), INT(0, COUNT_MAX, 65536), DOC("tokens", "limit of one evaluation; 0 = all that is held out")},
     {TRAIN(eval_every), INT(0, COUNT_MAX, 200), DOC("steps", "how often to evaluate; 0 = only at the end")},
     {TRAIN(save_every), INT(0, COUNT_MAX, 1000), DOC("steps", "how often to save a checkpoint; 0 = only at the end")},
+    {TRAIN(keep), INT(1, 1000, 2), DOC("checkpoints", "how many stay on the disk: the newest, and those before it in DIR/checkpoints")},
     {TRAIN(seed), INT(0, COUNT_MAX, 1), DOC("", "of the initial weights and the order of the data")},
 };
 /* clang-format on */

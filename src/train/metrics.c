@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 static hy_status cannot_write(const hy__trainer *tr, hy_error *err) {
@@ -24,7 +25,10 @@ hy_status hy__metrics_open(hy__trainer *tr, hy_error *err) {
     tr->metrics = fopen(path, "ab");
     free(path);
     if (!tr->metrics) return cannot_write(tr, err);
-    if (flock(fileno(tr->metrics), LOCK_EX | LOCK_NB) == 0 || errno != EWOULDBLOCK) return HY_OK;
+    const bool taken = flock(fileno(tr->metrics), LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK;
+    struct stat st;
+    /* the file of one that ended meanwhile without a line is gone: a lock on it locks nothing */
+    if (!taken && fstat(fileno(tr->metrics), &st) == 0 && st.st_nlink > 0) return HY_OK;
     fclose(tr->metrics);
     tr->metrics = NULL;
     return hy__fail(err, HY_E_IO, "another training is writing to %s", tr->opt->out);
@@ -46,6 +50,10 @@ hy_status hy__metrics_begin(hy__trainer *tr, hy_error *err) {
         return cannot_write(tr, err);
     if (size < tr->metrics_size) tr->metrics_size = size; /* somebody took lines away */
     return HY_OK;
+}
+
+hy_status hy__metrics_sync(hy__trainer *tr, hy_error *err) {
+    return fdatasync(fileno(tr->metrics)) == 0 ? HY_OK : cannot_write(tr, err);
 }
 
 /* Adds {"E": {"entropy": …}, …}: what the layers of each letter report. */

@@ -7,7 +7,9 @@
 
 #include "base/file.h"
 #include "ckpt/checkpoint.h"
+#include "ckpt/checksums.h"
 #include "ckpt/json_file.h"
+#include "ckpt/kept.h"
 #include "ckpt/safetensors.h"
 #include "ckpt/tokenizer_dir.h"
 
@@ -24,22 +26,56 @@ static hy_status no_memory(hy_error *err) {
 
 /* ---- what the run is bound to ---- */
 
-/* A hash (FNV-1a) of the configuration without what may change between two starts of one run. */
-static hy_status hash_config(const hy__trainer *tr, char hex[17], hy_error *err) {
-    hy__train_config t = tr->t;
-    t.steps = t.eval_every = t.save_every = t.val_tokens = 0;
-    t.spike = 0;
-    t.on_spike = HY__ON_SPIKE_STOP;
-    t.spike_limit = 0;
-    json_t *values = hy__config_to_json(&tr->cfg, &t);
-    char *text = values ? json_dumps(values, JSON_COMPACT | JSON_SORT_KEYS) : NULL;
-    json_decref(values);
-    if (!text) return no_memory(err);
-    uint64_t h = UINT64_C(0xcbf29ce484222325);
-    for (const char *c = text; *c; c++) h = (h ^ (unsigned char)*c) * UINT64_C(0x100000001b3);
-    free(text);
-    snprintf(hex, 17, "%016" PRIx64, h);
+/* The configuration without what may change between two starts of one run; NULL without memory. */
+static json_t *bound_config(const hy__trainer *tr) {
+    static const char *const may_change[] = {"steps",    "eval_every", "save_every",
+                                             "keep",     "val_tokens", "spike",
+                                             "on_spike", "spike_limit"};
+    json_t *all = hy__config_to_json(&tr->cfg, &tr->t);
+    for (size_t i = 0; all && i < sizeof may_change / sizeof *may_change; i++)
+        json_object_del(json_object_get(all, "train"), may_change[i]);
+    return all;
+}
+
+static hy_status other_config(const char *section, const char *key, const json_t *had,
+                              const json_t *now, const char *dir, hy_error *err) {
+    const size_t how = JSON_ENCODE_ANY | JSON_REAL_PRECISION(15);
+    char *was = had ? json_dumps(had, how) : NULL, *is = now ? json_dumps(now, how) : NULL;
+    const hy_status status =
+        hy__fail(err, HY_E_INVALID,
+                 "the training in %.200s has another configuration: %s.%s is %.120s there, but "
+                 "%.120s now; to resume, only train.steps, eval_every, save_every, keep, "
+                 "val_tokens, spike, on_spike and spike_limit may change",
+                 dir, section, key, was ? was : "absent", is ? is : "absent");
+    free(was);
+    free(is);
+    return status;
+}
+
+/* The first field of `from` that is not the same in both; `now` tells which of them is the run's.
+ */
+static hy_status compare(const json_t *from, const json_t *had, const json_t *now, const char *dir,
+                         hy_error *err) {
+    const char *section, *key;
+    json_t *fields, *value;
+    json_object_foreach((json_t *)(uintptr_t)from, section, fields) {
+        json_object_foreach(fields, key, value) {
+            const json_t *x = json_object_get(json_object_get(had, section), key);
+            const json_t *y = json_object_get(json_object_get(now, section), key);
+            if (!json_equal(x, y)) return other_config(section, key, x, y, dir, err);
+        }
+    }
     return HY_OK;
+}
+
+static hy_status check_config(const hy__trainer *tr, const json_t *had, const char *dir,
+                              hy_error *err) {
+    json_t *now = bound_config(tr);
+    if (!now) return no_memory(err);
+    hy_status status = compare(now, had, now, dir, err);
+    if (status == HY_OK) status = compare(had, had, now, dir, err);
+    json_decref(now);
+    return status;
 }
 
 /* Corpora and weights. */
@@ -152,8 +188,7 @@ static json_t *guard_json(const hy__guard *g) {
 }
 
 static hy_status put_counters(hy__trainer *tr, hy__fileset *set, hy_error *err) {
-    char config[17], data[17];
-    HY_TRY(hash_config(tr, config, err));
+    char data[17];
     hash_data(tr, data);
     json_t *streams = json_array();
     for (int64_t i = 0; i < tr->lanes.n; i++) {
@@ -161,11 +196,11 @@ static hy_status put_counters(hy__trainer *tr, hy__fileset *set, hy_error *err) 
         json_array_append_new(streams, json_pack("{s:I, s:I}", "pos", (json_int_t)s->pos, "slots",
                                                  (json_int_t)s->n_slot));
     }
-    json_t *all =
-        json_pack("{s:I, s:I, s:f, s:f, s:f, s:I, s:s, s:s, s:o}", "step", (json_int_t)tr->at.step,
-                  "tokens", (json_int_t)tr->tokens, "seconds", tr->at.seconds, "val_loss",
-                  tr->val_loss, "val_bits_per_byte", tr->val_bits, "metrics_bytes",
-                  (json_int_t)tr->metrics_size, "data", data, "config", config, "streams", streams);
+    json_t *all = json_pack("{s:I, s:I, s:f, s:f, s:f, s:I, s:s, s:o, s:o}", "step",
+                            (json_int_t)tr->at.step, "tokens", (json_int_t)tr->tokens, "seconds",
+                            tr->at.seconds, "val_loss", tr->val_loss, "val_bits_per_byte",
+                            tr->val_bits, "metrics_bytes", (json_int_t)tr->metrics_size, "data",
+                            data, "config", bound_config(tr), "streams", streams);
     if (!all) return no_memory(err);
     json_object_set_new(all, "updates", updates_json(tr));
     json_object_set_new(all, "guard", guard_json(&tr->guard));
@@ -176,12 +211,13 @@ static hy_status put_counters(hy__trainer *tr, hy__fileset *set, hy_error *err) 
 
 hy_status hy__training_save(hy__trainer *tr, hy_error *err) {
     hy__fileset *set;
+    HY_TRY(hy__metrics_sync(tr, err));
     HY_TRY(hy__fileset_open(&set, tr->opt->out, err));
     hy_status status = hy__checkpoint_put(set, tr->model, &tr->t, err);
     if (status == HY_OK) status = hy__tokenizer_put(set, tr->tok, err);
     if (status == HY_OK) status = put_tensors(tr, set, err);
     if (status == HY_OK) status = put_counters(tr, set, err);
-    if (status == HY_OK) return hy__fileset_commit(set, err);
+    if (status == HY_OK) return hy__training_replace(tr, set, err);
     hy__fileset_discard(set);
     return status;
 }
@@ -197,8 +233,17 @@ static hy_status exists(const char *dir, const char *name, bool *found, hy_error
 }
 
 hy_status hy__training_find(const char *dir, bool *model, bool *resumable, hy_error *err) {
+    hy__kept older;
+    bool state, sums;
     HY_TRY(exists(dir, "config.json", model, err));
-    return exists(dir, COUNTERS, resumable, err);
+    HY_TRY(exists(dir, COUNTERS, &state, err));
+    HY_TRY(exists(dir, HY__CHECKSUMS, &sums, err));
+    HY_TRY(hy__kept_list(&older, dir, err));
+    /* a model that another command put there is not the damaged end of a training */
+    *resumable = state || sums || (older.n > 0 && !*model);
+    *model = *model || older.n > 0;
+    hy__kept_release(&older);
+    return HY_OK;
 }
 
 /* Steps of a file, within bounds in which nothing overflows. */
@@ -209,23 +254,17 @@ static bool is_count(int64_t n) {
 /* Takes the counters after checking that they are those of this run. */
 static hy_status take_counters(hy__trainer *tr, json_t *json, const char *dir, hy_error *err) {
     json_int_t step, tokens, metrics;
-    const char *config, *data;
+    const char *data;
     char wanted[17];
-    if (json_unpack(json, "{s:I, s:I, s:F, s:F, s:F, s:I, s:s, s:s}", "step", &step, "tokens",
+    json_t *config;
+    if (json_unpack(json, "{s:I, s:I, s:F, s:F, s:F, s:I, s:s, s:o}", "step", &step, "tokens",
                     &tokens, "seconds", &tr->at.seconds, "val_loss", &tr->val_loss,
                     "val_bits_per_byte", &tr->val_bits, "metrics_bytes", &metrics, "data", &data,
                     "config", &config) != 0 ||
         !is_count(step) || tokens < 0 || metrics < 0) {
         return hy__fail(err, HY_E_INVALID, "%s/%s is not the state of a training", dir, COUNTERS);
     }
-    HY_TRY(hash_config(tr, wanted, err));
-    if (strcmp(config, wanted) != 0) {
-        return hy__fail(err, HY_E_INVALID,
-                        "the training in %s has another configuration; to resume, only steps, "
-                        "eval_every, save_every, val_tokens, spike, on_spike and spike_limit may "
-                        "change",
-                        dir);
-    }
+    HY_TRY(check_config(tr, config, dir, err));
     hash_data(tr, wanted);
     if (strcmp(data, wanted) != 0) {
         return hy__fail(err, HY_E_INVALID,
@@ -321,14 +360,10 @@ static hy_status take_tensors(hy__trainer *tr, const char *path, hy_error *err) 
 }
 
 hy_status hy__training_load(hy__trainer *tr, hy_error *err) {
-    const char *dir = tr->opt->out;
+    const char *dir = hy__training_from(tr);
     char *path = NULL;
     json_t *json;
     hy_status status;
-    /* a killed run may have left a replacement half done: opening the set finishes it */
-    hy__fileset *set;
-    HY_TRY(hy__fileset_open(&set, dir, err));
-    hy__fileset_discard(set);
     HY_TRY(hy__json_read(&json, dir, COUNTERS, err));
     HY_TRY_GOTO(take_counters(tr, json, dir, err));
     HY_TRY_GOTO(take_guard(&tr->guard, json, dir, err));
@@ -346,6 +381,7 @@ hy_status hy__training_load(hy__trainer *tr, hy_error *err) {
         goto done;
     }
     HY_TRY_GOTO(take_tensors(tr, path, err));
+    tr->whole_step = tr->at.step;
 done:
     free(path);
     json_decref(json);

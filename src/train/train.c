@@ -62,8 +62,9 @@ static hy_status open_tokenizer(hy__trainer *tr, bool resume, hy_error *err) {
     char *path;
     if (o->tokenizer) return hy__tokenizer_open_path(&tr->tok, o->tokenizer, err);
     HY_TRY(hy__mixture_tokenizer(&path, o->data, o->n_data, err));
-    const hy_status status = !path && resume ? hy__tokenizer_open_dir(&tr->tok, o->out, err)
-                                             : hy__tokenizer_open(&tr->tok, path, err);
+    const hy_status status = !path && resume
+                                 ? hy__tokenizer_open_dir(&tr->tok, hy__training_from(tr), err)
+                                 : hy__tokenizer_open(&tr->tok, path, err);
     free(path);
     return status;
 }
@@ -72,7 +73,7 @@ static hy_status open_tokenizer(hy__trainer *tr, bool resume, hy_error *err) {
 static hy_status check_tokenizer(const hy__trainer *tr, hy_error *err) {
     hy__tokenizer *before;
     uint64_t print, print_before;
-    HY_TRY(hy__tokenizer_open_dir(&before, tr->opt->out, err));
+    HY_TRY(hy__tokenizer_open_dir(&before, hy__training_from(tr), err));
     hy_status status = hy__tokenizer_print(before, &print_before, err);
     hy__tokenizer_free(before);
     if (status == HY_OK) status = hy__tokenizer_print(tr->tok, &print, err);
@@ -156,7 +157,7 @@ static hy_status open_loaders(hy__trainer *tr, hy_error *err) {
 
 /* The weights: those of the checkpoint, or new ones. */
 static hy_status open_weights(hy__trainer *tr, bool resume, hy_error *err) {
-    if (resume) return hy__checkpoint_open_to_train(&tr->model, tr->be, tr->opt->out, err);
+    if (resume) return hy__checkpoint_open_to_train(&tr->model, tr->be, hy__training_from(tr), err);
     HY_TRY(hy__model_new(&tr->model, tr->be, &tr->cfg, tr->be->real, err));
     hy__model_randomize(tr->model, (uint64_t)tr->t.seed);
     return HY_OK;
@@ -187,10 +188,11 @@ static hy_status open_all(hy__trainer *tr, hy_error *err) {
     bool resume;
     HY_TRY(read_config(tr, err));
     HY_TRY(check_out(tr, &resume, err));
+    HY_TRY(hy__metrics_open(tr, err));
+    if (resume) HY_TRY(hy__training_choose(tr, err));
     HY_TRY(read_text(tr, resume, err));
     HY_TRY(open_model(tr, resume, err));
     HY_TRY(open_loaders(tr, err));
-    HY_TRY(hy__metrics_open(tr, err));
     if (resume) HY_TRY(hy__training_load(tr, err));
     return hy__metrics_begin(tr, err);
 }
@@ -215,6 +217,7 @@ static void release_all(hy__trainer *tr) {
     free(tr->pieces.out);
     free(tr->history);
     free(tr->guard.norm);
+    free(tr->from);
 }
 
 /* ---- the loop ---- */
@@ -232,6 +235,15 @@ static bool is_over(const hy__progress *at) {
 static double seconds_left(const hy__progress *at) {
     const double share = hy__progress_share(at);
     return share > 0.0 ? at->seconds * (1.0 - share) / share : 0.0;
+}
+
+static hy_status save(hy__trainer *tr, hy_error *err) {
+    const double start = hy__now();
+    HY_TRY(hy__training_save(tr, err));
+    const double took = hy__now() - start;
+    tr->save_seconds += took;
+    tr->at.seconds += took;
+    return HY_OK;
 }
 
 /* One step with what is due after it. *last: the run is over, and everything was due. */
@@ -256,21 +268,21 @@ static hy_status advance(hy__trainer *tr, hy_train_progress *p, bool *last, hy_e
     p->seconds_left = seconds_left(&tr->at);
     HY_TRY(hy__metrics_add(tr, p, err));
     if (p->saved && tr->t.on_spike == HY__ON_SPIKE_REWIND) tr->guard.in_row = 0;
-    return p->saved ? hy__training_save(tr, err) : HY_OK;
+    return p->saved ? save(tr, err) : HY_OK;
 }
 
 static hy_status run(hy__trainer *tr, bool *stopped, hy_error *err) {
     hy_train_progress p;
     bool asked = false;
     if (tr->t.on_spike == HY__ON_SPIKE_REWIND && tr->at.step == 0)
-        HY_TRY(hy__training_save(tr, err)); /* to go back to */
+        HY_TRY(save(tr, err)); /* to go back to */
     for (bool last = is_over(&tr->at); !last && !asked && !tr->guard.back;) {
         HY_TRY(advance(tr, &p, &last, err));
         asked = tr->opt->on_step && !tr->opt->on_step(tr->opt->user, &p);
         if (asked && tr->guard.back)
             tr->guard.back = false; /* its last checkpoint stands */
         else if (asked && !p.saved)
-            HY_TRY(hy__training_save(tr, err));
+            HY_TRY(save(tr, err));
     }
     *stopped = asked || (tr->at.limit > 0.0 && tr->at.seconds >= tr->at.limit);
     return HY_OK;
@@ -316,6 +328,7 @@ static void describe_result(const hy__trainer *tr, int64_t tokens, double second
         .val_bits_per_byte = tr->val_bits,
         .tokens_per_s = took > 0.0 ? (double)(tr->tokens - tokens) / took : 0.0,
         .seconds = tr->at.seconds,
+        .save_seconds = tr->save_seconds,
         .peak_rss_bytes = hy__rss_peak_bytes(),
         .dropped = tr->guard.dropped,
         .rewound = tr->guard.rewound,
@@ -332,6 +345,7 @@ static hy_status train(const hy_train_options *opt, back *b, bool *again, hy_tra
     if (!tr) return hy__fail(err, HY_E_MEMORY, "there is not enough memory to start");
     tr->opt = opt;
     tr->val_loss = tr->val_bits = -1.0;
+    tr->whole_step = -1;
     HY_TRY_GOTO(open_all(tr, err));
     if (*again) pass_over(tr, b);
     const int64_t tokens = tr->tokens;

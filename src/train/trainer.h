@@ -3,6 +3,7 @@
  *   train.c    hy_train: sets up, loops, reports
  *   step.c     one optimizer step, one evaluation
  *   resume.c   the training state on disk, beside the weights
+ *   rotate.c   which checkpoint to go on from, which older ones to keep
  *   metrics.c  metrics.jsonl
  *   guard.c    what becomes of a step that is not sound
  *
@@ -11,6 +12,7 @@
 #ifndef HY_TRAIN_TRAINER_H
 #define HY_TRAIN_TRAINER_H
 
+#include "ckpt/fileset.h"
 #include "data/loader.h"
 #include "data/mixture.h"
 #include "train/guard.h"
@@ -62,6 +64,11 @@ typedef struct hy__trainer {
     int64_t n_report;
     FILE *metrics; /* open: ours alone */
     bool made_out; /* opt->out was not there before */
+
+    char *from;          /* checkpoint to read instead of opt->out, which is damaged; or NULL */
+    int64_t whole_step;  /* of the newest whole checkpoint of this run; −1 before the first */
+    bool out_is_whole;   /* that one is opt->out itself */
+    double save_seconds; /* spent on checkpoints since the start of this process */
 } hy__trainer;
 
 /* ---- step.c ---- */
@@ -89,8 +96,22 @@ hy_status hy__training_find(const char *dir, bool *model, bool *resumable, hy_er
 /* Replaces the model and the training state in opt->out, together or not at all. */
 hy_status hy__training_save(hy__trainer *tr, hy_error *err);
 
-/* Continues from opt->out. HY_E_INVALID when configuration or data are not those of the run. */
+/* Continues from hy__training_from. HY_E_INVALID when configuration or data are not those of the
+ * run. */
 hy_status hy__training_load(hy__trainer *tr, hy_error *err);
+
+/* ---- rotate.c ---- */
+
+/* Finds the newest checkpoint that is whole, reading all of it; one that is passed over is told by
+ * opt->on_warning. Before anything is read from the directory. */
+hy_status hy__training_choose(hy__trainer *tr, hy_error *err);
+
+/* The model directory of that checkpoint: weights and state are read from there. */
+const char *hy__training_from(const hy__trainer *tr);
+
+/* Commits a checkpoint that is put, moves the one that it replaces behind it, and removes what is
+ * too old. Frees the set. */
+hy_status hy__training_replace(hy__trainer *tr, hy__fileset *set, hy_error *err);
 
 /* ---- metrics.c ---- */
 
@@ -104,6 +125,9 @@ hy_status hy__metrics_begin(hy__trainer *tr, hy_error *err);
 /* Ends the lock. A training that failed before its first line leaves no file, nor the folder if it
  * made it. */
 void hy__metrics_close(hy__trainer *tr);
+
+/* Makes the lines so far last: a checkpoint counts on them. */
+hy_status hy__metrics_sync(hy__trainer *tr, hy_error *err);
 
 /* One line per step, flushed. */
 hy_status hy__metrics_add(hy__trainer *tr, const hy_train_progress *p, hy_error *err);

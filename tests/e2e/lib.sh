@@ -4,6 +4,7 @@
 #   fails CODE TEXT ARGS…  must end with CODE, say TEXT on stderr and write nothing on stdout
 #   same A B WHAT       two files must be equal
 #   field NAME          the first value of that name in the JSON in $out
+#   equal_runs A B WHAT    two trainings must have computed the same to the last bit
 set -u
 hydralm=$1/hydralm
 here=$(mktemp -d)
@@ -60,4 +61,35 @@ some_text() {
     for ((i = 0; i < $1; i++)); do
         echo "Line $i: the quick brown fox jumps over $((i * 7919 % 97)) lazy dogs."
     done
+}
+
+# What the steps of a run computed, without what the clock says.
+steps_of() { sed 's/,"tokens_per_s":[^,]*,"seconds":[^,}]*//' "$1/metrics.jsonl"; }
+
+# The state of a training but its carried states: those may differ where nothing reads them (cache
+# slots of an earlier document).
+moments_of() {
+    local file=$1/training.safetensors n spans
+    n=$(($(od -An -tu8 -N8 "$file") + 9))
+    spans=$(tail -c +9 "$file" | head -c $((n - 9)) | grep -oE '"stream\.[^}]*}' |
+        grep -oE '\[[0-9]+,[0-9]+\]' | tr -d '[]' | tr , ' ' |
+        awk 'NR == 1 || $1 < b { b = $1 } $2 > e { e = $2 } END { if (NR) print b, e }')
+    tail -c +$n "$file" | head -c "${spans% *}"
+    tail -c +$((n + ${spans#* })) "$file"
+}
+
+equal_runs() { # equal_runs A B WHAT
+    same "$1/model.safetensors" "$2/model.safetensors" "$3: weights"
+    [ "$(steps_of "$1")" = "$(steps_of "$2")" ] || die "$3: $1 and $2 had other losses"
+    moments_of "$1" >"$1.moments"
+    moments_of "$2" >"$2.moments"
+    [ -s "$1.moments" ] || die "$3: there are no moments"
+    same "$1.moments" "$2.moments" "$3: moments"
+}
+
+# Changes one byte of a file.
+flip() { # flip FILE OFFSET
+    local byte
+    byte=$(od -An -tu1 -j "$2" -N1 "$1")
+    printf "\\x$(printf %02x $((byte ^ 1)))" | dd of="$1" bs=1 seek="$2" conv=notrunc status=none
 }

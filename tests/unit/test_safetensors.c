@@ -2,7 +2,9 @@
  * the disk when a writer is killed before any of its system calls or the disk is full. */
 #include "ckpt/safetensors.h"
 
+#include "ckpt/checksums.h"
 #include "ckpt/json_file.h"
+#include "ckpt/kept.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -27,6 +29,7 @@
 enum { KILLED = 42 };
 static long calls_left = -1; /* < 0: no limit */
 static bool disk_full;       /* at the limit, writes fail instead of killing */
+static bool no_links;        /* the file system has no hard links */
 
 static void step(void) {
     if (calls_left == 0 && !disk_full) _exit(KILLED);
@@ -51,6 +54,12 @@ int fsync(int fd) {
 int rename(const char *from, const char *to) {
     step();
     return (int)syscall(SYS_renameat2, AT_FDCWD, from, AT_FDCWD, to, 0);
+}
+
+int link(const char *from, const char *to) {
+    step();
+    errno = EPERM;
+    return no_links ? -1 : (int)syscall(SYS_linkat, AT_FDCWD, from, AT_FDCWD, to, 0);
 }
 
 int unlink(const char *path) {
@@ -549,6 +558,148 @@ static void test_killed(void **state) {
     assert_true(changed && n_old > 10 && n_new > 5);
 }
 
+/* ---- what a commit replaces is kept ------------------------------------------------------------
+ */
+
+/* A checkpoint of one file and its checksum; `keep`: where the one before it goes, or NULL. */
+static hy_status put_numbered(const char *dir, int number, const char *keep, hy_error *err) {
+    char text[32];
+    hy__fileset *set;
+    snprintf(text, sizeof text, "checkpoint %d", number);
+    HY_TRY(hy__fileset_open(&set, dir, err));
+    hy_status status = hy__fileset_write(set, "state", text, strlen(text), err);
+    if (status == HY_OK) status = hy__checksums_put(set, err);
+    if (status == HY_OK && keep) status = hy__fileset_keep(set, keep, err);
+    if (status == HY_OK) return hy__fileset_commit(set, err);
+    hy__fileset_discard(set);
+    return status;
+}
+
+/* Which one the directory holds, whole; −1: none. */
+static int number_in(const char *dir) {
+    char path[600], *text;
+    size_t size;
+    hy_error err;
+    int number;
+    if (hy__checksums_check(dir, &err) != HY_OK) return -1;
+    snprintf(path, sizeof path, "%s/state", dir);
+    assert_int_equal(hy__file_read(path, 100, &text, &size, &err), HY_OK);
+    assert_int_equal(sscanf(text, "checkpoint %d", &number), 1);
+    free(text);
+    return number;
+}
+
+static bool replace_and_die(const char *dir, long n) {
+    const pid_t child = fork();
+    if (child == 0) {
+        calls_left = n;
+        hy_error err;
+        _exit(put_numbered(dir, 2, "checkpoints/step-1", &err) == HY_OK ? 0 : 1);
+    }
+    int how;
+    waitpid(child, &how, 0);
+    assert_true(WIFEXITED(how) && (WEXITSTATUS(how) == 0 || WEXITSTATUS(how) == KILLED));
+    return WEXITSTATUS(how) == 0;
+}
+
+/* Killed before any call: the directory has the old one or the new one, and where it has the new
+ * one the old one is kept. */
+static void try_keeping(const char *name) {
+    char dir[256], kept[300];
+    snprintf(dir, sizeof dir, "%s/%s", root, name);
+    snprintf(kept, sizeof kept, "%s/checkpoints/step-1", dir);
+    hy_error err;
+    int n_new = 0;
+    bool through = false;
+    for (long n = 0; !through; n++) {
+        /* in the folder lies what an earlier line left there */
+        if (put_numbered(dir, 7, NULL, &err) != HY_OK) fail_msg("%s", err.text);
+        if (put_numbered(dir, 1, "checkpoints/step-1", &err) != HY_OK) fail_msg("%s", err.text);
+        assert_int_equal(number_in(kept), 7);
+        through = replace_and_die(dir, n);
+        hy__fileset *set;
+        assert_int_equal(hy__fileset_open(&set, dir, &err), HY_OK);
+        hy__fileset_discard(set);
+        const int now = number_in(dir);
+        assert_true(now == 1 || now == 2);
+        if (now == 2) assert_int_equal(number_in(kept), 1);
+        n_new += now == 2;
+    }
+    assert_true(n_new > 4);
+}
+
+static void test_kept(void **state) {
+    (void)state;
+    try_keeping("kept");
+    no_links = true;
+    try_keeping("moved");
+    no_links = false;
+}
+
+static void test_bad_folder(void **state) {
+    (void)state;
+    static const char *const folder[] = {"", "/tmp", "../up", "a/../../up", "A"};
+    char dir[256];
+    snprintf(dir, sizeof dir, "%s/folders", root);
+    hy_error err;
+    for (size_t i = 0; i < sizeof folder / sizeof *folder; i++) {
+        assert_int_equal(put_numbered(dir, 1, folder[i], &err), HY_E_INVALID);
+        assert_non_null(strstr(err.text, "not the name of a folder"));
+    }
+}
+
+static void expect_kept(const char *dir, const int64_t *step, int64_t n) {
+    hy__kept list;
+    hy_error err;
+    assert_int_equal(hy__kept_list(&list, dir, &err), HY_OK);
+    assert_int_equal(list.n, n);
+    for (int64_t i = 0; i < n; i++) assert_int_equal(list.step[i], step[i]);
+    hy__kept_release(&list);
+}
+
+static void test_prune(void **state) {
+    (void)state;
+    char dir[256], name[HY__KEPT_NAME];
+    snprintf(dir, sizeof dir, "%s/pruned", root);
+    hy_error err;
+    assert_int_equal(put_numbered(dir, 0, NULL, &err), HY_OK);
+    expect_kept(dir, NULL, 0);
+    for (int i = 0; i < 12; i++) {
+        hy__kept_name(name, 10 * i);
+        assert_int_equal(put_numbered(dir, 10 * i + 10, name, &err), HY_OK);
+    }
+    char other[300];
+    snprintf(other, sizeof other, "%s/checkpoints/mine", dir);
+    mkdir(other, 0777); /* no checkpoint: it stays */
+    assert_int_equal(hy__kept_prune(dir, 100, 3, &err), HY_OK);
+    expect_kept(dir, (const int64_t[]){100, 90, 80}, 3); /* 110 is of a line given up */
+    assert_int_equal(hy__kept_prune(dir, 100, 0, &err), HY_OK);
+    expect_kept(dir, NULL, 0);
+    assert_true(exists(dir, "checkpoints/mine"));
+    assert_int_equal(number_in(dir), 120);
+}
+
+static void test_checksums(void **state) {
+    (void)state;
+    char dir[256];
+    snprintf(dir, sizeof dir, "%s/sums", root);
+    hy_error err;
+    assert_int_equal(put_numbered(dir, 5, NULL, &err), HY_OK);
+    assert_int_equal(hy__checksums_check(dir, &err), HY_OK);
+    write_text(dir, "state", "checkpoint 6");
+    assert_int_equal(hy__checksums_check(dir, &err), HY_E_INVALID);
+    assert_non_null(strstr(err.text, "state has the checksum"));
+    unlink(at_root("sums/state"));
+    assert_int_equal(hy__checksums_check(dir, &err), HY_E_IO);
+    assert_non_null(strstr(err.text, "state is missing"));
+    write_text(dir, HY__CHECKSUMS, "{\"../kept/state\": \"0\"}");
+    assert_int_equal(hy__checksums_check(dir, &err), HY_E_INVALID);
+    write_text(dir, HY__CHECKSUMS, "{\"state\": 0}");
+    assert_int_equal(hy__checksums_check(dir, &err), HY_E_INVALID);
+    unlink(at_root("sums/" HY__CHECKSUMS));
+    assert_int_equal(hy__checksums_check(dir, &err), HY_E_IO);
+}
+
 static void test_disk_full(void **state) {
     (void)state;
     char dir[256];
@@ -629,6 +780,8 @@ int main(void) {
         cmocka_unit_test(test_bad_index),  cmocka_unit_test(test_killed),
         cmocka_unit_test(test_disk_full),  cmocka_unit_test(test_file_too_large),
         cmocka_unit_test(test_one_writer), cmocka_unit_test(test_release),
+        cmocka_unit_test(test_kept),       cmocka_unit_test(test_bad_folder),
+        cmocka_unit_test(test_prune),      cmocka_unit_test(test_checksums),
     };
     return cmocka_run_group_tests(tests, make_root, remove_root);
 }
