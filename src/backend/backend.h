@@ -100,12 +100,14 @@ typedef struct hy__gated_norm_args {
     double eps;
 } hy__gated_norm_args;
 
-/* out = x + g·y, g a scalar parameter [1]; out may be x. Backward: dy = g·dout, dg += Σ dout·y; and
- * where x_again is present, x_again = out - g·y, which is x but for a rounding; it may be out. */
+/* out = x + s·g·y, g a scalar parameter [1]; out may be x. Backward: dy = s·g·dout, dg += s·Σ dout·y;
+ * and where x_again is present, x_again = out - s·g·y, which is x but for a rounding; it may be out.
+ */
 typedef struct hy__residual_args {
     hy__tensor out, x, y, g;
     hy__tensor dout, dy, dg, x_again; /* (b) */
     int64_t n;
+    double scale; /* s; 0 = 1 */
 } hy__residual_args;
 
 /* h[N,f] = SiLU(u[:, :f])·u[:, f:], u[N,2f]. Backward: du from dh, u. */
@@ -347,10 +349,12 @@ typedef struct hy__pkm_read_args {
 
 /* nll[r] = logsumexp(logits[r]) - logits[r, target]; 0 where target < 0 (padding). With grad, the
  * logits are replaced in place by scale·(softmax - onehot) (zero rows for padding); or, where
- * narrow is present, that goes there, rounded, and the logits stay. */
+ * narrow is present, that goes there, rounded, and the logits stay. hit[r] = 1, where present, when
+ * the target is the first of the largest logits, else 0. */
 typedef struct hy__cross_entropy_args {
     hy__tensor logits, target, nll; /* [N,V], I32 [N], [N] */
     hy__tensor narrow;              /* BF16 [N,V] */
+    hy__tensor hit;                 /* I32 [N] */
     int64_t n_row, vocab;
     bool grad;
     double scale;

@@ -115,12 +115,23 @@ static hy_status put_config(hy__fileset *set, const hy__model *m, const hy__trai
     return status;
 }
 
+/* A gate is written as the forward has it. */
+static void scale_gate(void *dst, int64_t n, hy__dtype dtype, double scale) {
+    for (int64_t i = 0; scale != 1.0 && i < n; i++) {
+        if (dtype == HY__DTYPE_F64)
+            ((double *)dst)[i] *= scale;
+        else
+            ((float *)dst)[i] *= (float)scale;
+    }
+}
+
 static hy_status fill(void *user, int64_t i, int64_t first, int64_t n, void *dst, hy_error *err) {
     const hy__model *m = user;
     hy__tensor value = m->param[i].value;
     const size_t size = hy__st_dtype_size(hy__checkpoint_dtype(value.dtype));
     value.off += (size_t)first * size;
     m->be->read(m->be, dst, value, (size_t)n * size);
+    scale_gate(dst, n, value.dtype, hy__model_scale(m, &m->param[i]));
     return hy__backend_check(m->be, err);
 }
 

@@ -67,6 +67,14 @@ bool hy__group_is_trained(hy__group g) {
     return g != HY__GROUP_BUFFER;
 }
 
+const char *hy__group_name(hy__group g) {
+    static const char *const name[] = {
+        [HY__GROUP_MATRIX] = "matrix", [HY__GROUP_EMBED] = "embed",   [HY__GROUP_VECTOR] = "vector",
+        [HY__GROUP_TABLE] = "table",   [HY__GROUP_BUFFER] = "buffer", [HY__GROUP_ROUTER] = "router",
+    };
+    return name[g];
+}
+
 int64_t hy__rows_max(const hy__config *c) {
     const int64_t read = c->pkm.n_head * c->pkm.topk;
     return INT32_MAX / (read > HY__EXPERT_MAX ? read : HY__EXPERT_MAX);

@@ -236,6 +236,7 @@ typedef struct hy__component {
     const char *name;      /* "state space" */
     const char *blueprint; /* the blueprint's name for it */
     double gate;           /* initial g */
+    int32_t choice; /* the planned buffer of what it chose, I32, kept; 0 = it chooses nothing */
     void (*declare)(const hy__config *c, hy__decl *d);
     void (*plan)(const hy__config *c, const hy__rows *rows, hy__plan *p);
     void (*cost)(const hy__config *c, hy__cost *cost);
@@ -281,5 +282,7 @@ hy__dtype hy__param_dtype(const hy__param_decl *d, hy__dtype narrow, hy__dtype r
  * `real`, and so has states that gradients exist of. */
 hy__dtype hy__state_dtype(bool narrow_state, hy__dtype weights, hy__dtype real);
 bool hy__group_is_trained(hy__group g);
+/* As recipes call it: "matrix". */
+const char *hy__group_name(hy__group g);
 
 #endif

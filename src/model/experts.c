@@ -197,7 +197,8 @@ static hy__route_args route(const hy__call *c, const dims *m) {
                         .call_load = c->buf[CALL_LOAD],
                         .n_row = m->by_token ? c->rows->n_row : n_unit(c),
                         .n_expert = m->n_expert,
-                        .k = m->k};
+                        .k = m->k,
+                        .temperature = c->cfg->experts.temperature};
     if (both) {
         a.prior = c->buf[PRIOR];
         a.prior_of = c->buf[UNIT_OF];
@@ -205,7 +206,7 @@ static hy__route_args route(const hy__call *c, const dims *m) {
         a.shortlist = c->cfg->experts.shortlist > m->k ? c->cfg->experts.shortlist : m->k;
     }
     if (c->expert) {
-        a.temperature = c->expert->temperature;
+        if (c->expert->temperature > 0) a.temperature = c->expert->temperature;
         a.ban = c->expert->ban;
         a.force = c->expert->force;
         a.n_force = c->expert->n_force;

@@ -1,6 +1,8 @@
 /* forward.c: the one forward, and its backward.
  *
- *   x = embedding(tokens);  for each layer: x += g · layer(RMSNorm(x));  xf = RMSNorm(x)
+ *   x = embedding(tokens);  for each layer: x += s·g · layer(RMSNorm(x));  xf = RMSNorm(x)
+ *
+ * where s is the layer's scale; a layer whose scale is 0 is passed over.
  *
  * Training, prefill and decode differ in what the caller passes (a training work, many tokens, one
  * token), never in what runs here. */
@@ -168,12 +170,15 @@ static hy__residual_args residual(const hy__work *w, int64_t layer) {
                                .x = w->x[layer],
                                .y = w->y[layer],
                                .g = l->value[l->gate],
-                               .n = w->rows.n_row * w->m->cfg.model.d_model};
+                               .n = w->rows.n_row * w->m->cfg.model.d_model,
+                               .scale = l->scale};
 }
 
 static void run_layers(const hy__work *w, int64_t from, int64_t to, bool again) {
     const hy__kernels *k = &w->m->be->kernels;
+    while (to > from && !hy__work_runs(w, to - 1)) to--;
     for (int64_t i = from; i < to; i++) {
+        if (!hy__work_runs(w, i)) continue;
         call_roles roles;
         const hy__call c = call_of(w, i, again, &roles);
         const hy__rmsnorm_args norm = norm_before(w, i);
@@ -314,6 +319,16 @@ hy_status hy__get_output(hy__work *w, int64_t row, void *out, hy_error *err) {
     return hy__backend_check(be, err);
 }
 
+hy_status hy__get_rows(hy__work *w, int64_t layer, int32_t *out, hy_error *err) {
+    HY_TRY(check_rows(w, 0, 0, err));
+    const hy__layer *l = &w->m->layer[layer];
+    HY_ASSERT(w->opt.training && l->component->choice > 0 && hy__work_runs(w, layer));
+    const int64_t each = w->m->cfg.pkm.n_head * w->m->cfg.pkm.topk;
+    w->m->be->read(w->m->be, out, w->buf[layer * HY__BUF_MAX + l->component->choice],
+                   (size_t)(w->rows.n_row * each) * sizeof *out);
+    return hy__backend_check(w->m->be, err);
+}
+
 hy_status hy__put_output(hy__work *w, const void *output, hy_error *err) {
     hy__backend *be = w->m->be;
     const hy__seq seq = {.len = 1};
@@ -342,6 +357,7 @@ hy_status hy__loss(hy__work *w, const int32_t *target, double grad_scale, float 
                                                                 .target = hy__at(w->target, i),
                                                                 .nll = hy__at(w->nll, i),
                                                                 .narrow = w->room,
+                                                                .hit = hy__at(w->hit, i),
                                                                 .n_row = m,
                                                                 .vocab = vocab,
                                                                 .grad = grad_scale != 0,
@@ -354,19 +370,26 @@ hy_status hy__loss(hy__work *w, const int32_t *target, double grad_scale, float 
     }
     w->graded = grad_scale != 0;
     *sum = 0;
-    *count = 0;
+    *count = w->n_hit = 0;
     enum { PART = 512 };
     double part[PART];
+    int32_t hit[PART];
     for (int64_t i = 0; i < n; i += PART) {
         const int64_t m = n - i < PART ? n - i : PART;
         hy__tensor_read_f64(be, part, hy__at(w->nll, i), m);
+        be->read(be, hit, hy__at(w->hit, i), (size_t)m * sizeof *hit);
         for (int64_t j = 0; j < m; j++) {
+            w->n_hit += hit[j];
             *sum += part[j];
             *count += target[i + j] >= 0;
             if (nll) nll[i + j] = (float)part[j];
         }
     }
     return hy__backend_check(be, err);
+}
+
+int64_t hy__loss_hits(const hy__work *w) {
+    return w->n_hit;
 }
 
 void hy__set_output_grad(hy__work *w, const double *dout) {
@@ -422,7 +445,8 @@ hy_status hy__backward(hy__work *w, double loss_scale, hy_error *err) {
             while (start > 0 && cfg->block[start - 1] == cfg->block[end - 1]) start--;
             run_layers(w, start, end, true);
         }
-        for (int64_t i = end; i > start; i--) layer_backward(w, i - 1, loss_scale);
+        for (int64_t i = end; i > start; i--)
+            if (hy__work_runs(w, i - 1)) layer_backward(w, i - 1, loss_scale);
         end = start;
     }
     hy__embed_args embed = embedding(w);

@@ -41,6 +41,7 @@ static void declare_layer(hy__model *m, int32_t index) {
     l->component = hy__component_find(m->cfg.letter[index]);
     HY_ASSERT(l->component != NULL);
     hy__layer_declare(&m->cfg, l->component, &l->decl);
+    l->scale = 1.0;
     l->norm = l->decl.n_param - 2;
     l->gate = l->decl.n_param - 1;
     for (int id = 0; id < l->decl.n_param; id++) {
@@ -264,6 +265,12 @@ int64_t hy__param_run(const hy__param *p, int64_t first, int64_t most) {
     return row < HY__QUANT_SPAN ? row : HY__QUANT_SPAN;
 }
 
+double hy__model_scale(const hy__model *m, const hy__param *p) {
+    if (p->layer < 0) return 1.0;
+    const hy__layer *l = &m->layer[p->layer];
+    return p == &m->param[l->param_at[l->gate]] ? l->scale : 1.0;
+}
+
 hy__param *hy__model_find(hy__model *m, const char *name) {
     for (int64_t i = 0; i < m->n_param; i++)
         if (strcmp(m->param[i].name, name) == 0) return &m->param[i];
@@ -297,7 +304,7 @@ int64_t hy__model_report(const hy__model *m, hy__report report[HY__REPORT_LETTER
     int64_t n = 0;
     for (int64_t i = 0; i < m->cfg.n_layer; i++) {
         const hy__layer *l = &m->layer[i];
-        if (!l->component->report || !hy__present(l->stat)) continue;
+        if (!l->component->report || !hy__present(l->stat) || l->scale == 0) continue;
         double number[HY__REPORT_MAX] = {0};
         hy__tensor_read_f64(m->be, m->stat_host, l->stat, l->decl.n_stat);
         l->component->report(&m->cfg, m->stat_host, number);
@@ -312,10 +319,10 @@ int64_t hy__model_report(const hy__model *m, hy__report report[HY__REPORT_LETTER
 void hy__model_settle(hy__model *m) {
     for (int64_t i = 0; i < m->cfg.n_layer; i++) {
         hy__layer *l = &m->layer[i];
-        if (!hy__present(l->stat)) continue;
+        if (!hy__present(l->stat) || !l->component->settle || l->scale == 0) continue;
         const hy__call c = {
             .be = m->be, .cfg = &m->cfg, .param = l->value, .stat = l->stat, .expert = &l->expert};
-        if (l->component->settle) l->component->settle(&c);
+        l->component->settle(&c);
     }
     hy__model_clear_stats(m);
 }

@@ -32,6 +32,9 @@ typedef struct hy__layer {
     hy__tensor value[HY__PARAM_MAX], grad[HY__PARAM_MAX]; /* handles by id, as kernels take them */
     hy__tensor stat;           /* [n_stat] of one step; absent until hy__model_train */
     hy__expert_control expert; /* run-time control; used by E */
+    /* run-time multiplier of the gate, 0 … 1: x + scale·g·y; at 0 the layer is not computed, its
+     * states stand still and its parameters get no gradient */
+    double scale;
 } hy__layer;
 
 typedef struct hy__model {
@@ -96,6 +99,9 @@ void hy__model_clear_stats(hy__model *m);
  * hy__tensor_read_f32 and its like: up to `most`, which is at least a piece of a quantised row, and
  * of such a row a piece. */
 int64_t hy__param_run(const hy__param *p, int64_t first, int64_t most);
+
+/* What the forward multiplies a parameter by: the scale of the layer whose gate it is, else 1. */
+double hy__model_scale(const hy__model *m, const hy__param *p);
 
 /* The parameter of that full name, or NULL. */
 hy__param *hy__model_find(hy__model *m, const char *name);
@@ -170,6 +176,9 @@ hy_status hy__logits_f64(hy__work *w, int64_t row, int64_t n, double *out, hy_er
 /* The final normed activations of one row of the last forward, which its logits are made of, to the
  * host: d reals of the backend. */
 hy_status hy__get_output(hy__work *w, int64_t row, void *out, hy_error *err);
+/* Rows of the value table that layer `layer`, a P, chose in the last forward of a training work:
+ * out[n_row, heads, topk]. */
+hy_status hy__get_rows(hy__work *w, int64_t layer, int32_t *out, hy_error *err);
 /* The work of another sequence takes over from there: row 0 of a forward of one row. */
 hy_status hy__put_output(hy__work *w, const void *output, hy_error *err);
 
@@ -179,6 +188,9 @@ hy_status hy__put_output(hy__work *w, const void *output, hy_error *err);
  * grad_scale·Σ nll for hy__backward, and adds the embedding's gradient. */
 hy_status hy__loss(hy__work *w, const int32_t *target, double grad_scale, float *nll, double *sum,
                    int64_t *count, hy_error *err);
+/* Rows that the last hy__loss counted and whose target had the largest logit, the first of them
+ * when several had. */
+int64_t hy__loss_hits(const hy__work *w);
 
 /* For tests: sets the gradient of the final normed activations [n_row, d] instead of hy__loss. */
 void hy__set_output_grad(hy__work *w, const double *dout);

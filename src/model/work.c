@@ -21,6 +21,10 @@ static hy__tensor take(cursor *c, hy__dtype dtype, int64_t n) {
     return t;
 }
 
+bool hy__work_runs(const hy__work *w, int64_t layer) {
+    return !w->m || w->m->layer[layer].scale != 0;
+}
+
 static void plan_layer(const hy__work *w, int64_t layer, const hy__rows *rows, hy__plan *p) {
     *p = (hy__plan){.real = w->real, .expert = w->m ? &w->m->layer[layer].expert : NULL};
     hy__component_find(w->cfg->letter[layer])->plan(w->cfg, rows, p);
@@ -65,9 +69,11 @@ static void take_narrow(hy__work *w, int64_t n_row, cursor *c) {
     const hy__config *cfg = w->cfg;
     int64_t room = w->logit_rows * cfg->model.vocab;
     if (!w->opt.training || w->opt.prec != HY__PREC_BF16 || (w->m && !w->m->be->has_bf16)) return;
+    memset(w->narrow, 0, (size_t)cfg->n_layer * HY__PARAM_MAX * sizeof *w->narrow);
     w->head = take(c, HY__DTYPE_BF16, cfg->model.vocab * cfg->model.d_model);
     for (int64_t i = 0; i < cfg->n_layer; i++) {
         hy__decl decl = {0};
+        if (!hy__work_runs(w, i)) continue;
         hy__layer_declare(cfg, hy__component_find(cfg->letter[i]), &decl);
         for (int id = 0; id < decl.n_param; id++) {
             const hy__param_decl *d = &decl.param[id];
@@ -79,7 +85,14 @@ static void take_narrow(hy__work *w, int64_t n_row, cursor *c) {
     w->room = take(c, HY__DTYPE_BF16, room);
 }
 
-/* The residual stream, layer outputs and kept buffers of all layers. */
+/* Whether a layer is the first of its block to run. */
+static bool starts_block(const hy__work *w, int64_t layer) {
+    for (int64_t i = layer - 1; i >= 0; i--)
+        if (hy__work_runs(w, i)) return w->cfg->block[i] != w->cfg->block[layer];
+    return true;
+}
+
+/* The residual stream, layer outputs and kept buffers of all layers that run. */
 static void take_layers(hy__work *w, const hy__rows *rows, cursor *c) {
     const hy__config *cfg = w->cfg;
     const hy__dtype real = w->real;
@@ -90,7 +103,7 @@ static void take_layers(hy__work *w, const hy__rows *rows, cursor *c) {
 
     if (by_block) { /* each block's input stays; what is inside a block is overlaid */
         for (int64_t i = 0; i < n_layer; i++)
-            if (i == 0 || cfg->block[i] != cfg->block[i - 1]) w->x[i] = take(c, real, n * d);
+            if (hy__work_runs(w, i) && starts_block(w, i)) w->x[i] = take(c, real, n * d);
         w->x[n_layer] = take(c, real, n * d);
     } else { /* one for all: the backward takes the layers' outputs off it again */
         const hy__tensor x = take(c, real, n * d);
@@ -98,7 +111,8 @@ static void take_layers(hy__work *w, const hy__rows *rows, cursor *c) {
     }
     const cursor start = *c;
     for (int64_t i = 0; i < n_layer; i++) {
-        const bool block_start = i == 0 || cfg->block[i] != cfg->block[i - 1];
+        if (!hy__work_runs(w, i)) continue;
+        const bool block_start = starts_block(w, i);
         if (!w->opt.training || (by_block && block_start)) *c = start;
         if (by_block && !block_start) w->x[i] = take(c, real, n * d);
         w->y[i] = take(c, real, n * d);
@@ -108,10 +122,13 @@ static void take_layers(hy__work *w, const hy__rows *rows, cursor *c) {
         if (c->at > peak) peak = c->at;
     }
     if (c->at < peak) c->at = peak;
+    for (int64_t i = n_layer - 1; i >= 0; i--)
+        if (!hy__work_runs(w, i)) w->x[i] = w->x[i + 1];
 
     peak = c->at;
     const cursor scratch = *c;
     for (int64_t i = 0; i < n_layer; i++) {
+        if (!hy__work_runs(w, i)) continue;
         *c = scratch;
         plan_layer(w, i, rows, &plan);
         take_buffers(w, i, &plan, false, c, &peak);
@@ -131,6 +148,7 @@ static size_t lay_out(hy__work *w, const hy__rows *rows, const hy__buffer *buf) 
     w->token = take(&c, HY__DTYPE_I32, n);
     w->target = take(&c, HY__DTYPE_I32, n);
     w->nll = take(&c, real, n);
+    w->hit = take(&c, HY__DTYPE_I32, n);
     w->logit = take(&c, real, w->logit_rows * vocab);
     w->xn = take(&c, real, n * d);
     w->xf = take(&c, real, n * d);

@@ -24,6 +24,7 @@ struct hy__work {
      */
     hy__buffer mem;
     hy__tensor token, target, nll; /* I32 [N], I32 [N], [N] */
+    hy__tensor hit;                /* I32 [N] */
     hy__tensor xn, y_grad;         /* [N,d] normed input of a layer; its output's gradient */
     hy__tensor dx, dxn;            /* [N,d] of the residual stream; of the normed input */
     hy__tensor xf, rstd_f, dxf;    /* [N,d], [N], [N,d] the final norm */
@@ -34,7 +35,8 @@ struct hy__work {
     hy__tensor *narrow; /* [n_layer][HY__PARAM_MAX]; a parameter that stays as it is has none */
     hy__tensor head, room;
     hy__tensor *x;    /* [n_layer+1] the residual stream before each layer: one place for all, or,
-                         when recomputing, one for each */
+                         when recomputing, one for each; before one that does not run it is that
+                         before the next */
     hy__tensor *y;    /* [n_layer] the layers' outputs */
     hy__tensor *rstd; /* [n_layer] */
     hy__tensor *buf;  /* [n_layer][HY__BUF_MAX] */
@@ -46,9 +48,13 @@ struct hy__work {
     int64_t *slot_in, *slot_out; /* [seq_cap] */
     bool has_role[HY__ROLE_N];
     int64_t seq_cap;
-    bool ran;    /* a forward stands */
-    bool graded; /* dxf is set */
+    bool ran;      /* a forward stands */
+    bool graded;   /* dxf is set */
+    int64_t n_hit; /* of the last loss */
 };
+
+/* Whether a layer is computed: what does not run takes no memory either. */
+bool hy__work_runs(const hy__work *w, int64_t layer);
 
 /* Lays the memory out for these rows, growing it when it is too small. */
 hy_status hy__work_lay_out(hy__work *w, const hy__rows *rows, hy_error *err);

@@ -35,6 +35,8 @@ typedef struct rig {
     int64_t n_e;
 } rig;
 
+static double scale = 1; /* of the gates of every rig */
+
 /* ---- the states' part of the loss ---- */
 
 typedef struct visit {
@@ -122,6 +124,7 @@ static void rig_open(rig *r, const char *backend, const hy__config *c, uint64_t 
     *r = (rig){0};
     law_open(&r->lm, backend, c, seed);
     hy__model *m = r->lm.m;
+    for (int64_t i = 0; i < c->n_layer; i++) m->layer[i].scale = scale;
     law_ok(hy__model_train(m, &err), &err);
     const hy__work_options opt = {.training = true, .recompute = recompute};
     law_ok(hy__work_new(&r->work, m, opt, &err), &err);
@@ -181,19 +184,19 @@ static void check_slope(rig *r, const char *name, hy__tensor value, hy__tensor g
     double *dir = op_random(seed, n, 1.0);
     hy__tensor_read_f64(r->lm.be, base, value, n);
     hy__tensor_read_f64(r->lm.be, g, grad, n);
-    double want = 0, scale = 0;
+    double want = 0, sum = 0;
     for (int64_t i = 0; i < n; i++) {
         if (mask && mask[i] == 0) {
             dir[i] = 0;
             continue;
         }
         want += g[i] * dir[i];
-        scale += g[i] * g[i];
+        sum += g[i] * g[i];
     }
     line l = {.r = r, .t = value, .base = base, .dir = dir, .n = n};
     /* Four-point differences. A large step meets curvature or another choice of block, expert or
      * row; a small one meets rounding; a wrong gradient disagrees at every step. */
-    const double size = fmax(sqrt(scale), 1e-3);
+    const double size = fmax(sqrt(sum), 1e-3);
     double off = (double)INFINITY, got = 0;
     for (double h = 2e-4; h > 1e-6 && off > 1e-6 * size; h /= 6) {
         const double near = op_slope(loss_along, &l, &l.at, h);
@@ -454,6 +457,18 @@ static void fn_shipped(const hy__config *c, uint64_t seed) {
     check_backend("cpu", c, seed);
 }
 
+/* Gates that a curriculum has raised to a third. */
+static void test_rising_gates(void **state) {
+    (void)state;
+    hy__config all = law_config("SA EP FW S");
+    all.experts.z_loss = 0;
+    scale = 1.0 / 3;
+    check_differences(&all, 6);
+    fn_backends(&all, 6);
+    check_recompute("cpu", &all, 7);
+    scale = 1;
+}
+
 static void test_shipped_configurations(void **state) {
     (void)state;
     law_each_shipped(fn_shipped);
@@ -481,6 +496,7 @@ int main(void) {
         cmocka_unit_test(test_shipped_configurations),
         cmocka_unit_test(test_recompute),
         cmocka_unit_test(test_growing_stream),
+        cmocka_unit_test(test_rising_gates),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

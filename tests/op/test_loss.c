@@ -78,6 +78,36 @@ static void test_cross_entropy(void **state) {
     }
 }
 
+/* The first of the largest logits is the hit, beside a NaN-free row of padding. */
+static void test_hits(void **state) {
+    (void)state;
+    enum { N = 5, V = 40 };
+    static const int32_t target[N] = {7, 7, 39, -1, 0};
+    static const int32_t want[N] = {1, 0, 1, 0, 0};
+    double *logits = op_random(3, N * V, 1.0);
+    for (int r = 0; r < N; r++) logits[r * V + 7] = 5; /* the largest of every row … */
+    logits[1 * V + 2] = 5;                             /* … but for one that equals it before, */
+    logits[2 * V + 39] = 6;                            /* and one that exceeds it */
+    for (const char *const *be = hy__backend_names(); *be; be++) {
+        op_bench b;
+        op_open(&b, *be, 2);
+        const hy__cross_entropy_args a = {.logits = op_put(&b, logits, N * V),
+                                          .nll = op_nan(&b, N),
+                                          .hit = op_nan_i32(&b, N),
+                                          .target = op_put_i32(&b, target, N),
+                                          .n_row = N,
+                                          .vocab = V,
+                                          .grad = true,
+                                          .scale = SCALE};
+        b.be->kernels.cross_entropy(b.be, &a);
+        int32_t got[N];
+        op_get_i32(&b, got, a.hit, N);
+        assert_memory_equal(got, want, sizeof want);
+        op_close(&b);
+    }
+    free(logits);
+}
+
 enum { ROWS = 4, VOCAB = 13 };
 static const int32_t TARGET[ROWS] = {3, -1, 12, 0};
 
@@ -283,9 +313,8 @@ static void test_untouched_rows_are_out_of_reach(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_cross_entropy),
-        cmocka_unit_test(test_cross_entropy_slope),
-        cmocka_unit_test(test_optimizer),
+        cmocka_unit_test(test_cross_entropy),       cmocka_unit_test(test_hits),
+        cmocka_unit_test(test_cross_entropy_slope), cmocka_unit_test(test_optimizer),
         cmocka_unit_test(test_adamw_first_step),
         cmocka_unit_test(test_untouched_rows_are_out_of_reach),
     };

@@ -109,6 +109,7 @@ static void test_gated_norm(void **state) {
 typedef struct flat_shape {
     int64_t n, dim;
     bool in_place;
+    double scale; /* of residual */
 } flat_shape;
 
 static void case_residual(op_case *t) {
@@ -116,7 +117,8 @@ static void case_residual(op_case *t) {
     hy__residual_args a = {.x = op_in(t, "x", s->n, 1.0),
                            .y = op_in(t, "y", s->n, 1.0),
                            .g = op_in(t, "g", 1, 1.0),
-                           .n = s->n};
+                           .n = s->n,
+                           .scale = s->scale};
     a.out = s->in_place ? op_out_from(t, "out", "x") : op_out(t, "out", s->n);
     if (s->in_place) a.x = a.out;
     kernels(t)->residual(t->b->be, &a);
@@ -136,7 +138,8 @@ static void case_residual_again(op_case *t) {
                            .dout = op_in(t, "dout", s->n, 1.0),
                            .dy = op_out(t, "dy", s->n),
                            .dg = op_out_add(t, "dg", 1),
-                           .n = s->n};
+                           .n = s->n,
+                           .scale = s->scale};
     kernels(t)->residual(t->b->be, &a);
     a.x_again = s->in_place ? a.out : op_out(t, "x_again", s->n);
     kernels(t)->residual_backward(t->b->be, &a);
@@ -173,7 +176,8 @@ static void case_row_gate(op_case *t) {
 }
 
 static const flat_shape FLAT[] = {
-    {1, 1, false}, {63, 257, true}, {257, 63, false}, {5, 16, true}, {300, 300, false},
+    {1, 1, false, 0}, {63, 257, true, 0.25},  {257, 63, false, 1},
+    {5, 16, true, 0}, {300, 300, false, 0.7},
 };
 
 static void test_flat(void **state) {
@@ -184,7 +188,7 @@ static void test_flat(void **state) {
         check("swiglu", case_swiglu, &FLAT[i]);
         check("row_gate", case_row_gate, &FLAT[i]);
     }
-    static const flat_shape LONG = {100001, 0, true};
+    static const flat_shape LONG = {100001, 0, true, 0.1};
     op_check("residual", case_residual, &LONG, TOL);
 }
 
@@ -299,7 +303,7 @@ static void case_copy(op_case *t) {
 static void test_copy(void **state) {
     (void)state;
     static const flat_shape SHAPES[] = {
-        {1, 0, false}, {63, 0, false}, {257, 0, false}, {100003, 0, false}};
+        {1, 0, false, 0}, {63, 0, false, 0}, {257, 0, false, 0}, {100003, 0, false, 0}};
     for (size_t i = 0; i < sizeof SHAPES / sizeof *SHAPES; i++)
         op_check("copy", case_copy, &SHAPES[i], 1e-7);
 }

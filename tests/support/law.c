@@ -69,6 +69,7 @@ void law_each_shipped(law_config_fn fn) {
     assert_int_equal(glob("configs/*.yaml", 0, NULL, &found), 0);
     assert_true(found.gl_pathc >= 12);
     for (size_t i = 0; i < found.gl_pathc; i++) {
+        if (strstr(found.gl_pathv[i], "curriculum-")) continue; /* recipes */
         hy__config c;
         hy_error err = {0};
         law_ok(hy__config_read_yaml(found.gl_pathv[i], &c, NULL, &err), &err);

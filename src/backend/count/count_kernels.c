@@ -452,7 +452,7 @@ static void cross_entropy(hy__backend *be, const hy__cross_entropy_args *a) {
     const bool narrow = hy__present(a->narrow);
     TOUCH(be, a->n_row * a->vocab * (a->grad && !narrow ? 2 : 1), a->logits);
     if (a->grad) TOUCH(be, a->n_row * a->vocab, a->narrow);
-    TOUCH(be, a->n_row, a->target, a->nll);
+    TOUCH(be, a->n_row, a->target, a->nll, a->hit);
 }
 
 /* Rows that no token touched stand still; how many did is not known here: all. */

@@ -37,20 +37,30 @@ static void narrow_gradient_row(uint16_t *narrow, const float *l, int64_t n, flo
     narrow[target] = hy__f32_to_bf16(factor * sf_exp(l[target] - top) - scale);
 }
 
+/* Whether l[target], which may be the largest, is the first of the largest. */
+static bool is_likeliest(const float *l, float top, int32_t target) {
+    for (int32_t j = 0; j < target; j++)
+        if (l[j] == top) return false;
+    return l[target] == top;
+}
+
 static void cross_entropy_row(const hy__cross_entropy_args *a, int64_t r) {
     float *l = (float *)hy__ptr(a->logits) + r * a->vocab, *nll = hy__ptr(a->nll);
     uint16_t *narrow = hy__ptr(a->narrow);
+    int32_t *hit = hy__ptr(a->hit);
     const int32_t target = ((const int32_t *)hy__ptr(a->target))[r];
     const size_t n = (size_t)a->vocab;
     if (narrow) narrow += r * a->vocab;
     if (target < 0) {
         nll[r] = 0;
+        if (hit) hit[r] = 0;
         if (a->grad && narrow) memset(narrow, 0, n * sizeof *narrow);
         if (a->grad && !narrow) memset(l, 0, n * sizeof *l);
         return;
     }
     const float top = row_max(l, a->vocab), sum = row_sum_exp(l, a->vocab, top);
     nll[r] = (float)((double)top - (double)l[target] + log((double)sum));
+    if (hit) hit[r] = l[target] == top && is_likeliest(l, top, target);
     if (!a->grad) return;
     const float factor = (float)(a->scale / (double)sum);
     if (narrow)

@@ -166,19 +166,24 @@ static void fast_gated_norm_backward(hy__backend *be, const hy__gated_norm_args 
 
 /* ---- residual ---- */
 
+static float residual_gate(const hy__residual_args *a) {
+    const float g = *(const float *)hy__ptr(a->g);
+    return a->scale > 0 ? (float)a->scale * g : g;
+}
+
 static void fast_residual(hy__backend *be, const hy__residual_args *a) {
-    const float *x = hy__ptr(a->x), *y = hy__ptr(a->y), g = *(const float *)hy__ptr(a->g);
+    const float *x = hy__ptr(a->x), *y = hy__ptr(a->y), g = residual_gate(a);
     float *out = hy__ptr(a->out);
     const int n_thread = threads_for(be, a->n);
 #pragma omp parallel for simd num_threads(n_thread) schedule(static)
     for (int64_t i = 0; i < a->n; i++) out[i] = x[i] + g * y[i];
 }
 
-/* dy = g·dout, x = out - g·y where wanted; returns Σ dout·y over [from, to), blocks of fp32 sums
- * gathered in double. */
+/* dy = s·g·dout, x = out - s·g·y where wanted; returns s·Σ dout·y over [from, to), blocks of fp32
+ * sums gathered in double. */
 static double residual_span_backward(const hy__residual_args *a, int64_t from, int64_t to) {
     enum { BLOCK = 4096 };
-    const float *dout = hy__ptr(a->dout), *y = hy__ptr(a->y), g = *(const float *)hy__ptr(a->g);
+    const float *dout = hy__ptr(a->dout), *y = hy__ptr(a->y), g = residual_gate(a);
     const float *out = hy__ptr(a->out);
     float *dy = hy__ptr(a->dy), *x = hy__ptr(a->x_again);
     double sum = 0;
@@ -188,7 +193,7 @@ static double residual_span_backward(const hy__residual_args *a, int64_t from, i
         for (int64_t j = i; j < end; j++) dy[j] = g * dout[j];
         for (int64_t j = i; x && j < end; j++) x[j] = out[j] - g * y[j];
     }
-    return sum;
+    return a->scale > 0 ? a->scale * sum : sum;
 }
 
 static void fast_residual_backward(hy__backend *be, const hy__residual_args *a) {

@@ -1,12 +1,21 @@
 /* ref_loss.c: the naive cross-entropy, AdamW (arXiv 1711.05101) and sum of squares. */
 #include "backend/cpu/ref.h"
 
+/* The first of the largest. */
+static int64_t ref_argmax(const real *l, int64_t n) {
+    int64_t best = 0;
+    for (int64_t j = 1; j < n; j++)
+        if (l[j] > l[best]) best = j;
+    return best;
+}
+
 /* nll = log Σ_j exp(l_j) - l_target, gradient scale·(softmax - onehot) */
 static void ref_cross_entropy(hy__backend *be, const hy__cross_entropy_args *a) {
     (void)be;
     const int32_t *target = hy__ptr(a->target);
     real *nll = hy__ptr(a->nll);
     uint16_t *narrow = hy__ptr(a->narrow);
+    int32_t *hit = hy__ptr(a->hit);
     for (int64_t r = 0; r < a->n_row; r++) {
         real *l = (real *)hy__ptr(a->logits) + r * a->vocab;
         double top = -INFINITY, sum = 0;
@@ -14,6 +23,7 @@ static void ref_cross_entropy(hy__backend *be, const hy__cross_entropy_args *a) 
         for (int64_t j = 0; j < a->vocab; j++) sum += exp((double)l[j] - top);
         const double lse = top + log(sum);
         nll[r] = target[r] < 0 ? 0 : (real)(lse - (double)l[target[r]]);
+        if (hit) hit[r] = target[r] >= 0 && ref_argmax(l, a->vocab) == target[r];
         for (int64_t j = 0; a->grad && j < a->vocab; j++) {
             const double p = exp((double)l[j] - lse) - (j == target[r] ? 1.0 : 0.0);
             const real grad = target[r] < 0 ? 0 : (real)(a->scale * p);

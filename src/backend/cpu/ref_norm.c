@@ -109,29 +109,35 @@ static void ref_gated_norm_backward(hy__backend *be, const hy__gated_norm_args *
     }
 }
 
-/* out = x + g·y */
-static void ref_residual(hy__backend *be, const hy__residual_args *a) {
-    (void)be;
-    const real *x = hy__ptr(a->x), *y = hy__ptr(a->y), *g = hy__ptr(a->g);
-    real *out = hy__ptr(a->out);
-    for (int64_t i = 0; i < a->n; i++) out[i] = x[i] + g[0] * y[i];
+static double residual_scale(const hy__residual_args *a) {
+    return a->scale > 0 ? a->scale : 1.0;
 }
 
-/* dy = g·dout, dg += Σ dout·y; x = out - g·y */
+/* out = x + s·g·y */
+static void ref_residual(hy__backend *be, const hy__residual_args *a) {
+    (void)be;
+    const real *x = hy__ptr(a->x), *y = hy__ptr(a->y);
+    const real g = (real)residual_scale(a) * *(const real *)hy__ptr(a->g);
+    real *out = hy__ptr(a->out);
+    for (int64_t i = 0; i < a->n; i++) out[i] = x[i] + g * y[i];
+}
+
+/* dy = s·g·dout, dg += s·Σ dout·y; x = out - s·g·y */
 static void ref_residual_backward(hy__backend *be, const hy__residual_args *a) {
     (void)be;
-    const real *dout = hy__ptr(a->dout), *y = hy__ptr(a->y), *g = hy__ptr(a->g);
+    const real *dout = hy__ptr(a->dout), *y = hy__ptr(a->y);
+    const real g = (real)residual_scale(a) * *(const real *)hy__ptr(a->g);
     real *dy = hy__ptr(a->dy), *dg = hy__ptr(a->dg);
     double sum = 0;
     for (int64_t i = 0; i < a->n; i++) {
         const real d = dout[i];
         sum += (double)d * (double)y[i];
-        dy[i] = g[0] * d;
+        dy[i] = g * d;
     }
-    dg[0] += (real)sum;
+    dg[0] += (real)(residual_scale(a) * sum);
     const real *out = hy__ptr(a->out);
     real *x = hy__ptr(a->x_again);
-    for (int64_t i = 0; x && i < a->n; i++) x[i] = out[i] - g[0] * y[i];
+    for (int64_t i = 0; x && i < a->n; i++) x[i] = out[i] - g * y[i];
 }
 
 /* h = SiLU(u₁)·u₂ */
