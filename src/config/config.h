@@ -58,6 +58,7 @@ typedef struct hy__config {
         hy__route_mode route;
         int64_t shortlist; /* experts; derived: min(2k, n_expert) */
         double z_loss, aux_loss, balance_rate;
+        double temperature; /* of the router */
     } experts;
     struct {
         int64_t d_ff; /* derived: 8/3·d_model, rounded up to 32 */

@@ -20,10 +20,11 @@ typedef enum hy__field_type {
 typedef struct hy__field {
     const char *section, *name;
     hy__field_type type;
-    bool train;                             /* in hy__train_config, not in hy__config */
-    size_t offset;                          /* in its struct */
-    double min, max;                        /* both allowed */
-    double start;                           /* default; of a choice its index */
+    bool train;      /* in hy__train_config, not in hy__config */
+    bool staged;     /* a stage may set it: no parameter that stays hangs on it */
+    size_t offset;   /* in its struct */
+    double min, max; /* both allowed */
+    double start;    /* default; of a choice its index */
     int64_t (*derive)(const hy__config *c); /* INT: what a 0 stands for, from rows above; or NULL */
     const char *const *choice;
     const char *unit; /* "" = a plain number */

@@ -405,8 +405,10 @@ static void shipped_configurations(void **state) {
     hy_error err = {0};
     if (hy__dir_list(&list, "configs", &err) != HY_OK) fail_msg("%s", err.text);
     assert_true(list.n >= 12); /* four sizes, each beside a Transformer and a Mamba-2 */
-    for (int64_t i = 0; i < list.n; i++)
+    for (int64_t i = 0; i < list.n; i++) {
+        if (strstr(list.path[i], "curriculum-")) continue; /* unit.recipe reads them */
         if (hy__config_read_yaml(list.path[i], &c, &t, &err) != HY_OK) fail_msg("%s", err.text);
+    }
     hy__file_list_release(&list);
 
     if (hy__config_read_yaml("configs/hydra-1.6b.yaml", &c, &t, &err) != HY_OK)
