@@ -212,6 +212,9 @@ typedef struct hy_train_progress {
     const char *unsound; /* why the step was dropped: a clause; NULL = it was not */
     int64_t dropped;     /* steps that were, so far */
     int64_t rewound;     /* times that the run went back to a checkpoint */
+    const char *stage;   /* of the curriculum; NULL without one */
+    const char
+        *stage_end; /* "length", "val_loss" or "accuracy" when this step ended it, else NULL */
 } hy_train_progress;
 
 /* Called after every step; returning false ends the training after a checkpoint. */
@@ -219,6 +222,7 @@ typedef bool (*hy_train_fn)(void *user, const hy_train_progress *progress);
 
 typedef struct hy_train_options {
     const char *config;      /* YAML path */
+    const char *curriculum;  /* YAML path of a recipe of stages, or NULL */
     const char *const *data; /* files and folders of text, folders of built data, "PATH:WEIGHT" */
     int64_t n_data;
     const char *tokenizer; /* tokenizer.json, a folder that holds one, or "bytes"; NULL = of the

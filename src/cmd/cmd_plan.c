@@ -205,9 +205,12 @@ done:
 
 /* ---- a folder of configurations ---- */
 
-static bool is_yaml(const char *path) {
+/* Recipes of a curriculum lie beside the configurations that they are for. */
+static bool is_config(const char *path) {
     const size_t n = strlen(path);
-    return n > 5 && strcmp(path + n - 5, ".yaml") == 0;
+    const char *slash = strrchr(path, '/');
+    return n > 5 && strcmp(path + n - 5, ".yaml") == 0 &&
+           strncmp(slash ? slash + 1 : path, "curriculum-", 11) != 0;
 }
 
 static hy_status plan_folder(const char *dir, const plan_options *p, hy_error *err) {
@@ -218,7 +221,7 @@ static hy_status plan_folder(const char *dir, const plan_options *p, hy_error *e
     HY_TRY(hy__dir_list(&list, dir, err));
     HY_TRY_GOTO(hy__derivation_markdown(&t, err));
     for (int64_t i = 0; i < list.n; i++) {
-        if (!is_yaml(list.path[i])) continue;
+        if (!is_config(list.path[i])) continue;
         hy__sheet *s;
         HY_TRY_GOTO(fill(&s, list.path[i], p, err));
         hy__sheet_markdown(&t, s);

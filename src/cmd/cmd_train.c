@@ -1,11 +1,14 @@
 /* cmd_train.c: hydralm train: a model from text, with progress on stderr.
  *
  * SIGINT and SIGTERM let the step finish and a checkpoint be written; a second one ends at once. */
+#include "account/agenda.h"
 #include "cmd/cmd.h"
 
+#include "base/memory.h"
 #include "base/progress.h"
 #include "base/status.h"
 #include "config/config.h"
+#include "train/setup.h"
 
 #include <jansson.h>
 #include <signal.h>
@@ -33,6 +36,7 @@ static void catch_signals(void) {
 typedef struct watcher {
     hy__progress_bar bar;
     bool quiet, verbose;
+    const char *stage; /* the one it is in */
 } watcher;
 
 /* Share of the run that is done, by the clock that tells when it ends. */
@@ -58,11 +62,22 @@ static void describe(const hy_train_progress *p, bool details, char *text, size_
              left / 60 % 60, left % 60, more);
 }
 
+/* A line where a stage of the curriculum begins. */
+static void tell_stage(watcher *w, const hy_train_progress *p) {
+    if (w->quiet || !p->stage || p->stage == w->stage) return;
+    if (!w->stage || strcmp(p->stage, w->stage) != 0) {
+        hy__progress_bar_clear(&w->bar);
+        fprintf(stderr, "stage %s\n", p->stage);
+    }
+    w->stage = p->stage;
+}
+
 /* Evaluations and checkpoints stay on the screen; other steps are the bar's. */
 static bool on_step(void *user, const hy_train_progress *p) {
     watcher *w = user;
     char text[240];
     const bool stays = !w->quiet && (w->verbose || p->evaluated || p->saved || p->unsound);
+    tell_stage(w, p);
     describe(p, stays || !w->bar.bar, text, sizeof text);
     if (stays) {
         hy__progress_bar_clear(&w->bar);
@@ -71,6 +86,8 @@ static bool on_step(void *user, const hy_train_progress *p) {
     } else {
         hy__progress_bar_show(&w->bar, fraction(p), "%s", text);
     }
+    if (stays && p->stage_end)
+        fprintf(stderr, "stage %s ended by its %s\n", p->stage, p->stage_end);
     return signals == 0;
 }
 
@@ -104,10 +121,45 @@ static hy_status report(const hy_train_result *r, const char *out, const cmd_sha
         err);
 }
 
+/* ---- what it would do ---- */
+
+static hy_status print_agenda(const hy__agenda *a, const cmd_shared *shared, hy_error *err) {
+    if (shared->json) return cmd_print_json(hy__agenda_json(a), err);
+    hy__text t = {0};
+    hy__agenda_text(&t, a);
+    hy_status status = hy__text_check(&t, err);
+    if (status == HY_OK) status = cmd_write(t.data, t.size, err);
+    hy__text_release(&t);
+    return status;
+}
+
+/* Adds the run up, prints it (a dry run), and refuses what the machine has no memory for: the named
+ * hardware, or this one. */
+static hy_status plan(const hy_train_options *opt, const char *hardware, bool print,
+                      const cmd_shared *shared, hy_error *err) {
+    hy__config c;
+    hy__train_config t;
+    hy__recipe recipe = {0};
+    hy__agenda a = {0};
+    hy__hardware h;
+    hy_status status;
+    if (hardware) HY_TRY(hy__hardware_find(&h, hardware, err));
+    HY_TRY(hy__train_setup(opt, &c, &t, &recipe, err));
+    HY_TRY_GOTO(hy__agenda_init(&a, &recipe, hardware ? &h : NULL, err));
+    if (print) HY_TRY_GOTO(print_agenda(&a, shared, err));
+    const double memory = hardware ? h.memory : (double)hy__memory_bytes();
+    if (memory > 0) HY_TRY_GOTO(hy__agenda_check_memory(&a, memory, err));
+done:
+    hy__agenda_release(&a);
+    hy__recipe_release(&recipe);
+    return status;
+}
+
 static hy_status train(hy_train_options *opt, const cmd_shared *shared, hy_error *err) {
     hy_train_result result;
     watcher w = {.quiet = shared->quiet, .verbose = shared->verbose};
     hy__progress_bar_init(&w.bar, shared->quiet ? NULL : stderr);
+    HY_TRY(plan(opt, NULL, false, shared, err));
     opt->on_step = on_step;
     opt->on_warning = on_warning;
     opt->user = &w;
@@ -136,13 +188,17 @@ int cmd_train(int argc, char **argv) {
     int64_t seed = 0;
     const char *operand;
     cmd_shared shared = CMD_SHARED;
-    bool help_config = false;
+    const char *hardware = NULL;
+    bool help_config = false, dry_run = false;
     /* clang-format off */
     option table[] = {
         {.name = "config", .kind = OPTION_TEXT, .to = &opt.config, .value = "FILE", .required = true, .doc = "configuration (YAML)"},
-        {.name = "data", .kind = OPTION_MANY, .to = &data, .value = "PATH...", .required = true, .doc = "files and folders of text, and folders of `data build`; each as PATH:WEIGHT for a mixture"},
+        {.name = "curriculum", .kind = OPTION_TEXT, .to = &opt.curriculum, .value = "FILE", .doc = "recipe of stages (YAML); docs/curriculum.md"},
+        {.name = "data", .kind = OPTION_MANY, .to = &data, .value = "PATH...", .required = true, .unless = "dry-run", .doc = "files and folders of text, and folders of `data build`; each as PATH:WEIGHT for a mixture"},
         {.name = "tokenizer", .kind = OPTION_TEXT, .to = &opt.tokenizer, .value = "T", .doc = "bytes, a tokenizer.json, or a folder that holds one; otherwise that of built data, or bytes"},
-        {.name = "out", .kind = OPTION_TEXT, .to = &opt.out, .value = "DIR", .required = true, .doc = "model directory to write"},
+        {.name = "out", .kind = OPTION_TEXT, .to = &opt.out, .value = "DIR", .required = true, .unless = "dry-run", .doc = "model directory to write"},
+        {.name = "dry-run", .kind = OPTION_FLAG, .to = &dry_run, .doc = "print the stages with what they cost, and train nothing"},
+        {.name = "hardware", .kind = OPTION_TEXT, .to = &hardware, .value = "NAME", .doc = "dry run: the machine to count time and memory of, as for plan"},
         {.name = "steps", .kind = OPTION_INT, .to = &opt.steps, .value = "N", .min = 1, .max = 1e12, .doc = "steps in all; otherwise train.steps"},
         {.name = "minutes", .kind = OPTION_REAL, .to = &opt.minutes, .value = "M", .min = 1e-3, .max = 1e7, .doc = "time limit: the run ends there or at its steps, what is first"},
         {.name = "seed", .kind = OPTION_INT, .to = &seed, .value = "N", .max = (double)INT64_MAX, .doc = "of weights and data; otherwise train.seed"},
@@ -175,5 +231,7 @@ int cmd_train(int argc, char **argv) {
     opt.seed = (uint64_t)seed;
     opt.threads = (int)shared.threads;
     opt.backend = shared.backend;
-    return cmd_end(&self, train(&opt, &shared, &err), &err);
+    const hy_status status =
+        dry_run ? plan(&opt, hardware, true, &shared, &err) : train(&opt, &shared, &err);
+    return cmd_end(&self, status, &err);
 }

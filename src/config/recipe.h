@@ -56,6 +56,7 @@ typedef struct hy__stage {
     int64_t n_rate;
     hy__stage_mix mix[HY__MIX_MAX];
     int64_t n_mix; /* 0: all the data as they are */
+    int64_t mix_line;
     hy__stage_end until;
     double until_value;
     char until_corpus[HY__MIX_NAME]; /* "" = all that is held out */

@@ -306,7 +306,10 @@ static hy_status read_key(reader *d, const char *key, const yaml_node_t *at, yam
     if (strcmp(key, "freeze") == 0) return each_word(d, value, key, add_freeze);
     if (strcmp(key, "layers") == 0) return read_layers(d, value);
     if (strcmp(key, "rates") == 0) return each_pair(d, value, key, read_rate, NULL);
-    if (strcmp(key, "mixture") == 0) return each_pair(d, value, key, read_mix, NULL);
+    if (strcmp(key, "mixture") == 0) {
+        w->stage.mix_line = line_of(at);
+        return each_pair(d, value, key, read_mix, NULL);
+    }
     if (strcmp(key, "upcycle") == 0) return each_pair(d, value, key, read_noise, NULL);
     if (strcmp(key, "until") == 0) {
         w->stage.until_line = line_of(at);

@@ -2,6 +2,7 @@
 #include "data/mixture.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -75,9 +76,22 @@ hy_status hy__mixture_tokenizer(char **path, const char *const *entry, int64_t n
     return status;
 }
 
+/* "data/code.txt" and "data/code/" are "code". */
+static void name_corpus(hy__mixture *m, const char *path) {
+    size_t end = strlen(path);
+    while (end > 1 && path[end - 1] == '/') end--;
+    size_t begin = end;
+    while (begin > 0 && path[begin - 1] != '/') begin--;
+    size_t n = 0;
+    while (begin + n < end && n + 1 < HY__CORPUS_NAME && !(n > 0 && path[begin + n] == '.')) n++;
+    memcpy(m->name[m->n], path + begin, n);
+    m->name[m->n][n] = '\0';
+}
+
 static hy_status add_built(hy__mixture *m, const char *dir, const hy__tokenizer *tok,
                            hy_error *err) {
     uint64_t print;
+    name_corpus(m, dir);
     HY_TRY(hy__tokenizer_print(tok, &print, err));
     HY_TRY(hy__corpus_open(&m->corpus[m->n], dir, err));
     const hy__corpus *c = m->corpus[m->n++];
@@ -91,6 +105,7 @@ static hy_status add_built(hy__mixture *m, const char *dir, const hy__tokenizer 
 static hy_status add_text(hy__mixture *m, const char *const *path, int64_t n,
                           const hy__build_options *opt, hy_error *err) {
     hy__build_options text = *opt;
+    name_corpus(m, n == 1 ? path[0] : "text");
     text.path = path;
     text.n_path = n;
     HY_TRY(hy__build(&m->corpus[m->n], &text, err));
@@ -131,7 +146,8 @@ hy_status hy__mixture_open(hy__mixture *m, const hy__build_options *opt, hy_erro
     HY_TRY(entries_read(&e, opt->path, opt->n_path, err));
     m->corpus = calloc((size_t)e.n + 1, sizeof *m->corpus);
     m->weight = calloc((size_t)e.n + 1, sizeof *m->weight);
-    hy_status status = m->corpus && m->weight ? HY_OK : out_of_memory(err);
+    m->name = calloc((size_t)e.n + 1, sizeof *m->name);
+    hy_status status = m->corpus && m->weight && m->name ? HY_OK : out_of_memory(err);
     if (status == HY_OK)
         status = e.n > 0 && e.weight[0] > 0.0 ? open_weighted(m, &e, opt, err)
                                               : open_unweighted(m, &e, opt, err);
@@ -147,7 +163,23 @@ void hy__mixture_release(hy__mixture *m) {
     for (int64_t i = 0; i < m->n; i++) hy__corpus_free(m->corpus[i]);
     free(m->corpus);
     free(m->weight);
+    free(m->name);
     *m = (hy__mixture){0};
+}
+
+int64_t hy__mixture_find(const hy__mixture *m, const char *name) {
+    for (int64_t i = 0; i < m->n; i++)
+        if (strcmp(m->name[i], name) == 0) return i;
+    return -1;
+}
+
+hy_status hy__mixture_unknown(const hy__mixture *m, const char *name, hy_error *err) {
+    char known[320] = "";
+    for (int64_t i = 0; i < m->n && strlen(known) + HY__CORPUS_NAME + 2 < sizeof known; i++)
+        snprintf(known + strlen(known), sizeof known - strlen(known), "%s%s", i ? ", " : "",
+                 m->name[i]);
+    return hy__fail(err, HY_E_INVALID, "the data have no corpus '%.64s'; they have %s", name,
+                    known);
 }
 
 uint64_t hy__mixture_fingerprint(const hy__mixture *m) {

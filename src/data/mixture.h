@@ -10,9 +10,13 @@
 
 #include "data/build.h"
 
+enum { HY__CORPUS_NAME = 64 };
+
 typedef struct hy__mixture {
-    hy__corpus **corpus; /* [n] owned */
-    double *weight;      /* [n] shares of the tokens; they add up to 1 */
+    hy__corpus **corpus;           /* [n] owned */
+    double *weight;                /* [n] shares of the tokens; they add up to 1 */
+    char (*name)[HY__CORPUS_NAME]; /* [n] owned: the last part of its path without what follows a
+                                      point; "text" of several together */
     int64_t n;
 } hy__mixture;
 
@@ -24,6 +28,11 @@ hy_status hy__mixture_tokenizer(char **path, const char *const *entry, int64_t n
  * a folder was built with another tokenizer than opt->tokenizer. */
 hy_status hy__mixture_open(hy__mixture *m, const hy__build_options *opt, hy_error *err);
 void hy__mixture_release(hy__mixture *m); /* a zeroed one is fine */
+
+/* The corpus of that name, the first where several have it; -1 = none. */
+int64_t hy__mixture_find(const hy__mixture *m, const char *name);
+/* HY_E_INVALID with a sentence that lists those that there are. */
+hy_status hy__mixture_unknown(const hy__mixture *m, const char *name, hy_error *err);
 
 /* Of all corpora and weights: what a batch depends on besides the loader's options. */
 uint64_t hy__mixture_fingerprint(const hy__mixture *m);

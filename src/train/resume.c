@@ -31,7 +31,7 @@ static json_t *bound_config(const hy__trainer *tr) {
     static const char *const may_change[] = {"steps",    "eval_every", "save_every",
                                              "keep",     "val_tokens", "spike",
                                              "on_spike", "spike_limit"};
-    json_t *all = hy__config_to_json(&tr->cfg, &tr->t);
+    json_t *all = hy__config_to_json(&tr->base, &tr->base_t);
     for (size_t i = 0; all && i < sizeof may_change / sizeof *may_change; i++)
         json_object_del(json_object_get(all, "train"), may_change[i]);
     return all;
@@ -78,6 +78,36 @@ static hy_status check_config(const hy__trainer *tr, const json_t *had, const ch
     return status;
 }
 
+/* A hash (FNV-1a) of the stages of a curriculum; "" without one. */
+static hy_status hash_recipe(const hy__trainer *tr, char hex[17], hy_error *err) {
+    char *text = NULL;
+    size_t size;
+    hex[0] = '\0';
+    if (!tr->recipe.name) return HY_OK;
+    FILE *out = open_memstream(&text, &size);
+    if (out) hy__recipe_print(&tr->recipe, out);
+    if (!out || fclose(out) != 0) {
+        free(text);
+        return no_memory(err);
+    }
+    uint64_t h = UINT64_C(0xcbf29ce484222325);
+    for (const char *c = text; *c; c++) h = (h ^ (unsigned char)*c) * UINT64_C(0x100000001b3);
+    free(text);
+    snprintf(hex, 17, "%016" PRIx64, h);
+    return HY_OK;
+}
+
+static hy_status check_recipe(const hy__trainer *tr, const char *had, const char *dir,
+                              hy_error *err) {
+    char now[17];
+    HY_TRY(hash_recipe(tr, now, err));
+    if (strcmp(had, now) == 0) return HY_OK;
+    return hy__fail(err, HY_E_INVALID,
+                    "the training in %s has %s; wanted the same stages, of which only save_every, "
+                    "keep, spike, on_spike and spike_limit may change",
+                    dir, !*had ? "no curriculum" : "another curriculum");
+}
+
 /* Corpora and weights. */
 static void hash_data(const hy__trainer *tr, char hex[17]) {
     snprintf(hex, 17, "%016" PRIx64, hy__mixture_fingerprint(&tr->data));
@@ -121,7 +151,7 @@ static void list_host(listing *l, const char *name, double *host, int64_t n) {
 
 static hy_status list_all(listing *l, hy__trainer *tr, hy_error *err) {
     const hy__model *m = tr->model;
-    const size_t most = (size_t)(2 * m->n_param + tr->lanes.n + 2);
+    const size_t most = (size_t)(2 * m->n_param + m->cfg.n_layer + tr->lanes.n + 2);
     *l = (listing){.be = tr->be,
                    .name = malloc(most * sizeof *l->name),
                    .entry = calloc(most, sizeof *l->entry),
@@ -136,6 +166,11 @@ static hy_status list_all(listing *l, hy__trainer *tr, hy_error *err) {
         list_add(l, "m.", m->param[i].name, tr->optim->m[i], m->param[i].n);
         if (hy__present(tr->optim->v[i]))
             list_add(l, "v.", m->param[i].name, tr->optim->v[i], m->param[i].n);
+    }
+    /* the model has them as its forward uses them: times their scale */
+    for (int64_t i = 0; i < m->cfg.n_layer; i++) {
+        const hy__param *p = &m->param[m->layer[i].param_at[m->layer[i].gate]];
+        list_add(l, "raw.", p->name, p->value, p->n);
     }
     for (int64_t i = 0; i < tr->lanes.n; i++) {
         const hy__state *s = tr->lanes.now[i];
@@ -187,8 +222,19 @@ static json_t *guard_json(const hy__guard *g) {
                      (json_int_t)g->in_row, "since", (json_int_t)g->since);
 }
 
+/* The stages that are over: their steps, and what ended them. */
+static json_t *stages_json(const hy__trainer *tr) {
+    json_t *stages = json_array();
+    for (int64_t i = 0; i < tr->course.index; i++)
+        json_array_append_new(stages,
+                              json_pack("{s:I, s:s}", "steps", (json_int_t)tr->course.steps[i],
+                                        "end", hy__stage_end_name(tr->course.end[i])));
+    return stages;
+}
+
 static hy_status put_counters(hy__trainer *tr, hy__fileset *set, hy_error *err) {
-    char data[17];
+    char data[17], recipe[17];
+    HY_TRY(hash_recipe(tr, recipe, err));
     hash_data(tr, data);
     json_t *streams = json_array();
     for (int64_t i = 0; i < tr->lanes.n; i++) {
@@ -204,6 +250,9 @@ static hy_status put_counters(hy__trainer *tr, hy__fileset *set, hy_error *err) 
     if (!all) return no_memory(err);
     json_object_set_new(all, "updates", updates_json(tr));
     json_object_set_new(all, "guard", guard_json(&tr->guard));
+    json_object_set_new(all, "curriculum", json_string(recipe));
+    json_object_set_new(all, "stages", stages_json(tr));
+    json_object_set_new(all, "stage_over", json_boolean(tr->course.reached));
     const hy_status status = hy__json_put(set, COUNTERS, all, err);
     json_decref(all);
     return status;
@@ -213,7 +262,7 @@ hy_status hy__training_save(hy__trainer *tr, hy_error *err) {
     hy__fileset *set;
     HY_TRY(hy__metrics_sync(tr, err));
     HY_TRY(hy__fileset_open(&set, tr->opt->out, err));
-    hy_status status = hy__checkpoint_put(set, tr->model, &tr->t, err);
+    hy_status status = hy__checkpoint_put(set, tr->model, &tr->base_t, err);
     if (status == HY_OK) status = hy__tokenizer_put(set, tr->tok, err);
     if (status == HY_OK) status = put_tensors(tr, set, err);
     if (status == HY_OK) status = put_counters(tr, set, err);
@@ -251,20 +300,17 @@ static bool is_count(int64_t n) {
     return n >= 0 && n < INT64_C(1) << 40;
 }
 
-/* Takes the counters after checking that they are those of this run. */
+/* Takes the counters after checking that they are those of these data. */
 static hy_status take_counters(hy__trainer *tr, json_t *json, const char *dir, hy_error *err) {
     json_int_t step, tokens, metrics;
     const char *data;
     char wanted[17];
-    json_t *config;
-    if (json_unpack(json, "{s:I, s:I, s:F, s:F, s:F, s:I, s:s, s:o}", "step", &step, "tokens",
-                    &tokens, "seconds", &tr->at.seconds, "val_loss", &tr->val_loss,
-                    "val_bits_per_byte", &tr->val_bits, "metrics_bytes", &metrics, "data", &data,
-                    "config", &config) != 0 ||
-        !is_count(step) || tokens < 0 || metrics < 0) {
+    if (json_unpack(json, "{s:I, s:I, s:F, s:F, s:F, s:I, s:s}", "step", &step, "tokens", &tokens,
+                    "seconds", &tr->at.seconds, "val_loss", &tr->val_loss, "val_bits_per_byte",
+                    &tr->val_bits, "metrics_bytes", &metrics, "data", &data) != 0 ||
+        !is_count(step) || step < tr->course.first || tokens < 0 || metrics < 0) {
         return hy__fail(err, HY_E_INVALID, "%s/%s is not the state of a training", dir, COUNTERS);
     }
-    HY_TRY(check_config(tr, config, dir, err));
     hash_data(tr, wanted);
     if (strcmp(data, wanted) != 0) {
         return hy__fail(err, HY_E_INVALID,
@@ -326,6 +372,43 @@ static hy_status take_streams(hy__trainer *tr, json_t *json, const char *dir, hy
         s->pos = pos;
     }
     return HY_OK;
+}
+
+static hy_status take_stage(hy__course *c, const json_t *json, int64_t steps, int64_t i) {
+    json_int_t took;
+    const char *end;
+    if (json_unpack((json_t *)(uintptr_t)json, "{s:I, s:s}", "steps", &took, "end", &end) != 0 ||
+        took < 0 || took > steps)
+        return HY_E_INVALID;
+    for (c->end[i] = HY__END_LENGTH; c->end[i] < HY__END_N; c->end[i]++)
+        if (strcmp(end, hy__stage_end_name(c->end[i])) == 0) break;
+    c->steps[i] = took;
+    c->first += took;
+    return c->end[i] < HY__END_N ? HY_OK : HY_E_INVALID;
+}
+
+hy_status hy__training_find_stage(hy__trainer *tr, hy_error *err) {
+    const char *dir = hy__training_from(tr), *recipe;
+    hy__course *c = &tr->course;
+    json_t *json, *config, *stages;
+    int over;
+    HY_TRY(hy__json_read(&json, dir, COUNTERS, err));
+    hy_status status = HY_E_INVALID;
+    if (json_unpack(json, "{s:o, s:s, s:o, s:b}", "config", &config, "curriculum", &recipe,
+                    "stages", &stages, "stage_over", &over) == 0) {
+        HY_TRY_GOTO(check_config(tr, config, dir, err));
+        HY_TRY_GOTO(check_recipe(tr, recipe, dir, err));
+        c->index = (int64_t)json_array_size(stages);
+        c->reached = over;
+        status = c->index < tr->recipe.n ? HY_OK : HY_E_INVALID;
+        for (int64_t i = 0; status == HY_OK && i < c->index; i++)
+            status = take_stage(c, json_array_get(stages, (size_t)i), tr->recipe.stage[i].steps, i);
+    }
+    if (status != HY_OK)
+        status = hy__fail(err, status, "%s/%s is not the state of a training", dir, COUNTERS);
+done:
+    json_decref(json);
+    return status;
 }
 
 static hy_status take_tensor(const listing *l, int64_t i, const hy__st *st, const char *path,

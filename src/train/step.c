@@ -3,6 +3,7 @@
 
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 /* ---- carried states ---- */
 
@@ -39,12 +40,10 @@ static bool ends_stream(const hy__loader_batch *b, int64_t i) {
     return i + 1 == b->n_piece || b->piece[i + 1].stream != b->piece[i].stream;
 }
 
-/* The forward of one loader batch. A stream's first piece continues the carried state unless it
- * starts afresh; its last piece leaves the state that the next batch continues. What is carried
- * decides the position: in a stream that begins anew it is 0, wherever the piece stands in its
- * document. */
-static hy_status forward(hy__trainer *tr, hy__work *work, hy__lanes *lanes,
-                         const hy__loader_batch *b, hy_error *err) {
+/* What is carried decides the position: in a stream that begins anew, as all do with a stage, it is
+ * 0, wherever the piece stands in its document. */
+hy_status hy__trainer_forward(hy__trainer *tr, hy__work *work, hy__lanes *lanes,
+                              const hy__loader_batch *b, hy_error *err) {
     hy__pieces *p = &tr->pieces;
     for (int64_t i = 0; i < b->n_piece; i++) {
         const hy__piece *piece = &b->piece[i];
@@ -92,7 +91,7 @@ static hy_status accumulate(hy__trainer *tr, const hy__loader_batch *b, int64_t 
                             double *sum, int64_t *n_byte, hy_error *err) {
     double part;
     int64_t counted;
-    HY_TRY(forward(tr, tr->work, &tr->lanes, b, err));
+    HY_TRY(hy__trainer_forward(tr, tr->work, &tr->lanes, b, err));
     HY_TRY(hy__loss(tr->work, b->target, 1.0 / (double)n_target, NULL, &part, &counted, err));
     *sum += part;
     if (!isfinite(part)) return HY_OK;
@@ -106,7 +105,8 @@ static void update(hy__trainer *tr, double lr, double norm) {
     const hy__train_config *t = &tr->t;
     const double g_scale = t->clip > 0.0 && norm > t->clip ? t->clip / norm : 1.0;
     hy__optim_step(tr->optim, &(hy__optim_rates){.lr = lr,
-                                                 .table_lr = lr * hy__schedule_table(t, &tr->at),
+                                                 .table_lr = lr * hy__schedule_table(t, &tr->at) *
+                                                             hy__stage_table(tr),
                                                  .beta1 = t->beta1,
                                                  .beta2 = t->beta2,
                                                  .eps = t->eps,
@@ -147,9 +147,10 @@ static hy_status remember(hy__trainer *tr, double loss, double log_norm, hy_erro
 }
 
 hy_status hy__trainer_step(hy__trainer *tr, hy_train_progress *p, hy_error *err) {
-    const int64_t first = (tr->at.step + tr->guard.passed) * tr->t.accumulate;
+    const int64_t first = hy__stage_first_batch(tr) + tr->guard.passed * tr->t.accumulate;
     int64_t n_target = 0, n_byte = 0;
     double sum = 0.0;
+    hy__stage_set_gates(tr);
     for (int64_t i = 0; i < tr->t.accumulate; i++)
         n_target += hy__loader_rows(tr->train, first + i);
     for (int64_t i = 0; i < tr->t.accumulate && isfinite(sum); i++) {
@@ -182,32 +183,54 @@ hy_status hy__trainer_step(hy__trainer *tr, hy_train_progress *p, hy_error *err)
 
 /* ---- evaluation ---- */
 
-/* Adds the loss of one corpus's held-out part, of at least `most` tokens where it has them. */
-static hy_status evaluate(hy__trainer *tr, hy__loader *val, int64_t most, double *sum, int64_t *n,
-                          int64_t *n_byte, hy_error *err) {
-    const int64_t n_batch = hy__loader_epoch(val), before = *n;
-    for (int64_t i = 0; i < n_batch && (most == 0 || *n - before < most); i++) {
+/* A sum over held-out text. */
+typedef struct score {
+    double nats;
+    int64_t n, n_byte, n_hit;
+} score;
+
+/* One corpus's held-out part, of at least `most` tokens where it has them. */
+static hy_status evaluate(hy__trainer *tr, hy__loader *val, int64_t most, score *s, hy_error *err) {
+    const int64_t n_batch = hy__loader_epoch(val);
+    for (int64_t i = 0; i < n_batch && (most == 0 || s->n < most); i++) {
         const hy__loader_batch *b;
         double part;
         int64_t counted;
         HY_TRY(hy__loader_get(val, i, &b, err));
-        HY_TRY(forward(tr, tr->eval, &tr->val_lanes, b, err));
+        HY_TRY(hy__trainer_forward(tr, tr->eval, &tr->val_lanes, b, err));
         HY_TRY(hy__loss(tr->eval, b->target, 0.0, NULL, &part, &counted, err));
         swap_lanes(&tr->val_lanes, b);
-        *sum += part;
-        *n += counted;
-        *n_byte += count_bytes(tr, b);
+        s->nats += part;
+        s->n += counted;
+        s->n_byte += count_bytes(tr, b);
+        s->n_hit += hy__loss_hits(tr->eval);
     }
     return HY_OK;
 }
 
+static void add_score(score *sum, const score *s) {
+    sum->nats += s->nats;
+    sum->n += s->n;
+    sum->n_byte += s->n_byte;
+    sum->n_hit += s->n_hit;
+}
+
 hy_status hy__trainer_evaluate(hy__trainer *tr, hy_error *err) {
     const int64_t most = (tr->t.val_tokens + tr->data.n - 1) / tr->data.n;
-    int64_t n = 0, n_byte = 0;
-    double sum = 0.0;
-    for (int64_t c = 0; c < tr->data.n; c++)
-        if (tr->val[c]) HY_TRY(evaluate(tr, tr->val[c], most, &sum, &n, &n_byte, err));
-    tr->val_loss = n > 0 ? sum / (double)n : 0.0;
-    tr->val_bits = bits_per_byte(sum, n_byte);
+    const char *only = tr->stage->until_corpus;
+    score all = {0}, judged = {0};
+    for (int64_t c = 0; c < tr->data.n; c++) {
+        score s = {0};
+        if (!tr->val[c]) continue;
+        HY_TRY(evaluate(tr, tr->val[c], most, &s, err));
+        add_score(&all, &s);
+        if (!*only || strcmp(only, tr->data.name[c]) == 0) add_score(&judged, &s);
+    }
+    tr->val_loss = all.n > 0 ? all.nats / (double)all.n : 0.0;
+    tr->val_bits = bits_per_byte(all.nats, all.n_byte);
+    tr->val_accuracy = all.n > 0 ? (double)all.n_hit / (double)all.n : 0.0;
+    if (judged.n > 0)
+        hy__stage_judge(tr, judged.nats / (double)judged.n,
+                        (double)judged.n_hit / (double)judged.n);
     return HY_OK;
 }

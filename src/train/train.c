@@ -2,6 +2,7 @@
  *
  * The loop is: step, evaluate when due, checkpoint when due, one line of metrics, report. It ends
  * at the last step, at the time limit or when the caller says so, always with a checkpoint. */
+#include "train/setup.h"
 #include "train/trainer.h"
 
 #include "base/clock.h"
@@ -10,31 +11,16 @@
 #include "ckpt/checkpoint.h"
 #include "ckpt/tokenizer_dir.h"
 
-#include <inttypes.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 /* ---- setting up ---- */
 
-/* A whole number of the options into its field, within the field's bounds: it will be read back. */
-static hy_status set_whole(hy__trainer *tr, const char *key, uint64_t value, hy_error *err) {
-    char text[24];
-    snprintf(text, sizeof text, "%" PRIu64, value);
-    return hy__config_set(&tr->cfg, &tr->t, key, text, err);
-}
-
 static hy_status read_config(hy__trainer *tr, hy_error *err) {
-    const hy_train_options *o = tr->opt;
-    HY_TRY(hy__config_read_yaml(o->config, &tr->cfg, &tr->t, err));
-    for (int64_t i = 0; i < o->n_set; i++)
-        HY_TRY(hy__config_assign(&tr->cfg, &tr->t, o->set[i], err));
-    if (o->has_seed) HY_TRY(set_whole(tr, "train.seed", o->seed, err));
-    if (o->steps > 0) HY_TRY(set_whole(tr, "train.steps", (uint64_t)o->steps, err));
-    HY_TRY(hy__config_finish(&tr->cfg, err));
-    tr->at.limit = o->minutes * 60.0;
-    tr->at.steps = tr->t.steps;
-    return HY_OK;
+    HY_TRY(hy__train_setup(tr->opt, &tr->base, &tr->base_t, &tr->recipe, err));
+    tr->at.limit = tr->opt->minutes * 60.0;
+    return hy__course_init(&tr->course, &tr->recipe, err);
 }
 
 /* A model that is already there is only replaced when the caller says so. */
@@ -86,7 +72,7 @@ static hy_status check_tokenizer(const hy__trainer *tr, hy_error *err) {
 
 static hy_status read_text(hy__trainer *tr, bool resume, hy_error *err) {
     const hy_train_options *o = tr->opt;
-    const int64_t vocab = tr->cfg.model.vocab;
+    const int64_t vocab = tr->base.model.vocab;
     HY_TRY(open_tokenizer(tr, resume, err));
     if (resume) HY_TRY(check_tokenizer(tr, err));
     if (hy__tokenizer_vocab(tr->tok) > vocab) {
@@ -102,32 +88,19 @@ static hy_status read_text(hy__trainer *tr, bool resume, hy_error *err) {
                             &(hy__build_options){.path = o->data,
                                                  .n_path = o->n_data,
                                                  .tokenizer = tr->tok,
-                                                 .val_fraction = tr->t.val_fraction,
+                                                 .val_fraction = tr->base_t.val_fraction,
                                                  .threads = o->threads},
                             err);
 }
 
-static hy_status reserve_pieces(hy__trainer *tr, hy_error *err) {
-    size_t most = (size_t)hy__loader_max_pieces(tr->train);
-    for (int64_t c = 0; c < tr->data.n; c++) {
-        const size_t val = tr->val[c] ? (size_t)hy__loader_max_pieces(tr->val[c]) : 0;
-        if (val > most) most = val;
-    }
-    hy__pieces *p = &tr->pieces;
-    p->seq = calloc(most, sizeof *p->seq);
-    p->in = calloc(most, sizeof *p->in);
-    p->out = calloc(most, sizeof *p->out);
-    if (p->seq && p->in && p->out) return HY_OK;
-    return hy__fail(err, HY_E_MEMORY, "there is not enough memory for batches of %zu pieces", most);
-}
-
+/* What is held out is read alike in all stages. */
 static hy_status open_val(hy__trainer *tr, int64_t c, hy_error *err) {
     const hy__loader_options val = {.corpus = &tr->data.corpus[c],
                                     .n_corpus = 1,
                                     .part = HY__PART_VAL,
                                     .batch = 1,
                                     .seq_len = HY__FEED,
-                                    .chunk = tr->cfg.model.chunk,
+                                    .chunk = tr->base.model.chunk,
                                     .carry = true,
                                     .in_order = true};
     if (tr->data.corpus[c]->n_document[HY__PART_VAL] == 0) return HY_OK;
@@ -135,40 +108,23 @@ static hy_status open_val(hy__trainer *tr, int64_t c, hy_error *err) {
     return hy__loader_new(&tr->val[c], &val, err);
 }
 
-static hy_status open_loaders(hy__trainer *tr, hy_error *err) {
-    const hy__loader_options train = {.corpus = tr->data.corpus,
-                                      .weight = tr->data.weight,
-                                      .n_corpus = tr->data.n,
-                                      .part = HY__PART_TRAIN,
-                                      .batch = tr->t.batch,
-                                      .seq_len = tr->t.seq_len,
-                                      .chunk = tr->cfg.model.chunk,
-                                      .carry = tr->t.carry,
-                                      .seed = (uint64_t)tr->t.seed};
-    HY_TRY(hy__loader_new(&tr->train, &train, err));
+static hy_status open_vals(hy__trainer *tr, hy_error *err) {
     tr->val = calloc((size_t)tr->data.n, sizeof *tr->val);
     if (!tr->val) return hy__fail(err, HY_E_MEMORY, "there is not enough memory to evaluate");
     for (int64_t c = 0; c < tr->data.n; c++) HY_TRY(open_val(tr, c, err));
-    if (tr->has_val) HY_TRY(hy__lanes_init(&tr->val_lanes, tr->model, 1, err));
-    if (tr->t.carry)
-        HY_TRY(hy__lanes_init(&tr->lanes, tr->model, hy__loader_streams(tr->train), err));
-    return reserve_pieces(tr, err);
+    return hy__stages_check_data(tr, err);
 }
 
 /* The weights: those of the checkpoint, or new ones. */
 static hy_status open_weights(hy__trainer *tr, bool resume, hy_error *err) {
     if (resume) return hy__checkpoint_open_to_train(&tr->model, tr->be, hy__training_from(tr), err);
-    HY_TRY(hy__model_new(&tr->model, tr->be, &tr->cfg, tr->be->real, err));
-    hy__model_randomize(tr->model, (uint64_t)tr->t.seed);
+    HY_TRY(hy__model_new(&tr->model, tr->be, &tr->recipe.stage[0].cfg, tr->be->real, err));
+    hy__model_randomize(tr->model, (uint64_t)tr->base_t.seed);
     return HY_OK;
 }
 
 static hy_status open_model(hy__trainer *tr, bool resume, hy_error *err) {
-    const bool bf16 = tr->t.dtype == HY__TRAIN_BF16;
-    const hy__work_options train = {.training = true,
-                                    .recompute = tr->t.recompute,
-                                    .prec = bf16 ? HY__PREC_BF16 : HY__PREC_FP32};
-    const hy__work_options eval = {.prec = train.prec};
+    const bool bf16 = tr->base_t.dtype == HY__TRAIN_BF16;
     const char *backend = tr->opt->backend ? tr->opt->backend : "cpu";
     HY_TRY(hy__backend_open(&tr->be, backend, tr->opt->threads, err));
     if (bf16 && !tr->be->has_bf16) {
@@ -179,9 +135,9 @@ static hy_status open_model(hy__trainer *tr, bool resume, hy_error *err) {
     }
     HY_TRY(open_weights(tr, resume, err));
     HY_TRY(hy__model_train(tr->model, err));
-    HY_TRY(hy__optim_new(&tr->optim, tr->model, tr->t.optimizer, train.prec, err));
-    HY_TRY(hy__work_new(&tr->work, tr->model, train, err));
-    return hy__work_new(&tr->eval, tr->model, eval, err);
+    const hy__prec prec = bf16 ? HY__PREC_BF16 : HY__PREC_FP32;
+    HY_TRY(hy__optim_new(&tr->optim, tr->model, tr->base_t.optimizer, prec, err));
+    return hy__stage_open(tr, !resume, err);
 }
 
 static hy_status open_all(hy__trainer *tr, hy_error *err) {
@@ -190,31 +146,27 @@ static hy_status open_all(hy__trainer *tr, hy_error *err) {
     HY_TRY(check_out(tr, &resume, err));
     HY_TRY(hy__metrics_open(tr, err));
     if (resume) HY_TRY(hy__training_choose(tr, err));
+    if (resume) HY_TRY(hy__training_find_stage(tr, err));
     HY_TRY(read_text(tr, resume, err));
+    HY_TRY(open_vals(tr, err));
     HY_TRY(open_model(tr, resume, err));
-    HY_TRY(open_loaders(tr, err));
     if (resume) HY_TRY(hy__training_load(tr, err));
     return hy__metrics_begin(tr, err);
 }
 
 static void release_all(hy__trainer *tr) {
     hy__metrics_close(tr);
-    hy__lanes_release(&tr->lanes);
-    hy__lanes_release(&tr->val_lanes);
-    hy__work_free(tr->work);
-    hy__work_free(tr->eval);
+    hy__stage_close(tr);
     hy__optim_free(tr->optim);
     hy__model_free(tr->model);
     hy__backend_free(tr->be);
-    hy__loader_free(tr->train);
     for (int64_t c = 0; tr->val && c < tr->data.n; c++) hy__loader_free(tr->val[c]);
     free(tr->val);
     hy__mixture_release(&tr->data);
     hy__tokenizer_free(tr->tok);
     free(tr->n_byte);
-    free(tr->pieces.seq);
-    free(tr->pieces.in);
-    free(tr->pieces.out);
+    hy__course_release(&tr->course);
+    hy__recipe_release(&tr->recipe);
     free(tr->history);
     free(tr->guard.norm);
     free(tr->from);
@@ -226,9 +178,23 @@ static bool is_due(int64_t step, int64_t every) {
     return every > 0 && step % every == 0;
 }
 
-static bool is_over(const hy__progress *at) {
-    return (at->steps > 0 && at->step >= at->steps) ||
-           (at->limit > 0.0 && at->seconds >= at->limit);
+static bool is_out_of_time(const hy__progress *at) {
+    return at->limit > 0.0 && at->seconds >= at->limit;
+}
+
+static bool is_over(const hy__trainer *tr) {
+    return (hy__stage_is_over(tr) && hy__stage_is_last(tr)) || is_out_of_time(&tr->at);
+}
+
+/* Names the stage, and what ended it when it is over with all its parts. */
+static void tell_stage(const hy__trainer *tr, hy_train_progress *p) {
+    const hy__stage *s = tr->stage;
+    if (!tr->recipe.name) return;
+    p->stage = s->name;
+    if (tr->course.reached)
+        p->stage_end = hy__stage_end_name(s->until);
+    else if (hy__stage_is_over(tr) && s->part + 1 == s->n_part)
+        p->stage_end = hy__stage_end_name(HY__END_LENGTH);
 }
 
 /* Seconds to the end at the pace so far; 0 when the end is not known. */
@@ -258,10 +224,15 @@ static hy_status advance(hy__trainer *tr, hy_train_progress *p, bool *last, hy_e
     const double took = hy__now() - start;
     p->tokens_per_s = took > 0.0 ? (double)(tr->tokens - tokens) / took : 0.0;
     tr->at.seconds = before + took;
-    *last = is_over(&tr->at);
-    p->evaluated = tr->has_val && (*last || is_due(p->step, tr->t.eval_every));
-    p->saved = *last || is_due(p->step, tr->t.save_every);
-    if (p->evaluated) HY_TRY(hy__trainer_evaluate(tr, err));
+    *last = is_over(tr);
+    tell_stage(tr, p);
+    p->evaluated = tr->has_val && (*last || p->stage_end || is_due(p->step, tr->t.eval_every));
+    if (p->evaluated) {
+        HY_TRY(hy__trainer_evaluate(tr, err));
+        tell_stage(tr, p);
+        *last = *last || (hy__stage_is_over(tr) && hy__stage_is_last(tr));
+    }
+    p->saved = *last || is_due(p->step, tr->base_t.save_every);
     tr->at.seconds = before + hy__now() - start;
     p->val_loss = tr->val_loss;
     p->seconds = tr->at.seconds;
@@ -276,7 +247,8 @@ static hy_status run(hy__trainer *tr, bool *stopped, hy_error *err) {
     bool asked = false;
     if (tr->t.on_spike == HY__ON_SPIKE_REWIND && tr->at.step == 0)
         HY_TRY(save(tr, err)); /* to go back to */
-    for (bool last = is_over(&tr->at); !last && !asked && !tr->guard.back;) {
+    for (bool last = is_over(tr); !last && !asked && !tr->guard.back;) {
+        HY_TRY(hy__stage_next(tr, err));
         HY_TRY(advance(tr, &p, &last, err));
         asked = tr->opt->on_step && !tr->opt->on_step(tr->opt->user, &p);
         if (asked && tr->guard.back)
@@ -284,7 +256,7 @@ static hy_status run(hy__trainer *tr, bool *stopped, hy_error *err) {
         else if (asked && !p.saved)
             HY_TRY(save(tr, err));
     }
-    *stopped = asked || (tr->at.limit > 0.0 && tr->at.seconds >= tr->at.limit);
+    *stopped = asked || is_out_of_time(&tr->at);
     return HY_OK;
 }
 

@@ -1,6 +1,9 @@
 /* trainer.h: what a training run holds, for the files of this folder only.
  *
  *   train.c    hy_train: sets up, loops, reports
+ *   stages.c   where the run stands in its recipe: enters a stage, ends it
+ *   upcycle.c  F becomes E
+ *   reseed.c   dead sub-keys of P begin anew
  *   step.c     one optimizer step, one evaluation
  *   resume.c   the training state on disk, beside the weights
  *   rotate.c   which checkpoint to go on from, which older ones to keep
@@ -13,6 +16,7 @@
 #define HY_TRAIN_TRAINER_H
 
 #include "ckpt/fileset.h"
+#include "config/recipe.h"
 #include "data/loader.h"
 #include "data/mixture.h"
 #include "train/guard.h"
@@ -34,9 +38,22 @@ typedef struct hy__pieces {
     hy__state **in, **out;
 } hy__pieces;
 
+/* Where a run stands in its recipe. */
+typedef struct hy__course {
+    int64_t index;      /* of the stage that it is in */
+    int64_t first;      /* steps before that */
+    int64_t *steps;     /* [n] what the stages before took; owned */
+    hy__stage_end *end; /* [n] and what ended them; owned */
+    bool reached;       /* the criterion of the present one is met */
+} hy__course;
+
 typedef struct hy__trainer {
     const hy_train_options *opt; /* borrowed */
-    hy__config cfg;
+    hy__config base;             /* of the run */
+    hy__train_config base_t;
+    hy__recipe recipe;
+    const hy__stage *stage; /* the present one */
+    hy__config cfg;         /* and its settings */
     hy__train_config t;
     hy__backend *be;
     hy__model *model;
@@ -45,16 +62,20 @@ typedef struct hy__trainer {
     int32_t *n_byte; /* [vocab] bytes of text that a token stands for */
     hy__mixture data;
     hy__loader *train;
-    hy__loader **val; /* [data.n] of each corpus; NULL where it holds nothing out */
-    bool has_val;     /* one of them at least */
+    hy__loader **val;             /* [data.n] of each corpus; NULL where it holds nothing out */
+    hy__corpus *mix[HY__MIX_MAX]; /* what the present stage mixes, where it says so */
+    double mix_weight[HY__MIX_MAX];
+    bool has_val; /* one of them at least */
     hy__work *work, *eval;
     hy__lanes lanes, val_lanes;
     hy__pieces pieces;
 
     /* what a checkpoint records */
     hy__progress at;
-    int64_t tokens;            /* predicted in training */
+    int64_t tokens; /* predicted in training */
+    hy__course course;
     double val_loss, val_bits; /* nats per token, bits per byte; negative before the first */
+    double val_accuracy;       /* share of the held-out tokens that were the likeliest */
     hy__guard guard;
     double *history; /* [history_cap] loss of each step; NaN: it was dropped */
     int64_t history_cap;
@@ -71,12 +92,58 @@ typedef struct hy__trainer {
     double save_seconds; /* spent on checkpoints since the start of this process */
 } hy__trainer;
 
+/* ---- stages.c ---- */
+
+/* Room for the course of tr->recipe. */
+hy_status hy__course_init(hy__course *c, const hy__recipe *r, hy_error *err);
+void hy__course_release(hy__course *c);
+
+/* Sets everything that is constant in stage tr->course.index: loaders, works, streams (which begin
+ * afresh), rates, gates, and the steps of the whole run. `begins`: the run comes from the stage
+ * before, and the actions at the border are made; else it comes from a checkpoint. */
+hy_status hy__stage_open(hy__trainer *tr, bool begins, hy_error *err);
+void hy__stage_close(hy__trainer *tr);
+
+/* Whether the present stage is over, and whether no other follows. */
+bool hy__stage_is_over(const hy__trainer *tr);
+bool hy__stage_is_last(const hy__trainer *tr);
+/* When the present stage is over, opens the next. */
+hy_status hy__stage_next(hy__trainer *tr, hy_error *err);
+
+/* Sets what moves from step to step: gates that rise. */
+void hy__stage_set_gates(hy__trainer *tr);
+/* Share of the value table's rate: its warm-up in this stage. */
+double hy__stage_table(const hy__trainer *tr);
+/* The number of the step's first micro-batch: the text goes on where the stage before ended. */
+int64_t hy__stage_first_batch(const hy__trainer *tr);
+/* After an evaluation of what its criterion asks for: whether the stage has reached it. */
+void hy__stage_judge(hy__trainer *tr, double loss, double accuracy);
+/* Whether the data have what the stages ask for: the corpora that they mix, and held-out text. */
+hy_status hy__stages_check_data(const hy__trainer *tr, hy_error *err);
+
+/* ---- upcycle.c ---- */
+
+/* Replaces the model by one of the present stage's pattern: weights and moments of the layers that
+ * stay, and in place of an F an E whose experts are copies of it. */
+hy_status hy__upcycle(hy__trainer *tr, hy_error *err);
+
+/* ---- reseed.c ---- */
+
+/* Sub-keys of P that no token of the next stage->reseed tokens chooses take the place of much-used
+ * ones, a little moved; their moments are cleared. */
+hy_status hy__reseed(hy__trainer *tr, hy_error *err);
+
 /* ---- step.c ---- */
 
 hy_status hy__lanes_init(hy__lanes *l, hy__model *m, int64_t n, hy_error *err);
 void hy__lanes_release(hy__lanes *l);
 /* Every stream begins anew. */
 void hy__lanes_reset(hy__lanes *l);
+
+/* The forward of one loader batch. A stream's first piece continues the carried state unless it
+ * starts afresh; its last piece leaves the state that the next batch continues. */
+hy_status hy__trainer_forward(hy__trainer *tr, hy__work *work, hy__lanes *lanes,
+                              const hy__loader_batch *b, hy_error *err);
 
 /* One optimizer step; fills tr->report and step, tokens, loss, bits_per_byte, lr and grad_norm of
  * p. One that is not sound leaves the weights as they were: p->unsound says why, and guard.back
@@ -96,8 +163,11 @@ hy_status hy__training_find(const char *dir, bool *model, bool *resumable, hy_er
 /* Replaces the model and the training state in opt->out, together or not at all. */
 hy_status hy__training_save(hy__trainer *tr, hy_error *err);
 
-/* Continues from hy__training_from. HY_E_INVALID when configuration or data are not those of the
- * run. */
+/* Where the training in hy__training_from stands in its recipe. HY_E_INVALID when its configuration
+ * or its recipe is another one. */
+hy_status hy__training_find_stage(hy__trainer *tr, hy_error *err);
+
+/* Continues from hy__training_from, in the stage found. HY_E_INVALID when its data are others. */
 hy_status hy__training_load(hy__trainer *tr, hy_error *err);
 
 /* ---- rotate.c ---- */

@@ -1,0 +1,111 @@
+# A training by a recipe: resumed anywhere, across the borders of stages too, it ends bit for bit as
+# the run that was left alone; a dry run tells what it would do; what cannot be is told beforehand.
+. "$(dirname "$0")/lib.sh" "$1"
+tiny_config | sed 's/d_ff: 32/d_ff: 96/; s/^train/ffn: {d_ff: 96}\ntrain/' >tiny.yaml
+some_text 60 >text.txt
+
+cat >recipe.yaml <<'YAML'
+stages:
+- name: short
+  tokens: 2560
+  layers: SF A WP F
+  on: S A F
+  train: {seq_len: 32 to 128, batch: 2}
+- name: memories
+  tokens: 1536
+  layers: SF A WP F
+  gate_ramp: 1024
+  rates: {P: 2, embed: 0.5}
+  freeze: [A]
+  train: {seq_len: 128}
+  pkm: {warmup: 768}
+- name: experts
+  tokens: 1280
+  experts: {k: 1, temperature: 2}
+  upcycle: {noise: 0.02}
+  train: {seq_len: 128, accumulate: 2}
+  pkm: {reseed: 500}
+- name: end
+  tokens: 51200
+  attention: {window: 64, topk: 2}
+  train: {seq_len: 128, carry: false}
+  until: {val_loss: 3}
+YAML
+
+# ---- the dry run ----
+ok train --config tiny.yaml --curriculum recipe.yaml --dry-run --json
+is "$(field steps)" 221 "steps"
+is "$(grep -o '"name":"[a-z]*"' <<<"$out" | tr -d '\n')" \
+    '"name":"short""name":"short""name":"short""name":"memories""name":"experts""name":"end"' "stages"
+ok train --config tiny.yaml --curriculum recipe.yaml --dry-run --hardware h100
+grep -q "^short 2/3 .* 64 .* SAF " <<<"$out" || die "the dry run says: $out"
+grep -q "^memories: gates of WP rise over 4 steps" <<<"$out" || die "the dry run says: $out"
+"$hydralm" train --config tiny.yaml --curriculum recipe.yaml --dry-run \
+    --hardware peak=1T,bandwidth=1T,memory=1M >stdout 2>stderr && die "a stage fits into a megabyte"
+grep -q "recipe.yaml:2: stage 'short': it needs" stderr || die "too little memory: $(cat stderr)"
+ok train --config tiny.yaml --dry-run
+grep -q "^all .* 12 " <<<"$out" || die "the dry run of one stage says: $out"
+
+# ---- resumed ----
+# In the background it must be the program itself that the kill reaches, not a shell around it.
+train() {
+    exec "$hydralm" train --config tiny.yaml --curriculum recipe.yaml --data text.txt --seed 7 \
+        --threads 1 --json -v --set train.save_every=1 "$@"
+}
+steps_of() { sed 's/,"tokens_per_s":[^,]*,"seconds":[^,}]*//' "$1/metrics.jsonl"; }
+(train --out whole) >stdout 2>stderr || die "$(cat stderr)"
+out=$(cat stdout)
+result=$(field train_loss)/$(field val_loss)/$(field tokens)
+grep -q "stage end ended by its val_loss" stderr || die "it was not ended by its loss: $(tail -n 3 stderr)"
+[ "$(field steps)" -lt 221 ] || die "a stage that reached its end took all its steps"
+is "$(grep -o '"stage_end":"[a-z_]*"' whole/metrics.jsonl | cut -d: -f2 | xargs)" \
+    "length length length val_loss" "what ended the stages"
+is "$(tail -n 1 whole/metrics.jsonl | grep -o '"stage":"[a-z]*"')" '"stage":"end"' "the last stage"
+
+resumed=0
+for stop in 2 4 8 11 12 15 18 20 21 25; do
+    rm -rf part log
+    : >log
+    (train --out part) 2>log >/dev/null &
+    pid=$!
+    until grep -q "step $stop/" log; do kill -0 $pid 2>/dev/null || break; done
+    kill -9 $pid 2>/dev/null && resumed=$((resumed + 1))
+    wait $pid 2>/dev/null
+    (train --out part --resume) >stdout 2>stderr || die "resuming after step $stop: $(cat stderr)"
+    same whole/model.safetensors part/model.safetensors "weights, killed after step $stop"
+    [ "$(steps_of whole)" = "$(steps_of part)" ] || die "other losses, killed after step $stop"
+    out=$(cat stdout)
+    is "$(field train_loss)/$(field val_loss)/$(field tokens)" "$result" "the result, killed after $stop"
+done
+[ $resumed -ge 5 ] || die "only $resumed runs were killed in time"
+
+# What a stage leaves is a model like any other: letters that are off have gates of 0.
+ok inspect whole
+sed '/name: memories/,$d' recipe.yaml >first.yaml
+ok train --config tiny.yaml --curriculum first.yaml --data text.txt --out first --seed 7 --threads 1
+ok eval --model first --data text.txt --json
+[ "$(field nats_per_token)" != "" ] || die "no loss of a model with letters that are off: $out"
+
+# ---- refused ----
+refused() { # refused SAID RECIPE
+    printf '%s\n' "$2" >bad.yaml
+    fails 1 "$1" train --config tiny.yaml --curriculum bad.yaml --data text.txt --out bad --quiet
+    absent bad "a training that was refused"
+}
+refused "bad.yaml:2: stage 'a': 'Q' in on is no letter" 'stages:
+- {name: a, tokens: 1K, on: Q}'
+refused "bad.yaml:3: stage 'a': there is no field train.speed" 'stages:
+- name: a
+  train: {speed: 1}
+  tokens: 1K'
+refused "bad.yaml has no stages" ''
+fails 1 "or a curriculum, which says its length" train --config tiny.yaml --curriculum recipe.yaml \
+    --data text.txt --out bad --steps 3 --quiet
+fails 1 "another configuration or curriculum" train --config tiny.yaml --curriculum first.yaml \
+    --data text.txt --out whole --resume --quiet --seed 7
+fails 1 "No such file" train --config tiny.yaml --curriculum none.yaml --data text.txt --out bad --quiet
+# no text is held out of so little
+echo "ab" >little.txt
+fails 1 "recipe.yaml:25: stage 'end': until asks for held-out text" train --config tiny.yaml \
+    --curriculum recipe.yaml --data little.txt --out bad --quiet
+exit 0
