@@ -59,8 +59,8 @@ data "/dev/zero is a device" /dev/zero
 fails 1 "/dev/zero is a device" eval --model m --data /dev/zero
 printf 'ab\0c' >nul.txt
 data "nul.txt" nul.txt
-refused "wanted at most" train --config tiny.yaml --data text.txt --quiet --set train.carry=false \
-    --set train.batch=1024 --set train.seq_len=16384 # known only when a step begins
+refused "and at most" train --config tiny.yaml --data text.txt --quiet --set train.carry=false \
+    --set train.batch=1024 --set train.seq_len=16384
 
 # ---- where to write
 printf 'a file' >file
