@@ -79,6 +79,13 @@ for stop in 2 4 8 11 12 15 18 20 21 25; do
 done
 [ $resumed -ge 5 ] || die "only $resumed runs were killed in time"
 
+# Ended by how often the likeliest token was right.
+printf 'stages:\n- {name: a, tokens: 51200, train: {seq_len: 128}, until: {accuracy: 0.3}}\n' >hits.yaml
+ok train --config tiny.yaml --curriculum hits.yaml --data text.txt --out hits --seed 7 --threads 1
+grep -q "stage a ended by its accuracy" <<<"$said" || die "accuracy did not end it: $said"
+tail -n 1 hits/metrics.jsonl | grep -oE '"val_accuracy":[0-9.]+' | cut -d: -f2 |
+    awk '{ exit !($1 >= .3 && $1 < 1) }' || die "the accuracy: $(tail -n 1 hits/metrics.jsonl)"
+
 # What a stage leaves is a model like any other: letters that are off have gates of 0.
 ok inspect whole
 sed '/name: memories/,$d' recipe.yaml >first.yaml
