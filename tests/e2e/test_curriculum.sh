@@ -86,6 +86,26 @@ grep -q "stage a ended by its accuracy" <<<"$said" || die "accuracy did not end 
 tail -n 1 hits/metrics.jsonl | grep -oE '"val_accuracy":[0-9.]+' | cut -d: -f2 |
     awk '{ exit !($1 >= .3 && $1 < 1) }' || die "the accuracy: $(tail -n 1 hits/metrics.jsonl)"
 
+# Corpora by name: a stage of one, then both; the criterion asks one of them.
+sed 's/fox/cat/; s/dogs/birds/' text.txt >other.txt
+cat >mixed.yaml <<'YAML'
+stages:
+- {name: one, tokens: 1K, mixture: {text: 1}}
+- name: both
+  tokens: 51200
+  mixture: {text: 1, other: 3}
+  until: {val_loss: 3.5, corpus: other}
+YAML
+mixed() { ok train --config tiny.yaml --curriculum mixed.yaml --data text.txt:1 other.txt:1 --seed 7 --threads 1 "$@"; }
+mixed --out mixed
+grep -q "stage both ended by its val_loss" <<<"$said" || die "the mixture: $said"
+sed -i 's/mixture: {text: 1, other: 3}/mixture: {text: 1, books: 3}/' mixed.yaml
+fails 1 "mixed.yaml:5: stage 'both': the data have no corpus 'books'; they have text, other" train \
+    --config tiny.yaml --curriculum mixed.yaml --data text.txt:1 other.txt:1 --out bad --quiet
+sed -i 's/books: 3/other: 3/; s/corpus: other/corpus: code/' mixed.yaml
+fails 1 "mixed.yaml:6: stage 'both': the data have no corpus 'code'" train --config tiny.yaml \
+    --curriculum mixed.yaml --data text.txt:1 other.txt:1 --out bad --quiet
+
 # What a stage leaves is a model like any other: letters that are off have gates of 0.
 ok inspect whole
 sed '/name: memories/,$d' recipe.yaml >first.yaml
