@@ -23,7 +23,7 @@ import sys
 
 WINDOW = 20  # steps of a mean
 LIMIT = 0.05  # nats: the rise that counts
-SET = ["train.schedule=wsd", "train.eval_every=200", "train.val_tokens=0"]  # of both
+SET = ["train.schedule=wsd", "train.batch=4", "train.eval_every=300", "train.val_tokens=65536"]  # of both
 RECIPE, ALL = "recipe", "all on"
 
 

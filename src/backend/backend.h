@@ -100,8 +100,9 @@ typedef struct hy__gated_norm_args {
     double eps;
 } hy__gated_norm_args;
 
-/* out = x + s·g·y, g a scalar parameter [1]; out may be x. Backward: dy = s·g·dout, dg += s·Σ dout·y;
- * and where x_again is present, x_again = out - s·g·y, which is x but for a rounding; it may be out.
+/* out = x + s·g·y, g a scalar parameter [1]; out may be x. Backward: dy = s·g·dout, dg += s·Σ
+ * dout·y; and where x_again is present, x_again = out - s·g·y, which is x but for a rounding; it
+ * may be out.
  */
 typedef struct hy__residual_args {
     hy__tensor out, x, y, g;
