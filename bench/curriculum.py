@@ -8,7 +8,8 @@ without it, as many steps. A run that FOLDER already holds whole is read, not re
 
 - for each stage but the first, what its beginning does to the training loss: the largest rise of the
   mean of 20 steps over the mean of the last 20 before, and for how many steps that rise is above 0.05
-  nats. Streams begin afresh there and the text goes on, so that both are in it;
+  nats; and the mean of its first 5 steps less that of the 5 before. Streams begin afresh there and the
+  text goes on, so that both are in it;
 - the held-out loss at the end of both, for each seed and its mean, with the spread (largest less
   smallest) over the seeds.
 
@@ -22,6 +23,7 @@ import subprocess
 import sys
 
 WINDOW = 20  # steps of a mean
+FIRST = 5  # steps of the first look
 LIMIT = 0.05  # nats: the rise that counts
 SET = ["train.schedule=wsd", "train.batch=4", "train.eval_every=300", "train.val_tokens=65536"]  # of both
 RECIPE, ALL = "recipe", "all on"
@@ -48,8 +50,8 @@ def train(args, arm, seed, steps):
     return [json.loads(line) for line in metrics.read_text().splitlines()]
 
 
-def mean_loss(lines, start):
-    return statistics.mean(line["loss"] for line in lines[start:start + WINDOW])
+def mean_loss(lines, start, n=WINDOW):
+    return statistics.mean(line["loss"] for line in lines[start:start + n])
 
 
 def borders(lines):
@@ -58,10 +60,11 @@ def borders(lines):
 
 
 def rises(lines, start, end):
-    """Largest rise after a border, and the steps for which it is above the limit."""
+    """Largest rise after a border, the steps for which it is above the limit, and the first rise."""
     before = mean_loss(lines, start - WINDOW)
     rise = [mean_loss(lines, i) - before for i in range(start, end - WINDOW)]
-    return max(rise), sum(r > LIMIT for r in rise)
+    first = mean_loss(lines, start, FIRST) - mean_loss(lines, start - FIRST, FIRST)
+    return max(rise), sum(r > LIMIT for r in rise), first
 
 
 def held_out(lines):
@@ -75,6 +78,7 @@ def spread(values):
 # ---- the figure ----
 
 LEFT, TOP, WIDTH, HEIGHT = 56, 16, 660, 320
+THIN = 3  # one point in so many steps
 COLOR = {RECIPE: "#0b6e4f", ALL: "#b3541e"}
 
 
@@ -90,10 +94,11 @@ class Plot:
         return LEFT + WIDTH * step / self.steps
 
     def y(self, loss):
-        return TOP + HEIGHT * (self.high - min(loss, self.high)) / (self.high - self.low)
+        return TOP + HEIGHT * (self.high - loss) / (self.high - self.low)
 
     def line(self, values, color, width, opacity):
-        points = " ".join(f"{self.x(i + WINDOW / 2):.1f},{self.y(v):.1f}" for i, v in enumerate(values))
+        shown = [(i, v) for i, v in enumerate(values) if i % THIN == 0 and v <= self.high]
+        points = " ".join(f"{self.x(i + WINDOW / 2):.1f},{self.y(v):.1f}" for i, v in shown)
         self.parts.append(f'<polyline fill="none" stroke="{color}" stroke-width="{width}" '
                           f'stroke-opacity="{opacity}" points="{points}"/>')
 
@@ -142,14 +147,15 @@ def report(args, runs):
     ends = {arm: [held_out(lines) for lines in runs[arm]] for arm in runs}
     print(f"{args.name}: {len(runs[RECIPE])} seeds, {len(runs[RECIPE][0])} steps, "
           f"{runs[RECIPE][0][-1]['tokens'] / 1e6:.2f}M tokens")
-    print("\n| stage begins | at step | largest rise, each seed | steps above 0.05, each seed |\n|---|---|---|---|")
+    print("\n| stage begins | at step | first 5 steps, each seed | largest rise, each seed | steps above 0.05, each seed |\n|---|---|---|---|---|")
     found = [borders(lines) for lines in runs[RECIPE]]
     for i, (start, name) in enumerate(found[0]):
         measured = []
         for lines, all_ in zip(runs[RECIPE], found):
             end = all_[i + 1][0] if i + 1 < len(all_) else len(lines)
             measured.append(rises(lines, all_[i][0], end))
-        print(f"| {name} | {start} | {', '.join(f'{m[0]:+.3f}' for m in measured)} | "
+        print(f"| {name} | {start} | {', '.join(f'{m[2]:+.3f}' for m in measured)} | "
+              f"{', '.join(f'{m[0]:+.3f}' for m in measured)} | "
               f"{', '.join(str(m[1]) for m in measured)} |")
     print("\n| held out at the end | each seed | mean | spread |\n|---|---|---|---|")
     for arm, values in ends.items():

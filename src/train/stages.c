@@ -55,7 +55,7 @@ hy_status hy__stage_next(hy__trainer *tr, hy_error *err) {
         c->end[i] = c->reached ? tr->stage->until : HY__END_LENGTH;
     }
     c->index = to;
-    c->first = tr->at.step;
+    c->first = tr->guard.since = tr->at.step; /* losses before tell nothing of those to come */
     c->reached = false;
     return hy__stage_open(tr, true, err);
 }
