@@ -128,7 +128,7 @@ refused "bad.yaml:3: stage 'a': there is no field train.speed" 'stages:
 refused "bad.yaml has no stages" ''
 fails 1 "or a curriculum, which says its length" train --config tiny.yaml --curriculum recipe.yaml \
     --data text.txt --out bad --steps 3 --quiet
-fails 1 "another configuration or curriculum" train --config tiny.yaml --curriculum first.yaml \
+fails 1 "has another curriculum" train --config tiny.yaml --curriculum first.yaml \
     --data text.txt --out whole --resume --quiet --seed 7
 fails 1 "No such file" train --config tiny.yaml --curriculum none.yaml --data text.txt --out bad --quiet
 # no text is held out of so little
