@@ -313,8 +313,10 @@ static void test_untouched_rows_are_out_of_reach(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_cross_entropy),       cmocka_unit_test(test_hits),
-        cmocka_unit_test(test_cross_entropy_slope), cmocka_unit_test(test_optimizer),
+        cmocka_unit_test(test_cross_entropy),
+        cmocka_unit_test(test_hits),
+        cmocka_unit_test(test_cross_entropy_slope),
+        cmocka_unit_test(test_optimizer),
         cmocka_unit_test(test_adamw_first_step),
         cmocka_unit_test(test_untouched_rows_are_out_of_reach),
     };
