@@ -207,6 +207,11 @@ typedef struct hy_train_progress {
     double val_loss;      /* of the last evaluation; negative before the first */
     double bits_per_byte; /* of `loss` */
     double lr, grad_norm, tokens_per_s, seconds, seconds_left;
+    /* Of this step, means over layers; negative where the pattern has no E, or no P. */
+    double expert_entropy;   /* 1: all experts get as much */
+    double expert_violation; /* what the busiest one gets more than the mean, over the mean */
+    double dead_experts;
+    double table_used;   /* share of P's table that was read */
     bool evaluated;      /* val_loss is new */
     bool saved;          /* a checkpoint was written */
     const char *unsound; /* why the step was dropped: a clause; NULL = it was not */

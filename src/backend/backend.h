@@ -205,9 +205,28 @@ typedef struct hy__attn_args {
     const hy__tensor *dk_out, *dv_out; /* (b) of the cache after it; kv_append_backward reads it */
     int64_t n_head, n_kv, head_dim, chunk, window, topk, memory_blocks;
     int64_t ldq, ldk, ldv;
-    double scale;  /* of q·k before the softmax */
-    hy__prec prec; /* of the products */
+    double scale;       /* of q·k before the softmax */
+    hy__prec prec;      /* of the products */
+    hy__tensor stat;    /* attn_stat: [HY__ATTN_STAT_N] += */
+    int64_t stat_every; /* attn_stat: of every so many rows of the batch one is looked at */
 } hy__attn_args;
+
+/* Where the weight of the softmax lies, over the heads of the last row of the batch and of every
+ * stat_every-th before it; caches are real. A position counts as the window's before the sink's.
+ *   0      looks: (row, head) pairs
+ *   1 2 3  Σ of the weight in the window, in the sink, in selected blocks
+ *   4      Σ weight · distance from the token, in tokens
+ *   5 6    selected blocks, once for each (row, KV head); Σ distance of their middle positions */
+enum {
+    HY__ATTN_STAT_LOOKS,
+    HY__ATTN_STAT_WINDOW,
+    HY__ATTN_STAT_SINK,
+    HY__ATTN_STAT_CHOSEN,
+    HY__ATTN_STAT_DISTANCE,
+    HY__ATTN_STAT_BLOCKS,
+    HY__ATTN_STAT_BLOCK_DISTANCE,
+    HY__ATTN_STAT_N
+};
 
 /* Slot of absolute block b in a cache of n_slot slots: the sink keeps slot 0, the others share a
  * ring of n_slot - 1. A cache is large enough for `capacity` tokens with n_slot = ceil(capacity/C),
@@ -269,6 +288,14 @@ typedef struct hy__route_sort_args {
     int64_t n_row, k, n_expert;
 } hy__route_sort_args;
 
+/* load[D,E] += tokens of a domain that chose e; domains from D - 1 on count as the last. */
+typedef struct hy__route_stat_args {
+    hy__tensor load;         /* [D,E] */
+    hy__tensor idx, unit_of; /* as in hy__route_sort_args */
+    const hy__rows *rows;
+    int64_t k, n_expert, n_domain;
+} hy__route_stat_args;
+
 /* xg[i] = x[perm[i]] for i < n_out. Backward: dx[t] (= , or += when dx_add) Σ_j dxg[place[t,j]]. */
 typedef struct hy__gather_rows_args {
     hy__tensor xg, x, perm;    /* [n_out,dim], [N,dim], I32 [n_out] */
@@ -321,7 +348,19 @@ typedef struct hy__delta_args {
     int64_t n_head, d_k, d_v, reads, chunk;
     int64_t ldq, ldk, ldv, ldg;
     double a_offset, eps;
+    hy__tensor stat; /* delta_stat: [HY__DELTA_STAT_READS + n] += */
 } hy__delta_args;
+
+/* What delta did, over rows and heads. M is looked at as chunk_state has it: at the start of every
+ * chunk, and of every piece that continues another, but not of a fresh sequence. */
+enum {
+    HY__DELTA_STAT_ROWS,  /* (row, head) pairs */
+    HY__DELTA_STAT_DECAY, /* Σ a */
+    HY__DELTA_STAT_WRITE, /* Σ b */
+    HY__DELTA_STAT_LOOKS, /* (chunk, head) pairs */
+    HY__DELTA_STAT_NORM,  /* Σ of the Frobenius norms of M */
+    HY__DELTA_STAT_READS  /* n sums of each read's share in y */
+};
 
 /* ---- P: product-key memory ---------------------------------------------------------------------
  * pkm_select: per row and head, scores of both halves against n sub-keys, top-k of each, the k best
@@ -441,11 +480,13 @@ typedef struct hy__copy_args {
     X(attn_backward, hy__attn_args)                                                                \
     X(kv_append, hy__attn_args)                                                                    \
     X(kv_append_backward, hy__attn_args)                                                           \
+    X(attn_stat, hy__attn_args)                                                                    \
     X(unit_mean, hy__unit_mean_args)                                                               \
     X(unit_mean_backward, hy__unit_mean_args)                                                      \
     X(route, hy__route_args)                                                                       \
     X(route_backward, hy__route_args)                                                              \
     X(route_sort, hy__route_sort_args)                                                             \
+    X(route_stat, hy__route_stat_args)                                                             \
     X(gather_rows, hy__gather_rows_args)                                                           \
     X(gather_rows_backward, hy__gather_rows_args)                                                  \
     X(combine, hy__combine_args)                                                                   \
@@ -453,6 +494,7 @@ typedef struct hy__copy_args {
     X(balance, hy__balance_args)                                                                   \
     X(delta, hy__delta_args)                                                                       \
     X(delta_backward, hy__delta_args)                                                              \
+    X(delta_stat, hy__delta_args)                                                                  \
     X(pkm_select, hy__pkm_select_args)                                                             \
     X(pkm_select_backward, hy__pkm_select_args)                                                    \
     X(pkm_read, hy__pkm_read_args)                                                                 \

@@ -119,6 +119,8 @@ typedef struct hy__train_config {
     double val_fraction;            /* last part of the data that is held out */
     int64_t val_tokens;             /* at most so many tokens per evaluation; 0 = all */
     int64_t eval_every, save_every; /* steps; 0 = only at the end */
+    bool tensorboard;               /* events for it, beside metrics.jsonl */
+    int64_t detail_every;           /* steps; 0 = only at the first and the last */
     int64_t keep;                   /* checkpoints on the disk, the newest included */
     int64_t seed;
 } hy__train_config;

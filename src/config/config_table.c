@@ -133,7 +133,7 @@ const hy__field hy__fields[] = {
     {TRAIN(carry), BOOL(true), STAGED, DOC("", "carry the state from segment to segment of a document")},
     {TRAIN(recompute), BOOL(false), STAGED, DOC("", "keep only each block's input and run the block again in the backward")},
     {TRAIN(dtype), CHOICE(dtype_words), DOC("", "operands of dense products; sums are always fp32")},
-    {TRAIN(optimizer), CHOICE_FROM(optimizer_words, HY__OPTIMIZER_MUON), DOC("", "how the matrices are updated; all else is AdamW's")},
+    {TRAIN(optimizer), CHOICE(optimizer_words), DOC("", "how the matrices are updated; all else is AdamW's")},
     {TRAIN(momentum), NUMBER(0, 0.99999, 0.95), DOC("", "Muon: memory of the mean")},
     {TRAIN(lr), NUMBER(0, 10, 1e-3), STAGED, DOC("", "peak learning rate")},
     {TRAIN(min_lr), NUMBER(0, 1, 0.1), DOC("fraction of lr", "floor of the learning rate")},
@@ -153,6 +153,8 @@ const hy__field hy__fields[] = {
     {TRAIN(val_tokens), INT(0, COUNT_MAX, 65536), STAGED, DOC("tokens", "limit of one evaluation; 0 = all that is held out")},
     {TRAIN(eval_every), INT(0, COUNT_MAX, 200), STAGED, DOC("steps", "how often to evaluate; 0 = only at the end")},
     {TRAIN(save_every), INT(0, COUNT_MAX, 1000), DOC("steps", "how often to save a checkpoint; 0 = only at the end")},
+    {TRAIN(detail_every), INT(0, COUNT_MAX, 10), DOC("steps", "how often metrics.jsonl gets lists too, as the experts' loads; 0 = at the first and the last")},
+    {TRAIN(tensorboard), BOOL(true), DOC("", "write events for TensorBoard, too")},
     {TRAIN(keep), INT(1, 1000, 2), DOC("checkpoints", "how many stay on the disk: the newest, and those before it in DIR/checkpoints")},
     {TRAIN(seed), INT(0, COUNT_MAX, 1), DOC("", "of the initial weights and the order of the data")},
 };

@@ -287,7 +287,8 @@ hy_status hy__recipe_single(hy__recipe *r, const hy__config *c, const hy__train_
 
 /* Between two starts of a run. */
 static bool may_change(const char *name) {
-    static const char *const NAME[] = {"save_every", "keep", "spike", "on_spike", "spike_limit"};
+    static const char *const NAME[] = {"save_every",  "keep",         "spike",      "on_spike",
+                                       "spike_limit", "detail_every", "tensorboard"};
     for (size_t i = 0; i < sizeof NAME / sizeof *NAME; i++)
         if (strcmp(name, NAME[i]) == 0) return true;
     return false;

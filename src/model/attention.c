@@ -27,6 +27,12 @@ enum {
     DELTA,
 };
 
+enum { SAY_WINDOW, SAY_SINK, SAY_CHOSEN, SAY_DISTANCE, SAY_BLOCK_DISTANCE };
+
+/* Of so many rows of a batch one is looked at for statistics: a prime, so that in time all places
+ * of a segment have their turn. */
+enum { LOOK_EVERY = 251 };
+
 typedef struct dims {
     int64_t head, kv, hd, q, kvw, qkv; /* q, kvw, qkv: widths in elements */
 } dims;
@@ -73,6 +79,12 @@ static void declare(const hy__config *c, hy__decl *d) {
     hy__declare_cache(d, K_STATE, "k", page);
     hy__declare_cache(d, V_STATE, "v", page);
     hy__declare_state(d, KSUM_STATE, "ksum", 0, m.kvw);
+    d->n_stat = HY__ATTN_STAT_N;
+    hy__declare_say(d, SAY_WINDOW, "window", 0, 0);
+    hy__declare_say(d, SAY_SINK, "sink", 0, 0);
+    hy__declare_say(d, SAY_CHOSEN, "chosen", 0, 0);
+    hy__declare_say(d, SAY_DISTANCE, "distance", 0, 0);
+    hy__declare_say(d, SAY_BLOCK_DISTANCE, "chosen_distance", 0, 0);
 }
 
 static void plan(const hy__config *c, const hy__rows *rows, hy__plan *p) {
@@ -186,7 +198,9 @@ static hy__attn_args attention(const hy__call *c, const dims *m) {
                            .ldk = norm ? m->kvw : m->qkv,
                            .ldv = m->qkv,
                            .scale = 1.0 / sqrt((double)m->hd),
-                           .prec = c->prec};
+                           .prec = c->prec,
+                           .stat = c->stat,
+                           .stat_every = LOOK_EVERY};
 }
 
 /* Turns queries and keys (or their gradients, back) by their positions. */
@@ -221,6 +235,7 @@ static void forward(const hy__call *c) {
     rope(c, &m, a.q, a.ldq, a.k, a.ldk, false);
     if (a.topk > 0) k->attn_select(c->be, &a);
     k->attn(c->be, &a);
+    if (hy__present(c->stat)) k->attn_stat(c->be, &a);
     if (a.k_out) k->kv_append(c->be, &a);
     hy__linear(c->be, &out);
 }
@@ -269,6 +284,20 @@ static void backward(const hy__call *c) {
     hy__linear_backward(c->be, &in);
 }
 
+/* Where the softmax's weight lies, and how far back. */
+static void report(const hy__config *c, const double *stat, double *const *said) {
+    const double blocks = stat[HY__ATTN_STAT_BLOCKS];
+    const double weight =
+        stat[HY__ATTN_STAT_WINDOW] + stat[HY__ATTN_STAT_SINK] + stat[HY__ATTN_STAT_CHOSEN];
+    (void)c;
+    if (blocks > 0) *said[SAY_BLOCK_DISTANCE] = stat[HY__ATTN_STAT_BLOCK_DISTANCE] / blocks;
+    if (weight <= 0) return;
+    *said[SAY_WINDOW] = stat[HY__ATTN_STAT_WINDOW] / weight;
+    *said[SAY_SINK] = stat[HY__ATTN_STAT_SINK] / weight;
+    *said[SAY_CHOSEN] = stat[HY__ATTN_STAT_CHOSEN] / weight;
+    *said[SAY_DISTANCE] = stat[HY__ATTN_STAT_DISTANCE] / weight;
+}
+
 const hy__component hy__attention = {.letter = 'A',
                                      .name = "sparse attention",
                                      .blueprint = "SGA",
@@ -277,4 +306,5 @@ const hy__component hy__attention = {.letter = 'A',
                                      .plan = plan,
                                      .cost = cost,
                                      .forward = forward,
-                                     .backward = backward};
+                                     .backward = backward,
+                                     .report = report};

@@ -29,6 +29,13 @@ void hy__declare_state(hy__decl *d, int id, const char *name, int64_t fixed, int
     d->n_state = id + 1;
 }
 
+void hy__declare_say(hy__decl *d, int id, const char *name, int64_t row, int64_t col) {
+    HY_ASSERT(id == d->n_say && id < HY__SAY_MAX);
+    d->say[id] = (hy__say_decl){.name = name, .row = row, .col = col, .at = d->n_said};
+    d->n_say = id + 1;
+    d->n_said += (row > 0 ? row : 1) * (col > 0 ? col : 1);
+}
+
 void hy__declare_cache(hy__decl *d, int id, const char *name, int64_t per_slot) {
     hy__declare_state(d, id, name, 0, per_slot);
     d->state[id].narrow = true;

@@ -19,9 +19,10 @@ enum {
     HY__BUF_MAX = 48,   /* planned buffers of one layer */
     HY__NAME_MAX = 96,
     HY__DIM_MAX = 4,
-    HY__REPORT_MAX = 4, /* numbers that a component makes of its statistics */
-    HY__TERM_MAX = 8,   /* terms of a layer's cost */
-    HY__FEED = 512,     /* tokens of a piece in which a text is read when nothing is trained */
+    HY__SAY_MAX = 8,  /* what a component says of its statistics */
+    HY__DOMAINS = 16, /* of the text that statistics tell apart; later ones count as the last */
+    HY__TERM_MAX = 8, /* terms of a layer's cost */
+    HY__FEED = 512,   /* tokens of a piece in which a text is read when nothing is trained */
 };
 
 /* How a parameter starts. `arg` is the init's number. */
@@ -77,6 +78,13 @@ typedef struct hy__state_decl {
     bool narrow; /* in bf16 where the weights are narrow */
 } hy__state_decl;
 
+/* What is said of a layer's step: a number, or a table of them. */
+typedef struct hy__say_decl {
+    const char *name;
+    int64_t row, col; /* row 0: a list of col numbers; col 0: one number */
+    int64_t at;       /* of the first among all that the layer says */
+} hy__say_decl;
+
 /* What a layer declares; ids are the component's own enums, in order. */
 typedef struct hy__decl {
     hy__param_decl param[HY__PARAM_MAX];
@@ -84,6 +92,9 @@ typedef struct hy__decl {
     hy__state_decl state[HY__STATE_MAX];
     int32_t n_state;
     int64_t n_stat; /* reals of statistics of a step */
+    hy__say_decl say[HY__SAY_MAX];
+    int32_t n_say;
+    int64_t n_said; /* numbers that are said of a step */
 } hy__decl;
 
 /* Helpers of declare: they fill the slot `id`. An id that is never declared stands for a parameter
@@ -93,6 +104,8 @@ void hy__declare(hy__decl *d, int id, const char *name, hy__group group, hy__ini
 void hy__declare_state(hy__decl *d, int id, const char *name, int64_t fixed, int64_t per_slot);
 /* A cache of inputs, which are read again and never added to, so that they may be narrow. */
 void hy__declare_cache(hy__decl *d, int id, const char *name, int64_t per_slot);
+
+void hy__declare_say(hy__decl *d, int id, const char *name, int64_t row, int64_t col);
 
 /* Run-time controls of the experts of one layer; zero = as configured. */
 typedef struct hy__expert_control {
@@ -192,7 +205,7 @@ typedef struct hy__muon_args {
     hy__matrices at;
     hy__tensor p, m, g; /* real [n,rows,cols]: weights, momentum, gradient */
     hy__tensor scratch; /* reals */
-    hy__prec prec;      /* of its products, where the matrix is large */
+    hy__prec prec;      /* of its products */
     double lr, weight_decay, momentum, g_scale;
 } hy__muon_args;
 void hy__muon_update(const hy__muon_args *a);
@@ -243,10 +256,9 @@ typedef struct hy__component {
     void (*forward)(const hy__call *c);
     void (*backward)(const hy__call *c);
     void (*settle)(const hy__call *c); /* after an optimizer step; NULL = nothing to do */
-    /* The numbers report_name of a layer's statistics of one step (on the host, [n_stat]); both
-     * NULL = no statistics. */
-    const char *report_name[HY__REPORT_MAX];
-    void (*report)(const hy__config *c, const double *stat, double *number);
+    /* Of a layer's statistics of one step (on the host, [n_stat]) what it declared to say, by id;
+     * what there is nothing to say of keeps its NaN. NULL = no statistics. */
+    void (*report)(const hy__config *c, const double *stat, double *const *said);
 } hy__component;
 
 extern const hy__component hy__ssm, hy__attention, hy__experts, hy__ffn, hy__workspace, hy__pkm;

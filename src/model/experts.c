@@ -45,6 +45,8 @@ enum {
     DSHARED_HIDDEN,
 };
 
+enum { SAY_VIOLATION, SAY_ENTROPY, SAY_DEAD, SAY_LSE2, SAY_LOAD };
+
 typedef struct dims {
     int64_t width, n_expert, k, f, shared; /* shared: width of the shared experts together */
     bool by_unit, by_token;                /* units have logits; tokens have logits */
@@ -96,7 +98,13 @@ static void declare(const hy__config *c, hy__decl *d) {
         hy__declare_state(d, SUM_STATE, "sum", m.width, 0);
         hy__declare_state(d, PREV_STATE, "prev", m.width, 0);
     }
-    d->n_stat = m.n_expert + 2; /* load[n_expert], Σ lse², Σ auxiliary loss */
+    /* load[n_expert], Σ lse², Σ auxiliary loss, tokens [HY__DOMAINS, n_expert] */
+    d->n_stat = m.n_expert + 2 + HY__DOMAINS * m.n_expert;
+    hy__declare_say(d, SAY_VIOLATION, "max_violation", 0, 0);
+    hy__declare_say(d, SAY_ENTROPY, "entropy", 0, 0);
+    hy__declare_say(d, SAY_DEAD, "dead", 0, 0);
+    hy__declare_say(d, SAY_LSE2, "lse2", 0, 0);
+    hy__declare_say(d, SAY_LOAD, "load", HY__DOMAINS, m.n_expert);
 }
 
 static void plan(const hy__config *c, const hy__rows *rows, hy__plan *p) {
@@ -225,6 +233,16 @@ static hy__route_sort_args sort(const hy__call *c, const dims *m) {
                                  .n_expert = m->n_expert};
 }
 
+static hy__route_stat_args stat_of(const hy__call *c, const dims *m) {
+    return (hy__route_stat_args){.load = hy__at(c->stat, m->n_expert + 2),
+                                 .idx = c->buf[IDX],
+                                 .unit_of = m->by_token ? (hy__tensor){0} : c->buf[UNIT_OF],
+                                 .rows = c->rows,
+                                 .k = m->k,
+                                 .n_expert = m->n_expert,
+                                 .n_domain = HY__DOMAINS};
+}
+
 static hy__gather_rows_args gather(const hy__call *c, const dims *m) {
     return (hy__gather_rows_args){.xg = c->buf[XG],
                                   .x = c->x,
@@ -325,6 +343,10 @@ static void forward(const hy__call *c) {
     const hy__combine_args mix = combine(c, &m);
     k->route(c->be, &choice);
     k->route_sort(c->be, &order);
+    if (hy__present(c->stat)) {
+        const hy__route_stat_args loads = stat_of(c, &m);
+        k->route_stat(c->be, &loads);
+    }
 
     hy__group_gemm_args up = product(c, &m, HY__GROUP_GEMM_FORWARD, false);
     hy__group_gemm_args down = product(c, &m, HY__GROUP_GEMM_FORWARD, true);
@@ -472,7 +494,7 @@ static void settle(const hy__call *c) {
 
 /* How evenly a step's choices fell on the experts, and how large the router's logits are. Maximal
  * violation as in arXiv 2408.15664. */
-static void report(const hy__config *c, const double *stat, double *number) {
+static void report(const hy__config *c, const double *stat, double *const *said) {
     const int64_t n = c->experts.n_expert;
     double total = 0, most = 0, entropy = 0, dead = 0;
     for (int64_t e = 0; e < n; e++) {
@@ -483,10 +505,11 @@ static void report(const hy__config *c, const double *stat, double *number) {
     if (total <= 0) return;
     for (int64_t e = 0; e < n; e++)
         if (stat[e] > 0) entropy -= stat[e] / total * log(stat[e] / total);
-    number[0] = most * (double)n / total - 1.0;
-    number[1] = n > 1 ? entropy / log((double)n) : 1.0;
-    number[2] = dead;
-    number[3] = stat[n] * (double)c->experts.k / total;
+    *said[SAY_VIOLATION] = most * (double)n / total - 1.0;
+    *said[SAY_ENTROPY] = n > 1 ? entropy / log((double)n) : 1.0;
+    *said[SAY_DEAD] = dead;
+    *said[SAY_LSE2] = stat[n] * (double)c->experts.k / total;
+    for (int64_t i = 0; i < HY__DOMAINS * n; i++) said[SAY_LOAD][i] = stat[n + 2 + i];
 }
 
 const hy__component hy__experts = {.letter = 'E',
@@ -499,5 +522,4 @@ const hy__component hy__experts = {.letter = 'E',
                                    .forward = forward,
                                    .backward = backward,
                                    .settle = settle,
-                                   .report_name = {"max_violation", "entropy", "dead", "lse2"},
                                    .report = report};

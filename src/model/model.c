@@ -104,7 +104,7 @@ hy_status hy__model_train(hy__model *m, hy_error *err) {
     HY_ASSERT(m->n_file == 0);
     if (m->grads.size > 0) return HY_OK;
     size_t size = 0;
-    int64_t most_stat = 1;
+    int64_t most_stat = 1, n_said = 1;
     for (int64_t i = 0; i < m->n_param; i++) {
         hy__param *p = &m->param[i];
         if (!hy__group_is_trained(p->decl.group)) continue;
@@ -117,6 +117,7 @@ hy_status hy__model_train(hy__model *m, hy_error *err) {
         l->stat = (hy__tensor){.buf = &m->grads, .off = size, .dtype = m->be->real};
         size += hy__tensor_bytes(m->be->real, l->decl.n_stat);
         if (l->decl.n_stat > most_stat) most_stat = l->decl.n_stat;
+        n_said += l->decl.n_said;
     }
     if (m->table >= 0) {
         const int64_t n_row = m->param[m->table].decl.shape[0];
@@ -124,11 +125,19 @@ hy_status hy__model_train(hy__model *m, hy_error *err) {
         size += hy__tensor_bytes(HY__DTYPE_I32, n_row);
     }
     free(m->stat_host);
+    free(m->said);
     m->stat_host = malloc((size_t)most_stat * sizeof *m->stat_host);
-    if (!m->stat_host) return hy__fail(err, HY_E_MEMORY, "there is not enough memory to train");
+    m->said = malloc((size_t)n_said * sizeof *m->said);
+    if (!m->stat_host || !m->said)
+        return hy__fail(err, HY_E_MEMORY, "there is not enough memory to train");
     HY_TRY(m->be->buffer_new(m->be, size, &m->grads, err));
     m->be->zero(m->be, (hy__tensor){.buf = &m->grads}, size);
     bind_layers(m);
+    n_said = 0;
+    for (int64_t i = 0; i < m->cfg.n_layer; i++) {
+        m->layer[i].said = m->said + n_said;
+        n_said += m->layer[i].decl.n_said;
+    }
     return HY_OK;
 }
 
@@ -190,6 +199,7 @@ void hy__model_free(hy__model *m) {
     }
     free(m->file);
     free(m->stat_host);
+    free(m->said);
     free(m->layer);
     free(m->param);
     free(m);
@@ -292,28 +302,16 @@ int64_t hy__model_count(const hy__model *m, bool active) {
 
 /* ---- after a step ---- */
 
-/* The report of a component, begun when it is new. */
-static hy__report *report_of(hy__report *report, int64_t *n, const hy__component *c) {
-    for (int64_t i = 0; i < *n; i++)
-        if (report[i].component == c) return &report[i];
-    report[*n] = (hy__report){.component = c};
-    return &report[(*n)++];
-}
-
-int64_t hy__model_report(const hy__model *m, hy__report report[HY__REPORT_LETTERS]) {
-    int64_t n = 0;
+void hy__model_report(hy__model *m) {
     for (int64_t i = 0; i < m->cfg.n_layer; i++) {
-        const hy__layer *l = &m->layer[i];
+        hy__layer *l = &m->layer[i];
+        double *said[HY__SAY_MAX];
+        for (int64_t j = 0; j < l->decl.n_said; j++) l->said[j] = (double)NAN;
+        for (int id = 0; id < l->decl.n_say; id++) said[id] = l->said + l->decl.say[id].at;
         if (!l->component->report || !hy__present(l->stat) || l->scale == 0) continue;
-        double number[HY__REPORT_MAX] = {0};
         hy__tensor_read_f64(m->be, m->stat_host, l->stat, l->decl.n_stat);
-        l->component->report(&m->cfg, m->stat_host, number);
-        hy__report *r = report_of(report, &n, l->component);
-        r->n_layer++;
-        for (int j = 0; j < HY__REPORT_MAX; j++)
-            r->number[j] += (number[j] - r->number[j]) / (double)r->n_layer;
+        l->component->report(&m->cfg, m->stat_host, said);
     }
-    return n;
 }
 
 void hy__model_settle(hy__model *m) {

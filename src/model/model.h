@@ -31,6 +31,7 @@ typedef struct hy__layer {
     int32_t norm, gate;              /* their ids in decl */
     hy__tensor value[HY__PARAM_MAX], grad[HY__PARAM_MAX]; /* handles by id, as kernels take them */
     hy__tensor stat;           /* [n_stat] of one step; absent until hy__model_train */
+    double *said;              /* [n_said] of the last step, NaN = nothing; into model->said */
     hy__expert_control expert; /* run-time control; used by E */
     /* run-time multiplier of the gate, 0 … 1: x + scale·g·y; at 0 the layer is not computed, its
      * states stand still and its parameters get no gradient */
@@ -48,6 +49,7 @@ typedef struct hy__model {
     int32_t table;             /* the shared value table, or -1 */
     hy__tensor touched;        /* I32 [table rows]; absent until hy__model_train */
     double *stat_host;         /* [largest n_stat] owned; NULL until hy__model_train */
+    double *said;              /* of all layers; owned; NULL until hy__model_train */
     hy__buffer weights, grads; /* owned */
     hy__buffer *file;          /* [n_file] owned: mapped files that weights lie in, read-only */
     size_t n_file;
@@ -77,18 +79,9 @@ hy_status hy__model_train(hy__model *m, hy_error *err);
  * row-sparse pass; table_too clears them here, when a step is dropped without such a pass. */
 void hy__model_zero_grad(hy__model *m, bool table_too);
 
-/* What the layers of one letter say of a step: the mean over them of the component's numbers. */
-typedef struct hy__report {
-    const hy__component *component;
-    int64_t n_layer;
-    double number[HY__REPORT_MAX];
-} hy__report;
-
-enum { HY__REPORT_LETTERS = 6 };
-
-/* Makes a report for each letter that has statistics, to be asked for before hy__model_settle.
- * Returns how many. */
-int64_t hy__model_report(const hy__model *m, hy__report report[HY__REPORT_LETTERS]);
+/* Makes every layer say what its statistics of the step are (hy__layer.said, by decl.say); to be
+ * asked for before hy__model_settle. */
+void hy__model_report(hy__model *m);
 
 /* Ends an optimizer step: updates what moves without a gradient (balance biases), and clears the
  * statistics. */

@@ -27,6 +27,8 @@ enum {
     REVERSE, /* I32 [rows + 1 + N·H·k] */
 };
 
+enum { SAY_SLOTS, SAY_KL, SAY_BETA, SAY_DEAD };
+
 typedef struct dims {
     int64_t width, head, dk, n_key, k, dv, rows;
 } dims;
@@ -60,6 +62,10 @@ static void declare(const hy__config *c, hy__decl *d) {
     d->param[TABLE].shared = true;
     d->param[TABLE].active = fmin(1, (double)(m.head * m.k) / (double)m.rows);
     d->n_stat = m.rows + 1; /* use[rows], Σ β */
+    hy__declare_say(d, SAY_SLOTS, "slots", 0, 0);
+    hy__declare_say(d, SAY_KL, "kl", 0, 0);
+    hy__declare_say(d, SAY_BETA, "beta", 0, 0);
+    hy__declare_say(d, SAY_DEAD, "dead_keys", 0, 0);
 }
 
 static void plan(const hy__config *c, const hy__rows *rows, hy__plan *p) {
@@ -252,19 +258,36 @@ static void backward(const hy__call *c) {
     hy__linear_backward(c->be, &s);
 }
 
+/* Sub-keys, of both halves, that no row which was read belongs to. */
+static double dead_keys(const dims *m, const double *use) {
+    double dead = 0;
+    for (int64_t key = 0; key < m->n_key; key++) {
+        bool first = false, second = false;
+        for (int64_t i = 0; i < m->n_key && !(first && second); i++) {
+            first = first || use[key * m->n_key + i] > 0;
+            second = second || use[i * m->n_key + key] > 0;
+        }
+        dead += !first + !second;
+    }
+    return dead;
+}
+
 /* How much of the table a step read, how unevenly, and how open the gate was. */
-static void report(const hy__config *c, const double *stat, double *number) {
+static void report(const hy__config *c, const double *stat, double *const *said) {
     const dims m = dims_of(c);
-    double total = 0; /* 1 for each token and head */
+    double total = 0, slots = 0, kl = 0; /* total: 1 for each token and head */
     for (int64_t i = 0; i < m.rows; i++) total += stat[i];
     if (total <= 0) return;
     for (int64_t i = 0; i < m.rows; i++) {
         if (stat[i] <= 0) continue;
         const double share = stat[i] / total;
-        number[0] += 1;
-        number[1] += share * log(share * (double)m.rows);
+        slots += 1;
+        kl += share * log(share * (double)m.rows);
     }
-    number[2] = stat[m.rows] * (double)m.head / total;
+    *said[SAY_SLOTS] = slots;
+    *said[SAY_KL] = kl;
+    *said[SAY_BETA] = stat[m.rows] * (double)m.head / total;
+    *said[SAY_DEAD] = dead_keys(&m, stat);
 }
 
 const hy__component hy__pkm = {.letter = 'P',
@@ -277,5 +300,4 @@ const hy__component hy__pkm = {.letter = 'P',
                                .cost = cost,
                                .forward = forward,
                                .backward = backward,
-                               .report_name = {"rows", "kl", "gate"},
                                .report = report};

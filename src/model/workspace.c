@@ -22,6 +22,8 @@ enum {
     DKN,
 };
 
+enum { SAY_DECAY, SAY_WRITE, SAY_NORM, SAY_READS };
+
 typedef struct dims {
     int64_t head, dk, dv, reads, qw; /* qw: width of q, and of k */
     hy__mix mix;                     /* conv: q, k, v; rest: ga, gb, gm */
@@ -49,6 +51,11 @@ static void declare(const hy__config *c, hy__decl *d) {
     hy__declare(d, READ_BIAS, "mixer.read_gate.bias", HY__GROUP_VECTOR, HY__INIT_READS, 0, 2,
                 (int64_t[]){m.head, m.reads});
     hy__declare_state(d, M_STATE, "m", m.head * m.dk * m.dv, 0);
+    d->n_stat = HY__DELTA_STAT_READS + m.reads;
+    hy__declare_say(d, SAY_DECAY, "decay", 0, 0);
+    hy__declare_say(d, SAY_WRITE, "write", 0, 0);
+    hy__declare_say(d, SAY_NORM, "norm", 0, 0);
+    hy__declare_say(d, SAY_READS, "reads", 0, m.reads);
 }
 
 static void plan(const hy__config *c, const hy__rows *rows, hy__plan *p) {
@@ -133,7 +140,8 @@ static hy__delta_args delta(const hy__call *c, const dims *m) {
                             .ldv = m->mix.conv,
                             .ldg = hy__mix_zx(&m->mix),
                             .a_offset = 4.0,
-                            .eps = 1e-6};
+                            .eps = 1e-6,
+                            .stat = c->stat};
 }
 
 static void forward(const hy__call *c) {
@@ -145,6 +153,7 @@ static void forward(const hy__call *c) {
     k->rmsnorm(c->be, &qn);
     k->rmsnorm(c->be, &kn);
     k->delta(c->be, &dl);
+    if (hy__present(c->stat)) k->delta_stat(c->be, &dl);
     hy__mix_close(c, &m.mix);
 }
 
@@ -180,6 +189,17 @@ static void backward(const hy__call *c) {
     hy__mix_open_backward(c, &m.mix);
 }
 
+/* How long the memory keeps, how much it takes in, which reads count, and how much it holds. */
+static void report(const hy__config *c, const double *stat, double *const *said) {
+    const double rows = stat[HY__DELTA_STAT_ROWS], looks = stat[HY__DELTA_STAT_LOOKS];
+    if (looks > 0) *said[SAY_NORM] = stat[HY__DELTA_STAT_NORM] / looks;
+    if (rows <= 0) return;
+    *said[SAY_DECAY] = stat[HY__DELTA_STAT_DECAY] / rows;
+    *said[SAY_WRITE] = stat[HY__DELTA_STAT_WRITE] / rows;
+    for (int64_t j = 0; j < c->workspace.reads; j++)
+        said[SAY_READS][j] = stat[HY__DELTA_STAT_READS + j] / rows;
+}
+
 const hy__component hy__workspace = {.letter = 'W',
                                      .name = "workspace",
                                      .blueprint = "workspace",
@@ -188,4 +208,5 @@ const hy__component hy__workspace = {.letter = 'W',
                                      .plan = plan,
                                      .cost = cost,
                                      .forward = forward,
-                                     .backward = backward};
+                                     .backward = backward,
+                                     .report = report};

@@ -106,9 +106,10 @@ static inline size_t hy__tensor_bytes(hy__dtype dtype, int64_t n) {
 
 /* One sequence's piece of a batch. */
 typedef struct hy__seq {
-    int64_t start; /* first row in the batch */
-    int64_t len;   /* tokens in this piece, >= 1 */
-    int64_t pos;   /* absolute position of its first token; 0 = a fresh sequence */
+    int64_t start;  /* first row in the batch */
+    int64_t len;    /* tokens in this piece, >= 1 */
+    int64_t pos;    /* absolute position of its first token; 0 = a fresh sequence */
+    int64_t domain; /* where its text is from: for statistics alone */
 } hy__seq;
 
 /* The rows of a batch: the sequences' pieces, in order, without holes. */

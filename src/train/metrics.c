@@ -2,6 +2,7 @@
 #include "train/trainer.h"
 
 #include "base/file.h"
+#include "train/events.h"
 
 #include <errno.h>
 #include <jansson.h>
@@ -35,6 +36,7 @@ hy_status hy__metrics_open(hy__trainer *tr, hy_error *err) {
 }
 
 void hy__metrics_close(hy__trainer *tr) {
+    hy__events_close(tr->events);
     if (!tr->metrics) return;
     char *path = hy__path_join(tr->opt->out, "metrics.jsonl");
     const bool empty = lseek(fileno(tr->metrics), 0, SEEK_END) == 0;
@@ -54,19 +56,6 @@ hy_status hy__metrics_begin(hy__trainer *tr, hy_error *err) {
 
 hy_status hy__metrics_sync(hy__trainer *tr, hy_error *err) {
     return fdatasync(fileno(tr->metrics)) == 0 ? HY_OK : cannot_write(tr, err);
-}
-
-/* Adds {"E": {"entropy": …}, …}: what the layers of each letter report. */
-static bool add_reports(json_t *line, const hy__trainer *tr) {
-    for (int64_t i = 0; i < tr->n_report; i++) {
-        const hy__component *c = tr->report[i].component;
-        const char letter[2] = {c->letter, 0};
-        json_t *numbers = json_object();
-        for (int j = 0; j < HY__REPORT_MAX && c->report_name[j]; j++)
-            json_object_set_new(numbers, c->report_name[j], json_real(tr->report[i].number[j]));
-        if (json_object_set_new(line, letter, numbers) != 0) return false;
-    }
-    return true;
 }
 
 static json_t *number(double x) {
@@ -109,7 +98,29 @@ static void add_guard(json_t *line, const hy_train_progress *p) {
     if (p->rewound > 0) json_object_set_new(line, "rewound", json_integer(p->rewound));
 }
 
-hy_status hy__metrics_add(hy__trainer *tr, const hy_train_progress *p, hy_error *err) {
+static hy_status add_events(hy__trainer *tr, const json_t *line, int64_t step, hy_error *err) {
+    if (!tr->base_t.tensorboard) return HY_OK;
+    if (!tr->events) {
+        char *dir = hy__path_join(tr->opt->out, "events");
+        if (!dir) return hy__fail(err, HY_E_MEMORY, "there is not enough memory for a path");
+        const hy_status status = hy__events_open(&tr->events, dir, step == 1, err);
+        free(dir);
+        HY_TRY(status);
+    }
+    return hy__events_add(tr->events, step, line, err);
+}
+
+static hy_status write_line(hy__trainer *tr, const json_t *line, hy_error *err) {
+    char *text = json_dumps(line, JSON_COMPACT);
+    if (!text) return hy__fail(err, HY_E_MEMORY, "there is not enough memory for the metrics");
+    const int written = fprintf(tr->metrics, "%s\n", text);
+    free(text);
+    if (written < 0 || fflush(tr->metrics) != 0) return cannot_write(tr, err);
+    tr->metrics_size += written;
+    return HY_OK;
+}
+
+hy_status hy__metrics_add(hy__trainer *tr, const hy_train_progress *p, bool detail, hy_error *err) {
     json_t *line =
         json_pack("{s:I, s:I, s:o, s:o, s:f, s:o, s:f, s:f, s:o*, s:o*, s:s*, s:s*}", "step",
                   (json_int_t)p->step, "tokens", (json_int_t)p->tokens, "loss", number(p->loss),
@@ -119,14 +130,12 @@ hy_status hy__metrics_add(hy__trainer *tr, const hy_train_progress *p, hy_error 
                   p->evaluated ? json_real(tr->val_accuracy) : NULL, "stage", p->stage, "stage_end",
                   p->stage_end);
     if (line) add_guard(line, p);
-    char *text = line && add_reports(line, tr) && (p->unsound || add_norms(line, tr))
-                     ? json_dumps(line, JSON_COMPACT)
-                     : NULL;
+    const bool whole =
+        line && (p->unsound || (add_norms(line, tr) && hy__said_add(tr, line, detail)));
+    hy_status status =
+        whole ? write_line(tr, line, err)
+              : hy__fail(err, HY_E_MEMORY, "there is not enough memory for the metrics");
+    if (status == HY_OK) status = add_events(tr, line, p->step, err);
     json_decref(line);
-    if (!text) return hy__fail(err, HY_E_MEMORY, "there is not enough memory for the metrics");
-    const int written = fprintf(tr->metrics, "%s\n", text);
-    free(text);
-    if (written < 0 || fflush(tr->metrics) != 0) return cannot_write(tr, err);
-    tr->metrics_size += written;
-    return HY_OK;
+    return status;
 }

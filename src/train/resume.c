@@ -28,9 +28,9 @@ static hy_status no_memory(hy_error *err) {
 
 /* The configuration without what may change between two starts of one run; NULL without memory. */
 static json_t *bound_config(const hy__trainer *tr) {
-    static const char *const may_change[] = {"steps",    "eval_every", "save_every",
-                                             "keep",     "val_tokens", "spike",
-                                             "on_spike", "spike_limit"};
+    static const char *const may_change[] = {
+        "steps", "eval_every", "save_every",  "keep",         "val_tokens",
+        "spike", "on_spike",   "spike_limit", "detail_every", "tensorboard"};
     json_t *all = hy__config_to_json(&tr->base, &tr->base_t);
     for (size_t i = 0; all && i < sizeof may_change / sizeof *may_change; i++)
         json_object_del(json_object_get(all, "train"), may_change[i]);
@@ -41,12 +41,12 @@ static hy_status other_config(const char *section, const char *key, const json_t
                               const json_t *now, const char *dir, hy_error *err) {
     const size_t how = JSON_ENCODE_ANY | JSON_REAL_PRECISION(15);
     char *was = had ? json_dumps(had, how) : NULL, *is = now ? json_dumps(now, how) : NULL;
-    const hy_status status =
-        hy__fail(err, HY_E_INVALID,
-                 "the training in %.200s has another configuration: %s.%s is %.120s there, but "
-                 "%.120s now; to resume, only train.steps, eval_every, save_every, keep, "
-                 "val_tokens, spike, on_spike and spike_limit may change",
-                 dir, section, key, was ? was : "absent", is ? is : "absent");
+    const hy_status status = hy__fail(
+        err, HY_E_INVALID,
+        "the training in %.200s has another configuration: %s.%s is %.120s there, but "
+        "%.120s now; to resume, only train.steps, eval_every, save_every, keep, "
+        "val_tokens, spike, on_spike, spike_limit, detail_every and tensorboard may change",
+        dir, section, key, was ? was : "absent", is ? is : "absent");
     free(was);
     free(is);
     return status;
@@ -104,7 +104,7 @@ static hy_status check_recipe(const hy__trainer *tr, const char *had, const char
     if (strcmp(had, now) == 0) return HY_OK;
     return hy__fail(err, HY_E_INVALID,
                     "the training in %s has %s; wanted the same stages, of which only save_every, "
-                    "keep, spike, on_spike and spike_limit may change",
+                    "keep, spike, on_spike, spike_limit, detail_every and tensorboard may change",
                     dir, !*had ? "no curriculum" : "another curriculum");
 }
 

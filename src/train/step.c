@@ -49,7 +49,8 @@ hy_status hy__trainer_forward(hy__trainer *tr, hy__work *work, hy__lanes *lanes,
         const hy__piece *piece = &b->piece[i];
         hy__state *carried = piece->pos > 0 ? lanes->now[piece->stream] : NULL;
         const int64_t pos = carried ? carried->pos : 0;
-        p->seq[i] = (hy__seq){.start = piece->start, .len = piece->len, .pos = pos};
+        p->seq[i] = (hy__seq){
+            .start = piece->start, .len = piece->len, .pos = pos, .domain = piece->domain};
         p->in[i] = pos > 0 ? carried : NULL;
         p->out[i] = lanes->n > 0 && ends_stream(b, i) ? lanes->next[piece->stream] : NULL;
     }
@@ -113,7 +114,7 @@ static void update(hy__trainer *tr, double lr, double norm) {
                                                  .weight_decay = t->weight_decay,
                                                  .momentum = t->momentum,
                                                  .g_scale = g_scale});
-    tr->n_report = hy__model_report(tr->model, tr->report);
+    hy__model_report(tr->model);
     hy__model_settle(tr->model);
     hy__model_zero_grad(tr->model, false);
 }
@@ -123,7 +124,6 @@ static void drop(hy__trainer *tr) {
     hy__model_zero_grad(tr->model, true);
     hy__model_clear_stats(tr->model);
     hy__lanes_reset(&tr->lanes);
-    tr->n_report = 0;
 }
 
 static hy_status grow(double **x, int64_t n, hy_error *err) {

@@ -212,12 +212,26 @@ static hy_status save(hy__trainer *tr, hy_error *err) {
     return HY_OK;
 }
 
+static double or_none(double x) {
+    return isnan(x) ? -1.0 : x;
+}
+
+/* What of the layers is worth a glance. */
+static void look(const hy__trainer *tr, hy_train_progress *p) {
+    const double slots = (double)(tr->cfg.pkm.n_key * tr->cfg.pkm.n_key);
+    p->expert_entropy = or_none(hy__said_mean(tr, 'E', "entropy"));
+    p->expert_violation = or_none(hy__said_mean(tr, 'E', "max_violation"));
+    p->dead_experts = or_none(hy__said_mean(tr, 'E', "dead"));
+    p->table_used = or_none(hy__said_mean(tr, 'P', "slots") / slots);
+}
+
 /* One step with what is due after it. *last: the run is over, and everything was due. */
 static hy_status advance(hy__trainer *tr, hy_train_progress *p, bool *last, hy_error *err) {
     const double start = hy__now(), before = tr->at.seconds;
     const int64_t tokens = tr->tokens;
     *p = (hy_train_progress){.steps = tr->at.steps, .val_loss = tr->val_loss};
     HY_TRY(hy__trainer_step(tr, p, err));
+    look(tr, p);
     p->dropped = tr->guard.dropped;
     p->rewound = tr->guard.rewound;
     if (tr->guard.back) return HY_OK;
@@ -233,11 +247,12 @@ static hy_status advance(hy__trainer *tr, hy_train_progress *p, bool *last, hy_e
         *last = *last || (hy__stage_is_over(tr) && hy__stage_is_last(tr));
     }
     p->saved = *last || is_due(p->step, tr->base_t.save_every);
+    const bool detail = *last || p->step == 1 || is_due(p->step, tr->base_t.detail_every);
     tr->at.seconds = before + hy__now() - start;
     p->val_loss = tr->val_loss;
     p->seconds = tr->at.seconds;
     p->seconds_left = seconds_left(&tr->at);
-    HY_TRY(hy__metrics_add(tr, p, err));
+    HY_TRY(hy__metrics_add(tr, p, detail, err));
     if (p->saved && tr->t.on_spike == HY__ON_SPIKE_REWIND) tr->guard.in_row = 0;
     return p->saved ? save(tr, err) : HY_OK;
 }

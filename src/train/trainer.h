@@ -8,6 +8,7 @@
  *   resume.c   the training state on disk, beside the weights
  *   rotate.c   which checkpoint to go on from, which older ones to keep
  *   metrics.c  metrics.jsonl
+ *   said.c     of it, what the layers say
  *   guard.c    what becomes of a step that is not sound
  *
  * Everything a later step depends on is either a function of the step's number (batches, learning
@@ -81,10 +82,9 @@ typedef struct hy__trainer {
     int64_t history_cap;
     int64_t metrics_size; /* bytes of metrics.jsonl that belong to these steps */
 
-    hy__report report[HY__REPORT_LETTERS]; /* of the last step */
-    int64_t n_report;
-    FILE *metrics; /* open: ours alone */
-    bool made_out; /* opt->out was not there before */
+    FILE *metrics;             /* open: ours alone */
+    struct hy__events *events; /* NULL before the first line */
+    bool made_out;             /* opt->out was not there before */
 
     char *from;          /* checkpoint to read instead of opt->out, which is damaged; or NULL */
     int64_t whole_step;  /* of the newest whole checkpoint of this run; −1 before the first */
@@ -145,9 +145,9 @@ void hy__lanes_reset(hy__lanes *l);
 hy_status hy__trainer_forward(hy__trainer *tr, hy__work *work, hy__lanes *lanes,
                               const hy__loader_batch *b, hy_error *err);
 
-/* One optimizer step; fills tr->report and step, tokens, loss, bits_per_byte, lr and grad_norm of
- * p. One that is not sound leaves the weights as they were: p->unsound says why, and guard.back
- * that the run must go back; HY_E_INVALID where the training ends with it (guard.h).
+/* One optimizer step; fills what the layers say and step, tokens, loss, bits_per_byte, lr and
+ * grad_norm of p. One that is not sound leaves the weights as they were: p->unsound says why, and
+ * guard.back that the run must go back; HY_E_INVALID where the training ends with it (guard.h).
  * After a failure some of the step's gradients and streams are behind it: the trainer ends. */
 hy_status hy__trainer_step(hy__trainer *tr, hy_train_progress *p, hy_error *err);
 
@@ -199,7 +199,17 @@ void hy__metrics_close(hy__trainer *tr);
 /* Makes the lines so far last: a checkpoint counts on them. */
 hy_status hy__metrics_sync(hy__trainer *tr, hy_error *err);
 
-/* One line per step, flushed. */
-hy_status hy__metrics_add(hy__trainer *tr, const hy_train_progress *p, hy_error *err);
+/* One line per step, flushed; `detail`: with lists. */
+hy_status hy__metrics_add(hy__trainer *tr, const hy_train_progress *p, bool detail, hy_error *err);
+
+/* ---- said.c ---- */
+
+/* The mean over the letter's layers of a number that they say of the last step; NaN without one. */
+double hy__said_mean(const hy__trainer *tr, char letter, const char *name);
+
+/* Adds what the layers say of the last step, by letter; `detail`: lists too, and what they are of.
+ * False without memory. */
+struct json_t; /* jansson's */
+bool hy__said_add(const hy__trainer *tr, struct json_t *line, bool detail);
 
 #endif

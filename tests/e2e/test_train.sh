@@ -12,15 +12,26 @@ is "$(field steps)" 12 "steps"
 is "$(wc -l <whole/metrics.jsonl)" 12 "lines of metrics"
 is "$(grep -c val_loss whole/metrics.jsonl)" 3 "evaluations (steps 5, 10 and the last)"
 # what the layers say of one step: 2 of 4 experts are chosen by each unit, 64 rows can be read
-tail -n 1 whole/metrics.jsonl | grep -oE '"(max_violation|entropy|dead|lse2|rows|kl|gate)":[0-9.e-]+' |
+tail -n 1 whole/metrics.jsonl |
+    grep -oE '"(max_violation|entropy|dead|lse2|slots|kl|beta|dead_keys|decay|write|norm|window|sink|chosen|distance)":[0-9.e-]+' |
     sed 's/"//g; s/:/ /' | awk '
         { v[$1] = $2 }
         END {
-            exit !(NR == 7 && v["max_violation"] >= 0 && v["max_violation"] <= 1 &&
+            sum = v["window"] + v["sink"] + v["chosen"]
+            exit !(NR == 15 && v["max_violation"] >= 0 && v["max_violation"] <= 1 &&
                    v["entropy"] >= .5 && v["entropy"] <= 1 && v["dead"] <= 2 && v["lse2"] > 0 &&
-                   v["rows"] >= 2 && v["rows"] <= 64 && v["kl"] >= 0 && v["kl"] <= log(32) &&
-                   v["gate"] > .05 && v["gate"] < .3)
+                   v["slots"] >= 2 && v["slots"] <= 64 && v["kl"] >= 0 && v["kl"] <= log(32) &&
+                   v["beta"] > .05 && v["beta"] < .3 && v["dead_keys"] <= 12 &&
+                   v["decay"] > .9 && v["decay"] < 1 && v["write"] > .3 && v["write"] < .7 &&
+                   v["norm"] > 0 && sum > .999 && sum < 1.001 && v["distance"] > 0)
         }' || die "reports of the layers: $(tail -n 1 whole/metrics.jsonl)"
+# lists at the first, every tenth and the last: 2 of 4 experts for each of at most 64 tokens
+is "$(grep -c '"load":' whole/metrics.jsonl)" 3 "lines with lists"
+grep -oE '"(corpora|layers)":[^,]*' whole/metrics.jsonl | sort -u | tr '\n' ' ' >lists
+is "$(cat lists)" '"corpora":["text"] "layers":"SEAWPF" ' "what the lists are of"
+head -n 1 whole/metrics.jsonl | grep -oE '"load":\[\[\[[0-9,]*\]\]\]' | tr -dc '0-9,\n' | awk -F, '
+    { exit !(NF == 4 && $1 + $2 + $3 + $4 > 0 && ($1 + $2 + $3 + $4) % 2 == 0) }' ||
+    die "loads: $(head -n 1 whole/metrics.jsonl)"
 awk -v x="$(field train_loss)" 'BEGIN { exit !(x > 1 && x < 5.3) }' ||
     die "twelve steps end at a loss of $(field train_loss), a fresh model has 5.55"
 result=$(field train_loss)/$(field val_bits_per_byte)/$(field tokens)

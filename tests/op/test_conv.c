@@ -19,7 +19,7 @@ enum { N_SEQ = 6 };
 /* Ragged, with pieces shorter than the width; the first and third start fresh, without a state, and
  * the fourth leaves none. */
 static const hy__seq SEQ[N_SEQ] = {
-    {0, 1, 0}, {1, 2, 5}, {3, 67, 0}, {70, 1, 9}, {71, 130, 64}, {201, 3, 1},
+    {0, 1, 0, 0}, {1, 2, 5, 0}, {3, 67, 0, 0}, {70, 1, 9, 0}, {71, 130, 64, 0}, {201, 3, 1, 0},
 };
 static const hy__rows ROWS = {204, N_SEQ, SEQ};
 
@@ -90,7 +90,7 @@ enum { CH = 37, LEN = 40, WIDTH = 4 };
 static void convolve(op_bench *b, hy__tensor y, hy__tensor x, hy__tensor w, int64_t piece) {
     hy__tensor carried = op_nan(b, (WIDTH - 1) * CH);
     for (int64_t at = 0; at < LEN; at += piece) {
-        const hy__seq seq = {0, at + piece < LEN ? piece : LEN - at, at};
+        const hy__seq seq = {0, at + piece < LEN ? piece : LEN - at, at, 0};
         const hy__rows rows = {seq.len, 1, &seq};
         const hy__conv_args a = {
             .x = hy__at(x, at * CH),

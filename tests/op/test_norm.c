@@ -221,7 +221,7 @@ typedef struct rope_shape {
 
 static void case_rope(op_case *t) {
     const rope_shape *s = t->shape;
-    static const hy__seq SEQ[] = {{0, 1, 0}, {1, 66, 0}, {67, 3, 1000}, {70, 130, 7}};
+    static const hy__seq SEQ[] = {{0, 1, 0, 0}, {1, 66, 0, 0}, {67, 3, 1000, 0}, {70, 130, 7, 0}};
     static const hy__rows ROWS = {200, 4, SEQ};
     (void)op_in(t, "x", ROWS.n_row * (s->ldx ? s->ldx : s->n_head * s->dim), 1.0);
     hy__rope_args a = {.x = op_out_from(t, "y", "x"),

@@ -292,6 +292,11 @@ static void kv_append_backward(hy__backend *be, const hy__attn_args *a) {
     append(be, a, a->dk_out, a->dv_out);
 }
 
+/* Of the sampled rows only a few numbers. */
+static void attn_stat(hy__backend *be, const hy__attn_args *a) {
+    TOUCH(be, 2 * HY__ATTN_STAT_N, a->stat);
+}
+
 /* ---- E ----------------------------------------------------------------------------------------
  */
 
@@ -363,6 +368,10 @@ static void combine_backward(hy__backend *be, const hy__combine_args *a) {
     TOUCH(be, a->n_route * a->k, a->weight, a->dweight);
 }
 
+static void route_stat(hy__backend *be, const hy__route_stat_args *a) {
+    TOUCH(be, 2 * a->n_domain * a->n_expert, a->load);
+}
+
 static void balance(hy__backend *be, const hy__balance_args *a) {
     TOUCH(be, a->n_expert, a->bias, a->bias, a->load, a->load);
 }
@@ -395,6 +404,13 @@ static void delta(hy__backend *be, const hy__delta_args *a) {
     TOUCH(be, a->rows->n_row * a->n_head * a->d_v, a->y);
     touch_states(be, a->rows, a->state_in, m);
     touch_states(be, a->rows, a->state_out, m);
+}
+static void delta_stat(hy__backend *be, const hy__delta_args *a) {
+    const int64_t n = a->rows->n_row * a->n_head;
+    TOUCH(be, n, a->ga, a->gb);
+    TOUCH(be, n * a->reads, a->gm);
+    TOUCH(be, hy__rows_units(a->rows, a->chunk) * a->n_head * a->d_k * a->d_v, a->chunk_state);
+    TOUCH(be, 2 * (HY__DELTA_STAT_READS + a->reads), a->stat);
 }
 static void delta_backward(hy__backend *be, const hy__delta_args *a) {
     const int64_t n = a->reads, m = a->n_head * a->d_k * a->d_v;

@@ -322,7 +322,57 @@ static void kv_append_backward(hy__backend *be, const hy__attn_args *a) {
     }
 }
 
+/* ---- statistics ----------------------------------------------------------------------------- */
+
+/* Adds head h of token t, whose positions are walked stretch by stretch: sink, selected, window. */
+static void stat_head(const hy__attn_args *a, int64_t i, int64_t t, int64_t h, double *sum) {
+    const hy__seq *seq = &a->rows->seq[i];
+    const int64_t r = seq->start + t - seq->pos, j = h / (a->n_head / a->n_kv), C = a->chunk;
+    const int64_t window = attn_window_begin(a, t);
+    const int32_t *select = select_of(a, r, j);
+    const real *q = head_at(a, a->q, attn_ldq(a), r, h);
+    const double lse = (double)((const real *)hy__ptr(a->lse))[r * a->n_head + h];
+    for (int64_t part = -2; part < a->topk; part++) {
+        const bool is_window = part == -2, is_sink = part == -1;
+        if (part >= 0 && select[part] < 0) break;
+        const int64_t first = is_window ? window : is_sink ? 0 : select[part] * C;
+        const int64_t end = is_window ? t + 1 : is_sink && window < C ? window : first + C;
+        double *weight = &sum[is_window ? HY__ATTN_STAT_WINDOW
+                              : is_sink ? HY__ATTN_STAT_SINK
+                                        : HY__ATTN_STAT_CHOSEN];
+        for (int64_t s = first; s < end; s++) {
+            const place k = row_at(a, i, s, j, a->k, attn_ldk(a), a->k_in);
+            const double p = exp(a->scale * (double)dot_row(q, k, a->head_dim) - lse);
+            *weight += p;
+            sum[HY__ATTN_STAT_DISTANCE] += p * (double)(t - s);
+        }
+    }
+    sum[HY__ATTN_STAT_LOOKS] += 1;
+}
+
+static void attn_stat(hy__backend *be, const hy__attn_args *a) {
+    (void)be;
+    double sum[HY__ATTN_STAT_N] = {0};
+    for (int64_t i = 0, r = (a->rows->n_row - 1) % a->stat_every; i < a->rows->n_seq; i++) {
+        const hy__seq *seq = &a->rows->seq[i];
+        for (; r < seq->start + seq->len; r += a->stat_every) {
+            const int64_t t = seq->pos + r - seq->start;
+            for (int64_t h = 0; h < a->n_head; h++) stat_head(a, i, t, h, sum);
+            for (int64_t m = 0; m < a->n_kv * a->topk; m++) {
+                const int32_t b = select_of(a, r, 0)[m];
+                if (b < 0) continue;
+                const double middle = (double)(b * a->chunk) + (double)(a->chunk - 1) / 2;
+                sum[HY__ATTN_STAT_BLOCKS] += 1;
+                sum[HY__ATTN_STAT_BLOCK_DISTANCE] += (double)t - middle;
+            }
+        }
+    }
+    real *stat = hy__ptr(a->stat);
+    for (int m = 0; m < HY__ATTN_STAT_N; m++) stat[m] += (real)sum[m];
+}
+
 void HY__REF(hy__ref_attn)(hy__kernels *k) {
+    k->attn_stat = attn_stat;
     k->attn_select = attn_select;
     k->attn = attn;
     k->attn_backward = attn_backward;

@@ -289,7 +289,48 @@ static void delta_backward(hy__backend *be, const hy__delta_args *a) {
     }
 }
 
+/* Decay, write rate and the reads' shares of one row and head. */
+static void stat_row(const lane *l, int64_t row, double *sum) {
+    const hy__delta_args *a = l->a;
+    const real *gm = at(l, a->gm, row, a->ldg, l->n), *bias = at(l, a->gm_bias, 0, 0, l->n);
+    double top = -(double)INFINITY, total = 0;
+    sum[HY__DELTA_STAT_ROWS] += 1;
+    sum[HY__DELTA_STAT_DECAY] += (double)gate_a(l, row);
+    sum[HY__DELTA_STAT_WRITE] += (double)ref_sigmoid(*at(l, a->gb, row, a->ldg, 1));
+    for (int64_t j = 0; j < l->n; j++) top = fmax(top, (double)(gm[j] + bias[j]));
+    for (int64_t j = 0; j < l->n; j++) total += exp((double)(gm[j] + bias[j]) - top);
+    for (int64_t j = 0; j < l->n; j++)
+        sum[HY__DELTA_STAT_READS + j] += exp((double)(gm[j] + bias[j]) - top) / total;
+}
+
+static void stat_memory(const lane *l, int64_t unit, double *sum) {
+    const real *m = chunk_state_of(l, unit);
+    sum[HY__DELTA_STAT_LOOKS] += 1;
+    sum[HY__DELTA_STAT_NORM] += sqrt((double)dot(m, m, l->dk * l->dv));
+}
+
+static void delta_stat(hy__backend *be, const hy__delta_args *a) {
+    const int64_t n_stat = HY__DELTA_STAT_READS + a->reads;
+    double *sum = hy__scratch_all(be, (size_t)n_stat * sizeof *sum);
+    if (!sum) return;
+    for (int64_t j = 0; j < n_stat; j++) sum[j] = 0;
+    lane l = {.a = a, .dk = a->d_k, .dv = a->d_v, .n = a->reads};
+    int64_t unit = 0;
+    for (int64_t i = 0; i < a->rows->n_seq; i++) {
+        const hy__seq *s = &a->rows->seq[i];
+        const int64_t units = hy__seq_units(s, a->chunk);
+        for (l.head = 0; l.head < a->n_head; l.head++) {
+            for (int64_t t = 0; t < s->len; t++) stat_row(&l, s->start + t, sum);
+            for (int64_t u = s->pos == 0; u < units; u++) stat_memory(&l, unit + u, sum);
+        }
+        unit += units;
+    }
+    real *stat = hy__ptr(a->stat);
+    for (int64_t j = 0; j < n_stat; j++) stat[j] += (real)sum[j];
+}
+
 void HY__REF(hy__ref_delta)(hy__kernels *k) {
+    k->delta_stat = delta_stat;
     k->delta = delta;
     k->delta_backward = delta_backward;
 }

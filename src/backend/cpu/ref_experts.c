@@ -318,6 +318,19 @@ static void combine_backward(hy__backend *be, const hy__combine_args *a) {
         }
 }
 
+static void route_stat(hy__backend *be, const hy__route_stat_args *a) {
+    (void)be;
+    const int32_t *idx = hy__ptr(a->idx);
+    const int32_t *unit_of = hy__present(a->unit_of) ? hy__ptr(a->unit_of) : NULL;
+    for (int64_t i = 0; i < a->rows->n_seq; i++) {
+        const hy__seq *s = &a->rows->seq[i];
+        const int64_t domain = s->domain < a->n_domain ? s->domain : a->n_domain - 1;
+        real *load = (real *)hy__ptr(a->load) + domain * a->n_expert;
+        for (int64_t t = s->start; t < s->start + s->len; t++)
+            for (int64_t j = 0; j < a->k; j++) load[idx[(unit_of ? unit_of[t] : t) * a->k + j]]++;
+    }
+}
+
 static void balance(hy__backend *be, const hy__balance_args *a) {
     (void)be;
     real *bias = hy__ptr(a->bias), *load = hy__ptr(a->load);
@@ -336,6 +349,7 @@ void HY__REF(hy__ref_experts)(hy__kernels *k) {
     k->route = route;
     k->route_backward = route_backward;
     k->route_sort = route_sort;
+    k->route_stat = route_stat;
     k->gather_rows = gather_rows;
     k->gather_rows_backward = gather_rows_backward;
     k->combine = combine;
