@@ -3,9 +3,9 @@
  * SIGINT and SIGTERM let the step finish and a checkpoint be written; a second one ends at once. */
 #include "account/agenda.h"
 #include "cmd/cmd.h"
+#include "cmd/screen.h"
 
 #include "base/memory.h"
-#include "base/progress.h"
 #include "base/status.h"
 #include "config/config.h"
 #include "train/setup.h"
@@ -31,69 +31,13 @@ static void catch_signals(void) {
     sigaction(SIGTERM, &action, NULL);
 }
 
-/* ---- progress ---- */
-
-typedef struct watcher {
-    hy__progress_bar bar;
-    bool quiet, verbose;
-    const char *stage; /* the one it is in */
-} watcher;
-
-/* Share of the run that is done, by the clock that tells when it ends. */
-static double fraction(const hy_train_progress *p) {
-    const double all = p->seconds + p->seconds_left;
-    return all > 0.0 ? p->seconds / all : 0.0;
-}
-
-/* One line; without the details it fits beside a bar on 80 columns. */
-static void describe(const hy_train_progress *p, bool details, char *text, size_t size) {
-    const long left = (long)p->seconds_left;
-    char steps[24] = "", more[96] = "", val[32] = "", hours[24] = "";
-    if (p->steps > 0) snprintf(steps, sizeof steps, "/%lld", (long long)p->steps);
-    if (left >= 3600) snprintf(hours, sizeof hours, "%ld:", left / 3600);
-    if (p->val_loss >= 0.0) snprintf(val, sizeof val, "  val %.4f", p->val_loss);
-    if (details) {
-        snprintf(more, sizeof more, "%s  lr %.2e  norm %.2f%s", val, p->lr, p->grad_norm,
-                 p->saved ? "  saved" : "");
-    }
-    snprintf(text, size,
-             "step %lld%s  loss %.4f  %.3f bits/byte  %.0f tokens/s  %s%02ld:%02ld left%s",
-             (long long)p->step, steps, p->loss, p->bits_per_byte, p->tokens_per_s, hours,
-             left / 60 % 60, left % 60, more);
-}
-
-/* A line where a stage of the curriculum begins. */
-static void tell_stage(watcher *w, const hy_train_progress *p) {
-    if (w->quiet || !p->stage || p->stage == w->stage) return;
-    if (!w->stage || strcmp(p->stage, w->stage) != 0) {
-        hy__progress_bar_clear(&w->bar);
-        fprintf(stderr, "stage %s\n", p->stage);
-    }
-    w->stage = p->stage;
-}
-
-/* Evaluations and checkpoints stay on the screen; other steps are the bar's. */
 static bool on_step(void *user, const hy_train_progress *p) {
-    watcher *w = user;
-    char text[240];
-    const bool stays = !w->quiet && (w->verbose || p->evaluated || p->saved || p->unsound);
-    tell_stage(w, p);
-    describe(p, stays || !w->bar.bar, text, sizeof text);
-    if (stays) {
-        hy__progress_bar_clear(&w->bar);
-        fprintf(stderr, "%s%s%s\n", text, p->unsound ? "  dropped: " : "",
-                p->unsound ? p->unsound : "");
-    } else {
-        hy__progress_bar_show(&w->bar, fraction(p), "%s", text);
-    }
-    if (stays && p->stage_end)
-        fprintf(stderr, "stage %s ended by its %s\n", p->stage, p->stage_end);
+    screen_show(user, p);
     return signals == 0;
 }
 
 static void on_warning(void *user, const char *text) {
-    watcher *w = user;
-    hy__progress_bar_clear(&w->bar);
+    screen_clear(user);
     fprintf(stderr, "hydralm train: warning: %s\n", text);
 }
 
@@ -157,16 +101,14 @@ done:
 
 static hy_status train(hy_train_options *opt, const cmd_shared *shared, hy_error *err) {
     hy_train_result result;
-    watcher w = {.quiet = shared->quiet, .verbose = shared->verbose};
-    hy__progress_bar_init(&w.bar, shared->quiet ? NULL : stderr);
+    screen s;
     HY_TRY(plan(opt, NULL, false, shared, err));
+    screen_init(&s, shared->quiet ? NULL : stderr, opt->out, shared->verbose);
     opt->on_step = on_step;
     opt->on_warning = on_warning;
-    opt->user = &w;
+    opt->user = &s;
     catch_signals();
-    const hy_status status = hy_train(opt, &result, err);
-    hy__progress_bar_clear(&w.bar);
-    HY_TRY(status);
+    HY_TRY(hy_train(opt, &result, err));
     return report(&result, opt->out, shared, err);
 }
 
