@@ -25,6 +25,7 @@ static const verb COMMANDS[] = {
     {"inspect", cmd_inspect, "show what a model is made of"},
     {"plan", cmd_plan, "tell what a configuration costs, before it is built"},
     {"bench", cmd_bench, "measure how fast a model trains, reads and writes"},
+    {"report", cmd_report, "draw what trainings did, as one page"},
     {"tokenizer", cmd_tokenizer, "train a tokenizer, or turn text into tokens and back"},
     {"version", cmd_version, "the version of the program"},
 };
