@@ -219,7 +219,8 @@ def compare(row, opt):
         line[name + "_best"] = max(r.best for r in result)
         line[name + "_peak_bytes"] = max(r.peak for r in result)
         line[name + "_setting"] = side.setting
-        line[name + "_command"] = shlex.join(side.command(opt, row.tokens, row.runs(), row.warm_up()))
+        line[name + "_command"] = shlex.join(side.command(opt, row.tokens, row.runs(), row.warm_up())).replace(
+            ROOT + "/", "")
     return line
 
 
