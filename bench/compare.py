@@ -4,6 +4,7 @@
     bench/compare.py --csv bench/peers.csv 'llama/*' 'torch/*'
     bench/compare.py --quick 'llama/mamba2-130m/decode/*'
     bench/compare.py --list
+    bench/compare.py --markdown bench/peers.csv
 
 A row is SECTION/MODEL/WORK/DTYPE/TOKENS; patterns choose rows (all without one). Every round runs a program
 of each side, which warms up, measures and ends; the side that begins alternates. A row's figures are medians
@@ -247,6 +248,20 @@ def append(line, path):
         table.writerow({k: f"{v:.6g}" if isinstance(v, float) else v for k, v in line.items()})
 
 
+def print_markdown(path):
+    """The last line of each row of a table of figures, in the order of the rows' names as they are listed."""
+    with open(path, newline="") as f:
+        lines = {line["row"]: line for line in csv.DictReader(f)}
+    print("| row | ours, tokens/s | peer, tokens/s | ratio | of rounds | GB: ours, peer |\n|---|---|---|---|---|---|")
+    for name in (r.name for r in all_rows() if r.name in lines):
+        line = lines[name]
+        rounds = int(line["rounds"])
+        spread = f"{float(line['ratio_low']):.2f} to {float(line['ratio_high']):.2f}, {rounds}" if rounds > 1 else "1"
+        peak = ", ".join(f"{float(line[side + '_peak_bytes']) / 1e9:.2f}" for side in ("ours", "peer"))
+        print(f"| {name} | {float(line['ours_tokens_per_s']):,.0f} | {float(line['peer_tokens_per_s']):,.0f} | "
+              f"{float(line['ratio']):.2f} | {spread} | {peak} |")
+
+
 # ---- the command ----
 
 def measure_here(row, opt):
@@ -274,6 +289,7 @@ def parse():
     cli = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     cli.add_argument("pattern", nargs="*", help="rows, such as 'torch/*/train/*'")
     cli.add_argument("--list", action="store_true", help="names of the rows, and nothing else")
+    cli.add_argument("--markdown", metavar="CSV", help="print a table of --csv for people, and nothing else")
     cli.add_argument("--quick", action="store_true", help="one round, and no length above 2048")
     cli.add_argument("--rounds", type=int, default=3, help="rounds of each row (%(default)s)")
     cli.add_argument("--threads", type=int, default=2, help="of both sides (%(default)s)")
@@ -291,6 +307,9 @@ def parse():
 
 def main():
     opt = parse()
+    if opt.markdown:
+        print_markdown(opt.markdown)
+        return 0
     rows = [r for r in all_rows() if not (opt.quick and r.tokens > 2048)]
     if opt.row:
         return 0 if all([measure_here(r, opt) for r in rows if r.name == opt.row]) else 1

@@ -32,3 +32,4 @@ is "$(grep -c '^"C, P",2,2,llama/mamba2-130m/prefill/fp32/512,.*,llama.cpp def,2
 compare 'llama/mamba2-130m/prefill/*/512' >stdout 2>stderr && die "a peer that fails was not noticed"
 grep -q 'int8/512: .*exit 3: no such model' stderr || die "the reason is missing: $(cat stderr)"
 is "$(wc -l <rows.csv)" 6 "the other rows are measured"
+is "$(compare --markdown rows.csv | grep -c '^| llama/mamba2-130m/prefill/fp32/512 | 256 | 128 | 2.00 | 2.00 to 2.00, 3 |')" 1 "one line for people"
