@@ -10,7 +10,7 @@
 #include "text/buffer.h"
 
 typedef struct hy__added_token {
-    const char *text;
+    const char *text; /* read by hy__added_new alone */
     int32_t id;
     bool single_word, lstrip, rstrip;
 } hy__added_token;

@@ -3,8 +3,10 @@
 #include "text/pattern.h"
 
 #include "text/buffer.h"
+#include "text/unicode16.h"
 
 #include <pcre2.h>
+#include <stdio.h>
 
 enum {
     MATCH_LIMIT = 20 << 20, /* steps of one match: runaway expressions end with a sentence */
@@ -24,13 +26,11 @@ struct hy__matcher {
     pcre2_jit_stack *stack;
 };
 
-/* White_Space and Oniguruma's word characters, to stand inside a class. */
+/* White_Space, and Oniguruma's word characters without the categories; to stand inside a class. */
 #define SPACE                                                                                      \
     "\\t-\\r "                                                                                     \
     "\\x{85}\\x{a0}\\x{1680}\\x{2000}-\\x{200a}\\x{2028}\\x{2029}\\x{202f}\\x{205f}\\x{3000}"
-#define WORD                                                                                       \
-    "\\p{L}\\p{M}\\p{Nd}\\p{Nl}\\p{Pc}\\x{24b6}-\\x{24e9}\\x{1f130}-\\x{1f149}\\x{1f150}-"         \
-    "\\x{1f169}\\x{1f170}-\\x{1f189}"
+#define WORD "\\x{24b6}-\\x{24e9}\\x{1f130}-\\x{1f149}\\x{1f150}-\\x{1f169}\\x{1f170}-\\x{1f189}"
 
 static hy_status refuse(const char *text, size_t at, const char *what, hy_error *err) {
     return hy__fail(err, HY_E_UNSUPPORTED,
@@ -38,30 +38,74 @@ static hy_status refuse(const char *text, size_t at, const char *what, hy_error 
                     what, at + 1);
 }
 
-/* The escape at text[at]: rewritten into out, or copied. */
-static hy_status escape(const char *text, size_t at, bool in_class, hy__buffer *out,
+static hy_status add_text(hy__buffer *out, const char *text, hy_error *err) {
+    return hy__buffer_add(out, text, strlen(text), err);
+}
+
+/* A general category, as "L" or "Lu", to stand inside a class; with what newer Unicode has of it.
+ */
+static hy_status add_category(hy__buffer *out, const char *name, size_t n, hy_error *err) {
+    char text[64];
+    /* found in the class's bitmap, without a look at the character's properties */
+    if (n == 1 && *name == 'L') HY_TRY(add_text(out, "A-Za-z", err));
+    if (n == 1 && *name == 'N') HY_TRY(add_text(out, "0-9", err));
+    snprintf(text, sizeof text, "\\p{%.*s}", (int)n, name);
+    HY_TRY(add_text(out, text, err));
+    for (size_t i = 0; i < hy__unicode16_size; i++) {
+        const hy__unicode_range *r = &hy__unicode16[i];
+        if (strncmp(r->category, name, n) != 0) continue;
+        while (i + 1 < hy__unicode16_size && hy__unicode16[i + 1].from == hy__unicode16[i].to + 1 &&
+               strncmp(hy__unicode16[i + 1].category, name, n) == 0)
+            i++; /* fewer ranges to look at for each character */
+        snprintf(text, sizeof text, "\\x{%x}-\\x{%x}", (unsigned)r->from,
+                 (unsigned)hy__unicode16[i].to);
+        HY_TRY(add_text(out, text, err));
+    }
+    return HY_OK;
+}
+
+/* What \s, \w or \p{…} stands for, inside a class. */
+static hy_status add_set(hy__buffer *out, char kind, const char *name, size_t n, hy_error *err) {
+    static const char *const word[] = {"L", "M", "Nd", "Nl", "Pc"};
+    if (kind == 's') return add_text(out, SPACE, err);
+    if (kind == 'p') return add_category(out, name, n, err);
+    for (size_t i = 0; i < sizeof word / sizeof *word; i++)
+        HY_TRY(add_category(out, word[i], strlen(word[i]), err));
+    return add_text(out, WORD, err);
+}
+
+/* The set at text[at], of `used` bytes: \s, \w, \p{…} or their negations. */
+static hy_status add_escape(const char *text, size_t at, bool in_class, size_t *used,
+                            hy__buffer *out, hy_error *err) {
+    const char kind = text[at + 1];
+    const bool negated = kind == 'S' || kind == 'W' || kind == 'P';
+    const char *name = text + at + 3;
+    size_t n = 0;
+    *used = 2;
+    if (kind == 'p' || kind == 'P') {
+        n = text[at + 2] == '{' ? strcspn(name, "}") : 0;
+        if (n == 0 || n > 2 || !name[n] || !strchr("LMNPS", *name)) { /* scripts and others */
+            return hy__buffer_add(out, text + at, 2, err);
+        }
+        *used = n + 4;
+    }
+    if (in_class && negated) return refuse(text, at, "a negated set within a class", err);
+    if (!in_class) HY_TRY(add_text(out, negated ? "[^" : "[", err));
+    HY_TRY(add_set(out, (char)(kind | 0x20), name, n, err));
+    return in_class ? HY_OK : add_text(out, "]", err);
+}
+
+/* The escape at text[at], of `used` bytes: rewritten into out, or copied. */
+static hy_status escape(const char *text, size_t at, bool in_class, size_t *used, hy__buffer *out,
                         hy_error *err) {
     const char c = text[at + 1];
-    const char *set = c == 's' || c == 'S' ? SPACE : WORD;
-    switch (c) {
-    case 's':
-    case 'w':
-        if (!in_class) HY_TRY(hy__buffer_add(out, "[", 1, err));
-        HY_TRY(hy__buffer_add(out, set, strlen(set), err));
-        return in_class ? HY_OK : hy__buffer_add(out, "]", 1, err);
-    case 'S':
-    case 'W':
-        if (in_class) return refuse(text, at, "a negated set within a class", err);
-        HY_TRY(hy__buffer_add(out, "[^", 2, err));
-        HY_TRY(hy__buffer_add(out, set, strlen(set), err));
-        return hy__buffer_add(out, "]", 1, err);
-    case '\0':
-        return refuse(text, at, "a backslash and nothing behind it", err);
-    default: /* other meanings, or none, in the other syntax */
-        if (strchr("hHRXKGzZAbBCgkNOyY", c) && !(strchr("zAbB", c) && !in_class))
-            return refuse(text, at, "an escape with another meaning", err);
-        return hy__buffer_add(out, text + at, 2, err);
-    }
+    *used = 2;
+    if (c == '\0') return refuse(text, at, "a backslash and nothing behind it", err);
+    if (strchr("sSwWpP", c)) return add_escape(text, at, in_class, used, out, err);
+    /* other meanings, or none, in the other syntax */
+    if (strchr("hHRXKGzZAbBCgkNOyY", c) && !(strchr("zAbB", c) && !in_class))
+        return refuse(text, at, "an escape with another meaning", err);
+    return hy__buffer_add(out, text + at, 2, err);
 }
 
 /* Rewrites Oniguruma's syntax for PCRE2. */
@@ -70,7 +114,9 @@ static hy_status translate(const char *text, hy__buffer *out, hy_error *err) {
     size_t first = 0; /* where the class's first character stands */
     for (size_t i = 0; text[i]; i++) {
         if (text[i] == '\\') {
-            HY_TRY(escape(text, i++, in_class, out, err));
+            size_t used;
+            HY_TRY(escape(text, i, in_class, &used, out, err));
+            i += used - 1;
             continue;
         }
         if (!in_class && text[i] == '[') {

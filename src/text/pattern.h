@@ -3,8 +3,8 @@
  *
  * The reference matches with Oniguruma in its Ruby syntax. What the two read differently is
  * rewritten
- * (\s, \w: PCRE2's own sets differ in a few characters) or refused (class intersections, nested
- * classes, \h and the like). */
+ * (\s, \w, \p{L}: PCRE2's own sets differ in some characters) or refused (class intersections,
+ * nested classes, \h and the like). */
 #ifndef HY_TEXT_PATTERN_H
 #define HY_TEXT_PATTERN_H
 

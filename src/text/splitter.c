@@ -2,6 +2,7 @@
 #include "text/splitter.h"
 
 #include "base/utf8.h"
+#include "text/normal.h"
 
 enum { PIECE = 1 << 16 /* bytes that go through at a time: small pieces are gathered */ };
 
@@ -9,7 +10,8 @@ struct hy__splitter {
     const hy__rules *rules;
     hy__splitter_sink sink;
     hy__added_cut cut[2];
-    hy__buffer gathered; /* of pieces too small to begin with */
+    hy__buffer gathered;    /* of pieces too small to begin with */
+    hy__buffer raw, normal; /* text that waits to be normalized, and that has been */
 
     /* text between added tokens on its way to words */
     hy__matcher *matcher;
@@ -164,7 +166,13 @@ static hy_status take_token(void *user, int32_t id, hy_error *err) {
 static hy_status take_unnormalized(void *user, const char *text, size_t n, bool last,
                                    hy_error *err) {
     hy__splitter *s = user;
-    return hy__added_feed(&s->cut[1], text, n, last, err);
+    if (!s->rules->nfc) return hy__added_feed(&s->cut[1], text, n, last, err);
+    HY_TRY(hy__buffer_add(&s->raw, text, n, err));
+    const size_t sure = last ? s->raw.size : hy__normal_sure(s->raw.data, s->raw.size);
+    s->normal.size = 0;
+    HY_TRY(hy__normal_add(&s->normal, s->raw.data, sure, err));
+    hy__buffer_drop(&s->raw, sure);
+    return hy__added_feed(&s->cut[1], s->normal.data, s->normal.size, last, err);
 }
 
 hy_status hy__splitter_new(hy__splitter **out, const hy__rules *rules,
@@ -189,13 +197,15 @@ void hy__splitter_free(hy__splitter *s) {
     if (!s) return;
     for (int i = 0; i < 2; i++) free(s->cut[i].buffer.data);
     free(s->gathered.data);
+    free(s->raw.data);
+    free(s->normal.data);
     free(s->text.data);
     hy__matcher_free(s->matcher);
     free(s);
 }
 
 static void reset(hy__splitter *s) {
-    s->gathered.size = 0;
+    s->gathered.size = s->raw.size = 0;
     hy__added_reset(&s->cut[0]);
     hy__added_reset(&s->cut[1]);
     forget_text(s);

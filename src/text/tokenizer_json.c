@@ -5,6 +5,7 @@
  * itself would give other ids than the file says (added tokens out of order), the file is refused
  * too. */
 #include "text/bytemap.h"
+#include "text/normal.h"
 #include "text/tokenizer_parts.h"
 
 #include <jansson.h>
@@ -290,7 +291,11 @@ static hy_status read_normalizer(const reading *r, const json_t *json) {
         json_array_foreach(parts, i, part) HY_TRY(read_normalizer(r, part));
         return HY_OK;
     }
-    return REFUSE(r, "the normalizer \"%.60s\" is not known, wanted none", type_of(json));
+    if (strcmp(type_of(json), "NFC") != 0)
+        return REFUSE(r, "the normalizer \"%.60s\" is not known, wanted none or NFC",
+                      type_of(json));
+    r->tok->rules.nfc = r->tok->facts.nfc = true;
+    return HY_OK;
 }
 
 /* Without special tokens these leave the ids of a text alone. */
@@ -343,10 +348,10 @@ static hy_status note_added(reading *r, const json_t *json, int64_t *last_added)
                       strlen(content), LONGEST_ADDED);
     const int64_t wanted = next_id(r, content, *last_added);
     if (id != wanted)
-        return WRONG(r,
-                     "the added token \"%.60s\" has the id %jd, but the vocabulary and the added "
-                     "tokens before it give it %jd",
-                     content, (intmax_t)id, (intmax_t)wanted);
+        return REFUSE(r,
+                      "the added token \"%.60s\" has the id %jd, but the vocabulary and the added "
+                      "tokens before it give it %jd",
+                      content, (intmax_t)id, (intmax_t)wanted);
     if (id > *last_added) *last_added = id;
     if (r->key[id] && strcmp(r->key[id], content) != 0)
         return WRONG(r, "the tokens \"%.100s\" and \"%.100s\" have the same id %jd", r->key[id],
@@ -358,24 +363,43 @@ static hy_status note_added(reading *r, const json_t *json, int64_t *last_added)
     return HY_OK;
 }
 
+/* What is looked for: of normalized text the token's normalized one, in `kept`. */
+static hy_status find_text(const reading *r, const char *content, bool normalized, char **kept) {
+    hy__buffer text = {0};
+    hy_status status = HY_OK;
+    if (normalized && r->tok->rules.nfc)
+        status = hy__normal_add(&text, content, strlen(content), r->err);
+    else
+        status = hy__buffer_add(&text, content, strlen(content), r->err);
+    if (status == HY_OK) status = hy__buffer_add(&text, "", 1, r->err);
+    *kept = text.data;
+    return status;
+}
+
 /* Those that are found in normalized text, or in the text as it stands. */
 static hy_status find_added(reading *r, const json_t *added, bool normalized) {
     const json_t *json;
-    size_t i;
-    int64_t n = 0;
-    hy__added_token *token = calloc(json_array_size(added) + 1, sizeof *token);
-    if (!token) return no_memory(r);
+    size_t i, n = 0;
+    const size_t most = json_array_size(added) + 1;
+    hy__added_token *token = calloc(most, sizeof *token);
+    char **text = calloc(most, sizeof *text);
+    hy_status status = token && text ? HY_OK : no_memory(r);
     json_array_foreach(added, i, json) {
+        if (status != HY_OK) break;
         if (is_on(json, "normalized", !is_on(json, "special", false)) != normalized) continue;
-        token[n++] =
-            (hy__added_token){.text = json_string_value(json_object_get(json, "content")),
-                              .id = (int32_t)json_integer_value(json_object_get(json, "id")),
-                              .single_word = is_on(json, "single_word", false),
-                              .lstrip = is_on(json, "lstrip", false),
-                              .rstrip = is_on(json, "rstrip", false)};
+        status =
+            find_text(r, json_string_value(json_object_get(json, "content")), normalized, &text[n]);
+        token[n] = (hy__added_token){.text = text[n],
+                                     .id = (int32_t)json_integer_value(json_object_get(json, "id")),
+                                     .single_word = is_on(json, "single_word", false),
+                                     .lstrip = is_on(json, "lstrip", false),
+                                     .rstrip = is_on(json, "rstrip", false)};
+        n++;
     }
-    const hy_status status =
-        n > 0 ? hy__added_new(&r->tok->rules.added[normalized], token, n, r->err) : HY_OK;
+    if (status == HY_OK && n > 0)
+        status = hy__added_new(&r->tok->rules.added[normalized], token, (int64_t)n, r->err);
+    for (i = 0; text && i < n; i++) free(text[i]);
+    free(text);
     free(token);
     return status;
 }

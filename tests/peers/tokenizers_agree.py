@@ -16,13 +16,13 @@ import sys
 import sysconfig
 import tempfile
 
-from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
+from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 HYDRALM = str(ROOT / "build" / "hydralm")
 LLAMA3 = (r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}"
           r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+")
-SURROUNDINGS = ["{}", "a{}b", " {}", "{}\n", "{} {}", "'{}", "1{}2", "  {}x", "\n{}\r\n", "!{}?", "é{}中"]
+SURROUNDINGS = ["{}", "a{}\u0301\u0323", "a{}b", " {}", "{}\n", "{} {}", "'{}", "1{}2", "  {}x", "\n{}\r\n", "!{}?", "é{}中"]
 MULTILINGUAL = """Всё счастливые семьи похожи друг на друга. 吾輩は猫である。名前はまだ無い。 모든 인간은 태어날 때부터
 자유로우며 كل الناس يولدون أحراراً सभी मनुष्यों को गौरव และสิทธิเท่าเทียมกัน Ångström naïve façade 𝔘𝔫𝔦𝔠𝔬𝔡𝔢 👩‍👩‍👧‍👦 🇫🇷
 don't I'LL we'Ve ſ'ſ K 12345 ١٢٣ ⅷ ½ x²\t\ttabs\r\n\r\n   \u3000\u00a0\u180e\u200b end   \n\n\n"""
@@ -80,8 +80,7 @@ def some_text(size):
     return (text * (size // len(text) + 1))[:size]
 
 
-def peer_tokenizer(style, text, vocab):
-    peer = Tokenizer(models.BPE(ignore_merges=style == "llama3"))
+def cut_like(peer, style):
     level = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=style == "gpt2")
     if style == "llama3":
         peer.pre_tokenizer = pre_tokenizers.Sequence(
@@ -89,11 +88,32 @@ def peer_tokenizer(style, text, vocab):
     else:
         peer.pre_tokenizer = level
     peer.decoder = decoders.ByteLevel()
+
+
+def peer_tokenizer(style, text, vocab):
+    peer = Tokenizer(models.BPE(ignore_merges=style == "llama3"))
+    cut_like(peer, style)
     peer.train_from_iterator(
         text.splitlines(keepends=True),
         trainers.BpeTrainer(vocab_size=vocab, show_progress=False, special_tokens=["<|endoftext|>"],
                             initial_alphabet=pre_tokenizers.ByteLevel.alphabet()))
     return peer
+
+
+def edges_tokenizer(style, path):
+    """A vocabulary that shows where words end: whatever stands beside a character is joined with its
+    first or last byte when both are in one word."""
+    printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
+    others = [b for b in range(256) if b not in printable]
+    name = {b: chr(b) for b in printable} | {b: chr(0x100 + i) for i, b in enumerate(others)}
+    vocab = {name[b]: b for b in range(256)}
+    merges = [(name[ord(c)], name[b]) for c in "a 1!'\n\r" for b in range(0xC2, 0xF5)]
+    merges += [(name[b], name[ord(c)]) for c in "b2x? \n\r" for b in range(0x80, 0xC0)]
+    for left, right in merges:
+        vocab.setdefault(left + right, len(vocab))
+    peer = Tokenizer(models.BPE(vocab=vocab, merges=merges))
+    cut_like(peer, style)
+    peer.save(str(path))
 
 
 def added_tokens():
@@ -135,6 +155,8 @@ def main():
         folder = pathlib.Path(folder)
         (folder / "text.txt").write_text(text[:3_000_000], newline="")
         for style in ("gpt2", "llama3"):
+            edges_tokenizer(style, folder / f"edges-{style}.json")
+            judge(folder / f"edges-{style}.json", f"where words end, {style}", {})
             path = folder / f"theirs-{style}.json"
             peer = peer_tokenizer(style, text[:3_000_000], 8000)
             peer.save(str(path))
@@ -144,6 +166,10 @@ def main():
             print(f" theirs, {style}, with added tokens")
             for what, some in texts.items():
                 check(path, what, some, peer)
+            if style == "gpt2":
+                peer.normalizer = normalizers.NFC()
+                peer.save(str(path))
+                judge(path, f"theirs, {style}, with added tokens, NFC", texts)
             path = folder / f"ours-{style}.json"
             run("train", folder / "text.txt", "--vocab", 8000, "--pattern", style, "--special",
                 "<|endoftext|>", "--out", path)

@@ -290,6 +290,37 @@ static void huge_words(void **state) {
     hy__tokenizer_free(tok);
 }
 
+/* Form C, of which pieces may hold a part; stray bytes stay. */
+static void normalized(void **state) {
+    (void)state;
+    hy__tokenizer *tok;
+    hy_error err = {0};
+    char *json = make_json("", ADDED(260, "e\u0301", ", \"normalized\": true"), "",
+                           "\"normalizer\": {\"type\": \"NFC\"},");
+    if (open_text(&tok, json, &err) != HY_OK) fail_msg("%s", err.text);
+    EXPECT(tok, "a\u0301\xFF\u0301", "195 161 255 204 129");
+    EXPECT(tok, "\u00E9e\u0301", "260 260");
+    hy__encoder *e;
+    assert_int_equal(hy__encoder_new(&e, tok, NULL), HY_OK);
+    const size_t n = 70000; /* beyond one piece: a, and the mark behind it */
+    char *text = malloc(n + 2);
+    const int32_t *token;
+    int64_t n_token, all = 0;
+    memset(text, 'a', n);
+    memcpy(text + n, "\u0301", 2);
+    for (size_t at = 0, len; at < n + 2; at += len) {
+        len = at == 0 ? n : 1;
+        assert_int_equal(
+            hy__encoder_feed(e, text + at, len, at + len == n + 2, &token, &n_token, NULL), HY_OK);
+        all += n_token;
+    }
+    assert_int_equal(all, n + 1);
+    assert_int_equal(token[n_token - 1], 161);
+    free(text);
+    hy__encoder_free(e);
+    hy__tokenizer_free(tok);
+}
+
 /* Each is a sentence that says what. */
 static void bad_files(void **state) {
     (void)state;
@@ -407,6 +438,7 @@ int main(void) {
         cmocka_unit_test(expressions),
         cmocka_unit_test(cut_anywhere),
         cmocka_unit_test(huge_words),
+        cmocka_unit_test(normalized),
         cmocka_unit_test(bad_files),
         cmocka_unit_test(trained),
         cmocka_unit_test(well_formed_utf8),
