@@ -9,7 +9,7 @@ run="'$hydralm' train --config tiny.yaml --data text.txt --seed 7 --threads 1 --
 on_terminal() {
     local columns=$1
     shift
-    env "$@" script -qefc "stty cols $columns rows 30; $run --out m" /dev/null >screen </dev/null ||
+    env SHELL="$BASH" "$@" script -qefc "stty cols $columns rows 30; $run --out m" /dev/null >screen </dev/null ||
         die "on a terminal of $columns columns: $(cat screen)"
     tr '\r' '\n' <screen | sed 's/\x1b\[[0-9;]*[A-Za-z]//g' >plain
 }
@@ -51,8 +51,8 @@ sed 's/steps: 12/steps: 100000/' tiny.yaml >long.yaml
     until [ -s long/metrics.jsonl ]; do sleep .05; done
     sleep .3
     printf '\003'
-    sleep 20
-) | env TERM=xterm timeout 60 script -qefc "stty cols 90 rows 30; stty -a | grep -o 'isig\|icanon\|-\?echo ' >before
+    for ((i = 0; i < 300; i++)); do [ -e after ] && break; sleep .1; done
+) | env TERM=xterm SHELL="$BASH" timeout 60 script -qefc "stty cols 90 rows 30; stty -a | grep -o 'isig\|icanon\|-\?echo ' >before
     '$hydralm' train --config long.yaml --data text.txt --threads 1 --out long; echo ended \$? >code
     stty -a | grep -o 'isig\|icanon\|-\?echo ' >after" /dev/null >screen &
 pid=$!
