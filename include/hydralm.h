@@ -55,6 +55,8 @@ typedef struct hy_model_options {
     int threads;         /* 0 = all cores */
     const char *dtype; /* of the weights in memory: "fp32", "bf16"; NULL = as in the file, fp32 for
                           new; "int8" and "int4" for new, or where the file's are that */
+    const char *tokenizer; /* of a new model: tokenizer.json, a folder that holds one, or "bytes";
+                              its vocabulary grows to it. NULL = bytes */
 } hy_model_options;
 
 /* A randomly initialised model of a YAML configuration. HY_E_INVALID, HY_E_IO, HY_E_MEMORY. */
@@ -241,8 +243,9 @@ typedef struct hy_train_options {
     const char *backend;    /* NULL = "cpu" */
     const char *const *set; /* "train.lr=3e-4" overrides */
     int64_t n_set;
-    bool resume; /* go on from out, bit for bit */
-    bool force;  /* may replace a model that is already in out */
+    bool resume;    /* go on from out, bit for bit */
+    bool force;     /* may replace a model that is already in out */
+    bool no_verify; /* built data are not read through at the start to compare their checksums */
     hy_train_fn on_step;
     void (*on_warning)(void *user, const char *text); /* a sentence that a person should see */
     void *user;

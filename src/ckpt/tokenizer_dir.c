@@ -13,8 +13,15 @@ hy_status hy__tokenizer_open_dir(hy__tokenizer **out, const char *dir, hy_error 
                         "there is no %.400s/tokenizer.json, so tokens cannot become text or text "
                         "tokens",
                         dir);
-    const hy_status status = hy__tokenizer_open(out, path, err);
+    hy_status status = hy__tokenizer_open(out, path, err);
     free(path);
+    HY_TRY(status);
+    status = hy__fileset_find(&path, dir, "tokenizer_config.json", err);
+    if (status == HY_OK && path) status = hy__tokenizer_configure(*out, path, err);
+    free(path);
+    if (status == HY_OK) return HY_OK;
+    hy__tokenizer_free(*out);
+    *out = NULL;
     return status;
 }
 

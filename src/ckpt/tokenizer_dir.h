@@ -5,11 +5,11 @@
 #include "ckpt/fileset.h"
 #include "text/tokenizer.h"
 
-/* Opens the tokenizer of a model directory. HY_E_UNSUPPORTED when it has none, or one that is not
- * known here: such a model can still compute with token ids. */
+/* Opens the tokenizer of a model directory, with its tokenizer_config.json. HY_E_UNSUPPORTED when
+ * it has none, or one that is not known here: such a model can still compute with token ids. */
 hy_status hy__tokenizer_open_dir(hy__tokenizer **out, const char *dir, hy_error *err);
 
-/* The same of what a person names: such a directory, a tokenizer.json, or "bytes". */
+/* The same of what a person names: such a directory, a tokenizer.json alone, or "bytes". */
 hy_status hy__tokenizer_open_path(hy__tokenizer **out, const char *path, hy_error *err);
 
 /* Its files become part of a model directory that is being replaced. */

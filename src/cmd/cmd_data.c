@@ -192,7 +192,7 @@ static hy_status inspect(const char *dir, bool json, bool verify, hy_error *err)
     hy__corpus *c;
     hy_status status = HY_OK;
     HY_TRY(hy__corpus_open(&c, dir, err));
-    if (verify) status = hy__corpus_verify(c, err);
+    if (verify) status = hy__corpus_verify(c, 0, err);
     if (status == HY_OK && json) {
         json_t *all = describe_json(c);
         json_object_set_new(all, "verified", json_boolean(verify));

@@ -147,6 +147,7 @@ int cmd_train(int argc, char **argv) {
         {.name = "set", .kind = OPTION_EACH, .to = &set, .value = "KEY=VALUE", .doc = "change a field of the configuration, as train.lr=3e-4"},
         {.name = "resume", .kind = OPTION_FLAG, .to = &opt.resume, .doc = "go on from the checkpoint in DIR, bit for bit"},
         {.name = "force", .kind = OPTION_FLAG, .to = &opt.force, .doc = "replace a model that is already in DIR"},
+        {.name = "no-verify", .kind = OPTION_FLAG, .to = &opt.no_verify, .doc = "start without reading built data through to compare their checksums"},
         {.name = "help-config", .kind = OPTION_FLAG, .to = &help_config, .doc = "print every field of the configuration"},
         CMD_SHARED_OPTIONS(shared),
     };

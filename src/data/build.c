@@ -14,19 +14,7 @@
 #include <string.h>
 #include <unistd.h>
 
-/* A file may hold stray bytes (old encodings, truncated emoji) and still be text. */
-enum { INVALID_PER_BYTES = 100 };
 enum { MAX_THREADS = 64 };
-
-/* What is known of the file that is being stored. */
-typedef struct file_state {
-    int64_t number;   /* -1 = none yet */
-    int64_t n_byte;   /* of text */
-    size_t n_invalid; /* bytes outside UTF-8 */
-    int64_t n_line;
-    int64_t n_document; /* of it, taken in */
-    bool skipped;
-} file_state;
 
 /* A document that reaches over blocks. */
 typedef struct open_document {
@@ -41,7 +29,9 @@ typedef struct build {
     hy__place place; /* dir NULL: nameless files */
     hy__blob_head head;
     hy__blob_writer shard, table[2];
-    file_state file;
+    hy__file_seen file; /* that is being stored */
+    int64_t n_document; /* of it, taken in */
+    int64_t skipped;    /* the last file that was passed over; -1 = none */
     open_document open;
     hy__encoder *encoder; /* of the open document */
 
@@ -73,6 +63,20 @@ hy_status hy__tokenizer_print(const hy__tokenizer *tok, uint64_t *print, hy_erro
 
 /* ---- storing tokens and documents ---- */
 
+static hy_status begin_shard(build *b, int64_t most) {
+    const hy__corpus *c = b->corpus;
+    if (c->n_shard == HY__CORPUS_SHARDS)
+        return hy__fail(
+            b->err, HY_E_INVALID,
+            "the data do not fit into %d shards of %lld tokens each; wanted larger ones",
+            HY__CORPUS_SHARDS, (long long)most);
+    b->head.kind = HY__BLOB_TOKENS;
+    b->head.number = c->n_shard;
+    b->head.first = c->n_token;
+    b->head.width = c->width;
+    return hy__blob_create(&b->shard, b->place.building, &b->head, b->err);
+}
+
 /* The shard is full, or the last: it is finished and opened for reading. */
 static hy_status end_shard(build *b) {
     hy__corpus *c = b->corpus;
@@ -90,13 +94,7 @@ static hy_status store_tokens(build *b, const unsigned char *token, int64_t n) {
     hy__corpus *c = b->corpus;
     const int64_t most = b->opt->shard_tokens ? b->opt->shard_tokens : INT64_C(1) << 28;
     while (n > 0) {
-        if (!b->shard.buffer) {
-            b->head.kind = HY__BLOB_TOKENS;
-            b->head.number = c->n_shard;
-            b->head.first = c->n_token;
-            b->head.width = c->width;
-            HY_TRY(hy__blob_create(&b->shard, b->place.building, &b->head, b->err));
-        }
+        if (!b->shard.buffer) HY_TRY(begin_shard(b, most));
         const int64_t room = most - b->shard.head.n, some = n < room ? n : room;
         HY_TRY(hy__blob_append(&b->shard, token, some, b->err));
         token += some * c->width;
@@ -119,7 +117,7 @@ static hy_status store_document(build *b, int64_t start, int64_t len, uint64_t h
         return HY_OK;
     }
     const hy__document d = {.start = start, .len = len};
-    b->file.n_document++;
+    b->n_document++;
     return hy__blob_append(&b->table[is_held_out(b, hash)], &d, 1, b->err);
 }
 
@@ -166,21 +164,10 @@ static hy_status store_items(build *b, const hy__extract *x) {
 
 /* ---- files ---- */
 
-/* Why the file cannot be used as text, as far as it is known, or NULL. */
-static const char *unusable(const build *b, const hy__block *block, const hy__extract *x) {
-    if (x->nul) return "is not text: it has a NUL byte";
-    if (!block->first && !block->last) return NULL;
-    if (b->file.n_byte == 0) return "is empty";
-    if (b->file.n_invalid > (size_t)b->file.n_byte / INVALID_PER_BYTES)
-        return "is not text: more than one byte in a hundred is not UTF-8";
-    return NULL;
-}
-
 /* Passes over the rest of a file; tokens of it that were stored belong to no document. */
 static hy_status pass_over(build *b, const hy__block *block, const char *why) {
-    if (block->named || b->file.n_document > 0)
-        return hy__fail(b->err, HY_E_INVALID, "%.400s %s, so it cannot be data", block->path, why);
-    b->file.skipped = true;
+    if (block->named || b->n_document > 0) return hy__file_refuse(block, why, b->err);
+    b->skipped = block->file;
     b->corpus->source.n_other++;
     const int32_t *token;
     int64_t n;
@@ -191,24 +178,17 @@ static hy_status pass_over(build *b, const hy__block *block, const char *why) {
     return HY_OK;
 }
 
-static hy_status check_lines(build *b, const hy__block *block, const hy__extract *x) {
-    if (x->n_bad > 0 && !b->opt->skip_broken)
-        return hy__fail(b->err, HY_E_INVALID, "%.400s:%lld: %s", block->path,
-                        (long long)(b->file.n_line + x->bad_line + 1), x->bad_why);
-    b->corpus->source.n_bad += x->n_bad;
-    return HY_OK;
-}
-
 static hy_status end_file(build *b, const hy__block *block) {
     hy__corpus_source *s = &b->corpus->source;
-    const bool used = b->file.n_document > 0;
+    const bool used = b->n_document > 0;
     if (used) s->n_byte += b->file.n_byte;
     *(used ? &s->n_file : &s->n_other) += 1;
     b->file.n_byte = 0;
     if (block->named && !used)
-        return hy__fail(b->err, HY_E_INVALID, "%.400s has %s, so it cannot be data", block->path,
-                        block->lines ? "no document of two tokens or more"
-                                     : "fewer than two tokens");
+        return hy__file_refuse(block,
+                               block->lines ? "has no document of two tokens or more"
+                                            : "has fewer than two tokens",
+                               b->err);
     return HY_OK;
 }
 
@@ -223,15 +203,13 @@ static bool report(const build *b, int64_t taken) {
 }
 
 static hy_status store(build *b, const hy__block *block, const hy__extract *x, int64_t taken) {
-    file_state *f = &b->file;
-    if (block->file != f->number) *f = (file_state){.number = block->file};
-    if (f->skipped) return HY_OK;
-    f->n_byte += (int64_t)block->size;
-    f->n_invalid += x->n_invalid;
-    const char *why = unusable(b, block, x);
+    if (block->file == b->skipped) return HY_OK;
+    if (block->first) b->n_document = 0;
+    hy__file_see(&b->file, block, x);
+    const char *why = hy__file_unusable(&b->file, block, x);
     if (why) return pass_over(b, block, why);
-    if (block->lines) HY_TRY(check_lines(b, block, x));
-    f->n_line += x->n_line;
+    if (!b->opt->skip_broken) HY_TRY(hy__file_check_lines(&b->file, block, x, b->err));
+    b->corpus->source.n_bad += x->n_bad;
     HY_TRY(store_items(b, x));
     if (block->last) HY_TRY(end_file(b, block));
     return report(b, taken) ? HY_OK : hy__fail(b->err, HY_E_STOPPED, "the build was stopped");
@@ -429,7 +407,7 @@ hy_status hy__build(hy__corpus **out, const hy__build_options *opt, hy_error *er
     b->opt = opt;
     b->err = err;
     b->separator = opt->separator ? opt->separator : "";
-    b->file.number = -1;
+    b->file.number = b->skipped = -1;
     pthread_mutex_init(&b->reading, NULL);
     pthread_mutex_init(&b->storing, NULL);
     pthread_cond_init(&b->turned, NULL);

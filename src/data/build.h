@@ -37,6 +37,7 @@ typedef struct hy__build_options {
     hy__split split;
     int64_t shard_tokens; /* of every shard but the last; 0 = 2^28 */
     int threads;          /* 0 = all cores */
+    bool unverified;      /* of a mixture: checksums of built folders are not compared */
     /* called from one thread at a time; returning false stops: HY_E_STOPPED */
     bool (*on_progress)(void *user, const hy__build_progress *progress);
     void *user;

@@ -3,11 +3,12 @@
 
 #include <inttypes.h>
 #include <jansson.h>
+#include <omp.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-enum { INDEX_LIMIT = 1 << 20 /* bytes */, MAX_SHARD = 100000 };
+enum { INDEX_LIMIT = 1 << 20 /* bytes */ };
 
 static const char *const SPLIT[] = {"auto", "documents", "tail", "none"};
 static const char *const PART[] = {"train", "val"};
@@ -148,7 +149,7 @@ static hy_status read_index(hy__corpus *c, const char *path, uint64_t *print, hy
                             "files", &n[0], "passed_over", &n[1], "bytes", &n[2], "too_short",
                             &n[3], "broken_lines", &n[4]) == 0;
     hy_status status = HY_OK;
-    if (!read || strcmp(format, "hydralm data") != 0 || shards < 1 || shards > MAX_SHARD ||
+    if (!read || strcmp(format, "hydralm data") != 0 || shards < 1 || shards > HY__CORPUS_SHARDS ||
         strlen(hex) != 16)
         status = hy__fail(err, HY_E_INVALID, "%.400s is not the index of hydralm data", path);
     else if (version != 1)
@@ -214,9 +215,17 @@ void hy__corpus_free(hy__corpus *c) {
     free(c);
 }
 
-hy_status hy__corpus_verify(const hy__corpus *c, hy_error *err) {
-    for (int64_t i = 0; i < c->n_shard; i++) HY_TRY(hy__blob_verify(&c->shard[i], err));
-    return HY_OK; /* the tables were read when they were opened */
+/* The tables were read when they were opened. */
+hy_status hy__corpus_verify(const hy__corpus *c, int threads, hy_error *err) {
+    int64_t damaged = c->n_shard; /* the first one that is */
+#pragma omp parallel for schedule(dynamic)                                                         \
+    num_threads(threads > 0 ? threads : omp_get_max_threads())
+    for (int64_t i = 0; i < c->n_shard; i++) {
+        if (hy__blob_verify(&c->shard[i], NULL) == HY_OK) continue;
+#pragma omp critical
+        if (i < damaged) damaged = i;
+    }
+    return damaged == c->n_shard ? HY_OK : hy__blob_verify(&c->shard[damaged], err);
 }
 
 /* ---- tokens ---- */

@@ -59,8 +59,9 @@ bool hy__corpus_is_built(const char *path);
 hy_status hy__corpus_open(hy__corpus **out, const char *dir, hy_error *err);
 void hy__corpus_free(hy__corpus *c);
 
-/* Reads everything and compares checksums: HY_E_INVALID names the damaged file. */
-hy_status hy__corpus_verify(const hy__corpus *c, hy_error *err);
+/* Reads everything, several shards at a time (threads 0 = all cores), and compares checksums:
+ * HY_E_INVALID names the first damaged file. */
+hy_status hy__corpus_verify(const hy__corpus *c, int threads, hy_error *err);
 
 /* Tokens [start, start + n) of the corpus. HY_E_INVALID for damage that made one no token. */
 hy_status hy__corpus_read(const hy__corpus *c, int64_t start, int64_t n, int32_t *token,
@@ -72,6 +73,7 @@ const char *hy__split_name(hy__split split);
 /* ---- for build.c, which makes corpora ---- */
 
 #define HY__CORPUS_INDEX "hydralm-data.json"
+enum { HY__CORPUS_SHARDS = 1 << 14 /* at most: each is a mapping, of which a process has 2^16 */ };
 
 /* Checks the blobs that c has, and fills what follows from them. */
 hy_status hy__corpus_finish(hy__corpus *c, hy_error *err);

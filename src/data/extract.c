@@ -75,17 +75,6 @@ static hy_status add_document(hy__extract *x, hy__encoder *encoder, const char *
 
 /* ---- text ---- */
 
-/* The next place of `mark` from text on; `end` when there is none. */
-static const char *find(const char *text, const char *end, const char *mark, size_t len) {
-    while (len > 0 && (size_t)(end - text) >= len) {
-        const char *at = memchr(text, mark[0], (size_t)(end - text) - len + 1);
-        if (!at) break;
-        if (memcmp(at, mark, len) == 0) return at;
-        text = at + 1;
-    }
-    return end;
-}
-
 static hy_status extract_text(hy__extract *x, const hy__block *b, hy__encoder *encoder,
                               const char *separator, hy_error *err) {
     const size_t len = strlen(separator);
@@ -94,7 +83,7 @@ static hy_status extract_text(hy__extract *x, const hy__block *b, hy__encoder *e
     x->n_invalid = hy__utf8_invalid((const unsigned char *)b->text, b->size);
     if (x->nul) return HY_OK;
     for (bool more = true; more;) {
-        const char *stop = find(at, end, separator, len);
+        const char *stop = hy__separator_find(at, end, separator, len);
         const bool begins = at > b->text || !b->goes_on;
         const bool ends = stop < end || !b->open;
         const size_t size = (size_t)(stop - at);
@@ -155,8 +144,6 @@ static hy_status extract_lines(hy__extract *x, const hy__block *b, hy__encoder *
     return HY_OK;
 }
 
-/* ---- */
-
 hy_status hy__extract_block(hy__extract *x, const hy__block *b, hy__encoder *encoder,
                             const char *separator, hy_error *err) {
     x->n_item = x->n_token = x->n_line = x->n_bad = 0;
@@ -164,6 +151,39 @@ hy_status hy__extract_block(hy__extract *x, const hy__block *b, hy__encoder *enc
     x->nul = false;
     return b->lines ? extract_lines(x, b, encoder, err)
                     : extract_text(x, b, encoder, separator, err);
+}
+
+/* ---- files ---- */
+
+/* A file may hold stray bytes (old encodings, truncated emoji) and still be text. */
+enum { INVALID_PER_BYTES = 100 };
+
+void hy__file_see(hy__file_seen *f, const hy__block *b, const hy__extract *x) {
+    if (b->file != f->number) *f = (hy__file_seen){.number = b->file};
+    f->n_byte += (int64_t)b->size;
+    f->n_invalid += x->n_invalid;
+    f->n_line = f->n_seen;
+    f->n_seen += x->n_line;
+}
+
+const char *hy__file_unusable(const hy__file_seen *f, const hy__block *b, const hy__extract *x) {
+    if (x->nul) return "is not text: it has a NUL byte";
+    if (!b->first && !b->last) return NULL;
+    if (f->n_byte == 0) return "is empty";
+    if (f->n_invalid > (size_t)f->n_byte / INVALID_PER_BYTES)
+        return "is not text: more than one byte in a hundred is not UTF-8";
+    return NULL;
+}
+
+hy_status hy__file_refuse(const hy__block *b, const char *why, hy_error *err) {
+    return hy__fail(err, HY_E_INVALID, "%.400s %s, so it cannot be data", b->path, why);
+}
+
+hy_status hy__file_check_lines(const hy__file_seen *f, const hy__block *b, const hy__extract *x,
+                               hy_error *err) {
+    if (x->n_bad == 0) return HY_OK;
+    return hy__fail(err, HY_E_INVALID, "%.400s:%lld: %s", b->path,
+                    (long long)(f->n_line + x->bad_line + 1), x->bad_why);
 }
 
 void hy__extract_release(hy__extract *x) {

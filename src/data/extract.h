@@ -40,4 +40,22 @@ hy_status hy__extract_block(hy__extract *x, const hy__block *b, hy__encoder *enc
                             const char *separator, hy_error *err);
 void hy__extract_release(hy__extract *x);
 
+/* A file as far as its blocks were extracted. */
+typedef struct hy__file_seen {
+    int64_t number;         /* the source's; -1 = none yet */
+    int64_t n_byte;         /* of text */
+    size_t n_invalid;       /* bytes outside UTF-8 */
+    int64_t n_line, n_seen; /* ends of lines before the block, and with it */
+} hy__file_seen;
+
+/* The file of a block goes on with it, or begins. */
+void hy__file_see(hy__file_seen *f, const hy__block *b, const hy__extract *x);
+/* Why the file cannot be used as text, as far as it is known, or NULL. */
+const char *hy__file_unusable(const hy__file_seen *f, const hy__block *b, const hy__extract *x);
+/* HY_E_INVALID with the sentence that such a file is no data. */
+hy_status hy__file_refuse(const hy__block *b, const char *why, hy_error *err);
+/* HY_E_INVALID with file and line of the block's first broken line, unless there is none. */
+hy_status hy__file_check_lines(const hy__file_seen *f, const hy__block *b, const hy__extract *x,
+                               hy_error *err);
+
 #endif

@@ -62,18 +62,17 @@ static hy_status entries_read(entries *e, const char *const *entry, int64_t n, h
     return status;
 }
 
-hy_status hy__mixture_tokenizer(char **path, const char *const *entry, int64_t n, hy_error *err) {
+hy_status hy__mixture_built(char **dir, const char *const *entry, int64_t n, hy_error *err) {
     entries e;
-    *path = NULL;
+    *dir = NULL;
     HY_TRY(entries_read(&e, entry, n, err));
-    hy_status status = HY_OK;
-    for (int64_t i = 0; i < n && !*path && status == HY_OK; i++) {
+    for (int64_t i = 0; i < n && !*dir; i++) {
         if (!hy__corpus_is_built(e.path[i])) continue;
-        *path = hy__path_join(e.path[i], "tokenizer.json");
-        if (!*path) status = out_of_memory(err);
+        *dir = e.path[i];
+        e.path[i] = NULL;
     }
     entries_release(&e);
-    return status;
+    return HY_OK;
 }
 
 /* "data/code.txt" and "data/code/" are "code". */
@@ -88,18 +87,20 @@ static void name_corpus(hy__mixture *m, const char *path) {
     m->name[m->n][n] = '\0';
 }
 
-static hy_status add_built(hy__mixture *m, const char *dir, const hy__tokenizer *tok,
+static hy_status add_built(hy__mixture *m, const char *dir, const hy__build_options *opt,
                            hy_error *err) {
+    const hy__tokenizer *tok = opt->tokenizer;
     uint64_t print;
     name_corpus(m, dir);
     HY_TRY(hy__tokenizer_print(tok, &print, err));
     HY_TRY(hy__corpus_open(&m->corpus[m->n], dir, err));
     const hy__corpus *c = m->corpus[m->n++];
-    if (c->tokenizer == print && c->vocab == hy__tokenizer_vocab(tok)) return HY_OK;
-    return hy__fail(err, HY_E_INVALID,
-                    "%.400s was built with another tokenizer (vocabulary %lld) than the one in use "
-                    "(vocabulary %lld); build it again with that one",
-                    dir, (long long)c->vocab, (long long)hy__tokenizer_vocab(tok));
+    if (c->tokenizer != print || c->vocab != hy__tokenizer_vocab(tok))
+        return hy__fail(err, HY_E_INVALID,
+                        "%.400s was built with another tokenizer (vocabulary %lld) than the one in "
+                        "use (vocabulary %lld); build it again with that one",
+                        dir, (long long)c->vocab, (long long)hy__tokenizer_vocab(tok));
+    return opt->unverified ? HY_OK : hy__corpus_verify(c, opt->threads, err);
 }
 
 static hy_status add_text(hy__mixture *m, const char *const *path, int64_t n,
@@ -124,7 +125,7 @@ static hy_status open_unweighted(hy__mixture *m, const entries *e, const hy__bui
     hy_status status = n_text > 0 || e->n == 0 ? add_text(m, text, n_text, opt, err) : HY_OK;
     free(text);
     for (int64_t i = 0; i < e->n && status == HY_OK; i++)
-        if (hy__corpus_is_built(e->path[i])) status = add_built(m, e->path[i], opt->tokenizer, err);
+        if (hy__corpus_is_built(e->path[i])) status = add_built(m, e->path[i], opt, err);
     for (int64_t i = 0; i < m->n; i++) m->weight[i] = (double)m->corpus[i]->n_part[0];
     return status;
 }
@@ -133,7 +134,7 @@ static hy_status open_weighted(hy__mixture *m, const entries *e, const hy__build
                                hy_error *err) {
     for (int64_t i = 0; i < e->n; i++) {
         const char *const path = e->path[i];
-        HY_TRY(hy__corpus_is_built(path) ? add_built(m, path, opt->tokenizer, err)
+        HY_TRY(hy__corpus_is_built(path) ? add_built(m, path, opt, err)
                                          : add_text(m, &path, 1, opt, err));
         m->weight[i] = e->weight[i];
     }

@@ -20,12 +20,13 @@ typedef struct hy__mixture {
     int64_t n;
 } hy__mixture;
 
-/* The tokenizer.json of the first built folder among the entries, the caller's to free; NULL where
- * all is text. HY_E_INVALID for an entry that cannot be understood. */
-hy_status hy__mixture_tokenizer(char **path, const char *const *entry, int64_t n, hy_error *err);
+/* The first built folder among the entries, which has the tokenizer of all; the caller's to free.
+ * NULL where all is text. HY_E_INVALID for an entry that cannot be understood. */
+hy_status hy__mixture_built(char **dir, const char *const *entry, int64_t n, hy_error *err);
 
-/* Opens built folders and builds text as opt says, whose paths are entries here. HY_E_INVALID where
- * a folder was built with another tokenizer than opt->tokenizer. */
+/* Opens built folders, of which it compares the checksums unless opt->unverified, and builds text
+ * as opt says, whose paths are entries here. HY_E_INVALID where a folder was built with another
+ * tokenizer than opt->tokenizer, or is damaged. */
 hy_status hy__mixture_open(hy__mixture *m, const hy__build_options *opt, hy_error *err);
 void hy__mixture_release(hy__mixture *m); /* a zeroed one is fine */
 

@@ -1,4 +1,5 @@
 /* place.c: see place.h. */
+#define _GNU_SOURCE /* renameat2 */
 #include "data/place.h"
 #include "data/corpus.h"
 
@@ -79,17 +80,34 @@ static hy_status check_replaced(hy__place *p, bool force, hy_error *err) {
                     p->dir);
 }
 
+/* Whether `building` is still the name of the locked folder: the build that had it may have ended
+ * since it was opened. */
+static bool is_named(const hy__place *p) {
+    struct stat locked, named;
+    return fstat(p->lock, &locked) == 0 && lstat(p->building, &named) == 0 &&
+           locked.st_ino == named.st_ino && locked.st_dev == named.st_dev;
+}
+
 static hy_status open_building(hy__place *p, hy_error *err) {
-    HY_TRY(hy__dir_make(p->building, &p->had, err));
-    p->lock = open(p->building, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (p->lock < 0) return cannot("open", p->building, err);
-    if (flock(p->lock, LOCK_EX | LOCK_NB) != 0) {
-        close(p->lock);
-        p->lock = -1;
-        return hy__fail(err, HY_E_IO, "another build is writing to %.400s", p->dir);
-    }
+    do {
+        if (p->lock >= 0) close(p->lock);
+        HY_TRY(hy__dir_make(p->building, &p->had, err));
+        p->lock = open(p->building, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        if (p->lock < 0 && errno == ENOENT) continue;
+        if (p->lock < 0) return cannot("open", p->building, err);
+        if (flock(p->lock, LOCK_EX | LOCK_NB) != 0)
+            return errno == EWOULDBLOCK
+                       ? hy__fail(err, HY_E_IO, "another build is writing to %.400s", p->dir)
+                       : cannot("lock", p->building, err);
+    } while (!is_named(p));
     each(p->building, remove_file, NULL); /* of a build that was killed */
     return HY_OK;
+}
+
+static void remove_building(const hy__place *p) {
+    each(p->building, remove_file, NULL);
+    hy__dir_unmake(p->building, p->had);
+    rmdir(p->building); /* also one that a killed build had left */
 }
 
 static void release(hy__place *p) {
@@ -97,6 +115,22 @@ static void release(hy__place *p) {
     free(p->dir);
     free(p->building);
     *p = (hy__place){.lock = -1};
+}
+
+/* "", "." and ".." are folders, but no names that another could take. */
+static bool has_name(const char *dir) {
+    const char *slash = strrchr(dir, '/'), *name = slash ? slash + 1 : dir;
+    return *name && strcmp(name, ".") != 0 && strcmp(name, "..") != 0;
+}
+
+static hy_status open_place(hy__place *p, bool force, hy_error *err) {
+    if (!has_name(p->dir))
+        return hy__fail(err, HY_E_INVALID, "\"%.400s\" is not the name of a folder to make",
+                        p->dir);
+    HY_TRY(open_building(p, err));
+    const hy_status status = check_replaced(p, force, err);
+    if (status != HY_OK) remove_building(p);
+    return status;
 }
 
 hy_status hy__place_open(hy__place *p, const char *dir, bool force, hy_error *err) {
@@ -108,9 +142,8 @@ hy_status hy__place_open(hy__place *p, const char *dir, bool force, hy_error *er
         status = hy__fail(err, HY_E_MEMORY, "out of memory for writing %.400s", dir);
     } else {
         snprintf(p->building, n + 16, "%s.building", p->dir);
-        status = check_replaced(p, force, err);
+        status = open_place(p, force, err);
     }
-    if (status == HY_OK) status = open_building(p, err);
     if (status != HY_OK) release(p);
     return status;
 }
@@ -125,21 +158,46 @@ static hy_status sync_parent(const hy__place *p, hy_error *err) {
     return status;
 }
 
-/* Moves what is replaced out of the way, as DIR.building of its own, and the new folder in. */
-static hy_status change(const hy__place *p, hy_error *err) {
+/* The two folders change their names in one moment. Then the old one goes, locked, as it has the
+ * name that other builds take. *can: the file system is able to. */
+static hy_status exchange(const hy__place *p, bool *can, hy_error *err) {
+    const int old = open(p->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    hy_status status = HY_OK;
+    if (old < 0 || flock(old, LOCK_EX) != 0) { /* the build that made it may be about to end */
+        status = cannot("lock", p->dir, err);
+    } else if (renameat2(AT_FDCWD, p->building, AT_FDCWD, p->dir, RENAME_EXCHANGE) == 0) {
+        remove_all(p->building);
+    } else {
+        *can = errno != EINVAL && errno != ENOSYS;
+        if (*can) status = cannot("replace", p->dir, err);
+    }
+    if (old >= 0) close(old);
+    return status;
+}
+
+/* Without that, what is replaced is moved out of the way first: killed between the two renames, a
+ * build leaves the old folder under another name. */
+static hy_status move_away(const hy__place *p, hy_error *err) {
     char *old = malloc(strlen(p->dir) + 16);
     if (!old) return hy__fail(err, HY_E_MEMORY, "out of memory for writing %.400s", p->dir);
     sprintf(old, "%s.replaced", p->dir);
     hy_status status = HY_OK;
     remove_all(old);
-    if (p->exists && rename(p->dir, old) != 0) status = cannot("replace", p->dir, err);
+    if (rename(p->dir, old) != 0) status = cannot("replace", p->dir, err);
     if (status == HY_OK && rename(p->building, p->dir) != 0) {
         status = cannot("make", p->dir, err);
-        if (p->exists) rename(old, p->dir);
+        rename(old, p->dir);
     }
     if (status == HY_OK) remove_all(old);
     free(old);
     return status;
+}
+
+static hy_status change(const hy__place *p, hy_error *err) {
+    bool can = true;
+    if (!p->exists) return rename(p->building, p->dir) == 0 ? HY_OK : cannot("make", p->dir, err);
+    HY_TRY(exchange(p, &can, err));
+    return can ? HY_OK : move_away(p, err);
 }
 
 hy_status hy__place_commit(hy__place *p, hy_error *err) {
@@ -155,10 +213,6 @@ hy_status hy__place_commit(hy__place *p, hy_error *err) {
 }
 
 void hy__place_discard(hy__place *p) {
-    if (p->building) {
-        each(p->building, remove_file, NULL);
-        hy__dir_unmake(p->building, p->had);
-        rmdir(p->building); /* also one that a killed build had left */
-    }
+    if (p->building) remove_building(p);
     release(p);
 }

@@ -1,7 +1,8 @@
 /* place.h: the folder that a build writes, which becomes whole in one moment.
  *
  * Everything is written into DIR.building, beside it and locked; the index comes last, then one
- * rename. What a killed build left there has no effect, and the next build of DIR clears it. */
+ * rename, which exchanges the two where DIR is replaced. What a killed build left there has no
+ * effect, and the next build of DIR clears it. */
 #ifndef HY_DATA_PLACE_H
 #define HY_DATA_PLACE_H
 

@@ -4,9 +4,11 @@
 #include "base/utf8.h"
 #include "data/stream.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 typedef struct entry {
     const char *path;
@@ -40,7 +42,9 @@ static hy_status add_file(hy__source *s, const char *path, bool named, hy_error 
         s->file = grown;
     }
     struct stat st;
-    if (stat(path, &st) == 0) s->size += (int64_t)st.st_size;
+    if (stat(path, &st) != 0 || access(path, R_OK) != 0) /* before hours of reading others */
+        return hy__fail(err, HY_E_IO, "cannot open %.400s: %s", path, strerror(errno));
+    s->size += (int64_t)st.st_size;
     s->file[s->n_file++] = (entry){.path = path, .named = named};
     return HY_OK;
 }
@@ -115,11 +119,29 @@ static bool is_json_lines(const char *path) {
     return false;
 }
 
-/* Behind the last place where `mark` stands; 0 = nowhere. */
-static size_t behind_last(const char *text, size_t size, const char *mark, size_t len) {
-    for (size_t end = size; end >= len; end--)
-        if (memcmp(text + end - len, mark, len) == 0) return end;
-    return 0;
+const char *hy__separator_find(const char *text, const char *end, const char *separator,
+                               size_t len) {
+    while (len > 0 && (size_t)(end - text) >= len) {
+        const char *at = memchr(text, separator[0], (size_t)(end - text) - len + 1);
+        if (!at) break;
+        if (memcmp(at, separator, len) == 0) return at;
+        text = at + 1;
+    }
+    return end;
+}
+
+/* Behind the last separator, counted from the beginning; 0 = there is none. */
+static size_t behind_last(const char *text, size_t size, const char *separator, size_t len) {
+    const char *const end = text + size, *at = text;
+    for (const char *found; (found = hy__separator_find(at, end, separator, len)) < end;)
+        at = found + len;
+    return (size_t)(at - text);
+}
+
+/* Behind the last line; 0 = none ends here. */
+static size_t behind_line(const char *text, size_t size) {
+    while (size > 0 && text[size - 1] != '\n') size--;
+    return size;
 }
 
 /* The last place at or before `size` that is not within a character. */
@@ -134,9 +156,9 @@ static size_t between_characters(const char *text, size_t size) {
 
 /* Where the block is cut that is not the last of its file; 0 = more must be read first. */
 static size_t cut_of(const hy__source *s, hy__block *b) {
-    if (b->lines) return behind_last(b->text, b->size, "\n", 1);
+    if (b->lines) return behind_line(b->text, b->size);
     const size_t len = strlen(s->separator);
-    const size_t behind = len ? behind_last(b->text, b->size, s->separator, len) : 0;
+    const size_t behind = behind_last(b->text, b->size, s->separator, len);
     b->open = behind == 0;
     if (!b->open) return behind;
     /* what may be the beginning of a separator stays together with what follows */

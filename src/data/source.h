@@ -25,10 +25,17 @@ typedef struct hy__block {
 
 void hy__block_release(hy__block *b);
 
+/* The separator, of `len` bytes, that comes next in text … end; `end` when there is none, or len is
+ * 0. Each search begins behind the last find, so that where separators overlap the first one
+ * counts. */
+const char *hy__separator_find(const char *text, const char *end, const char *separator,
+                               size_t len);
+
 typedef struct hy__source hy__source;
 
 /* separator: what stands between the documents of a text file; "" = a file is one document. Both
- * are borrowed. HY_E_IO for a path that is missing, HY_E_INVALID for a device. */
+ * are borrowed. HY_E_IO for a file that is missing or must not be read, HY_E_INVALID for a device.
+ */
 hy_status hy__source_open(hy__source **out, const char *const *path, int64_t n_path,
                           const char *separator, hy_error *err);
 void hy__source_close(hy__source *s);

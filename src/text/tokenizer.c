@@ -1,4 +1,5 @@
-/* tokenizer.c: see tokenizer.h. The file itself is tokenizer_json.c's and tokenizer_write.c's. */
+/* tokenizer.c: see tokenizer.h. Its files are tokenizer_json.c's, tokenizer_write.c's and
+ * tokenizer_config.c's. */
 #include "text/tokenizer.h"
 
 #include "base/file.h"
@@ -42,6 +43,10 @@ const hy__tokenizer_facts *hy__tokenizer_describe(const hy__tokenizer *tok) {
 
 bool hy__tokenizer_is_special(const hy__tokenizer *tok, int32_t token) {
     return token >= 0 && token < tok->vocab && tok->special[token];
+}
+
+int32_t hy__tokenizer_eos(const hy__tokenizer *tok) {
+    return tok->eos;
 }
 
 size_t hy__tokenizer_decode(const hy__tokenizer *tok, int32_t token, char *buf, size_t cap) {
@@ -151,11 +156,9 @@ hy_status hy__tokenizer_encode(const hy__tokenizer *tok, const char *text, size_
 
 hy_status hy__tokenizer_file(const hy__tokenizer *tok, int i, const char **name, char **text,
                              hy_error *err) {
-    static const char config[] = "{\n  \"tokenizer_class\": \"PreTrainedTokenizerFast\",\n"
-                                 "  \"clean_up_tokenization_spaces\": false\n}\n";
     *name = i == 0 ? "tokenizer.json" : i == 1 ? "tokenizer_config.json" : NULL;
     *text = NULL;
     if (!*name) return HY_OK;
-    *text = strdup(i == 0 ? tok->json : config);
+    *text = i == 0 ? strdup(tok->json) : hy__tokenizer_config(tok);
     return *text ? HY_OK : hy__fail(err, HY_E_MEMORY, "out of memory for %s", *name);
 }

@@ -15,6 +15,8 @@ typedef struct hy__tokenizer hy__tokenizer;
  * for what would change ids and is not known here, HY_E_INVALID when it contradicts itself. Of a
  * model directory: ckpt/tokenizer_dir.h. */
 hy_status hy__tokenizer_open(hy__tokenizer **out, const char *path, hy_error *err);
+/* Takes in the tokenizer_config.json that belongs to it. */
+hy_status hy__tokenizer_configure(hy__tokenizer *tok, const char *path, hy_error *err);
 void hy__tokenizer_free(hy__tokenizer *tok);
 
 /* The largest id, plus 1: what a model's vocabulary must at least have. */
@@ -30,6 +32,10 @@ typedef struct hy__tokenizer_facts {
 const hy__tokenizer_facts *hy__tokenizer_describe(const hy__tokenizer *tok);
 /* Whether the token stands for no text but is a mark, as "<|endoftext|>". */
 bool hy__tokenizer_is_special(const hy__tokenizer *tok, int32_t token);
+
+/* The token that ends a text: the config's eos_token or, where it names none, a special token that
+ * is called as such are ("<|endoftext|>", …); -1 = none. */
+int32_t hy__tokenizer_eos(const hy__tokenizer *tok);
 
 /* *token [*n] is the caller's to free; NULL when there is nothing to encode. */
 hy_status hy__tokenizer_encode(const hy__tokenizer *tok, const char *text, size_t size,

@@ -442,6 +442,7 @@ static hy_status read_root(reading *r, const json_t *root) {
     HY_TRY(find_added(r, added, false));
     HY_TRY(find_added(r, added, true));
     tok->bytes = ids_are_bytes(tok);
+    tok->eos = hy__tokenizer_usual_eos(tok);
     return HY_OK;
 }
 

@@ -20,6 +20,7 @@ struct hy__tokenizer {
     hy__bpe bpe;     /* how words become tokens */
     bool bytes;      /* nothing is joined or found: ids are bytes */
     char *json;      /* its tokenizer.json, owned */
+    int32_t eos;     /* the token that ends a text, -1 = none */
     hy__tokenizer_facts facts;
 };
 
@@ -35,6 +36,11 @@ typedef struct hy__bpe_recipe {
 
 /* The tokenizer.json of a recipe, the caller's to free; NULL without memory. */
 char *hy__tokenizer_write(const hy__bpe_recipe *recipe);
+
+/* The special token that by its name ends a text, or -1. */
+int32_t hy__tokenizer_usual_eos(const hy__tokenizer *tok);
+/* The tokenizer_config.json, the caller's to free; NULL without memory. */
+char *hy__tokenizer_config(const hy__tokenizer *tok);
 
 /* The tokenizer of a tokenizer.json; `name` is what messages call it. Keeps json, of `size` bytes
  * and a NUL, also when it fails. */

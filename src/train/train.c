@@ -45,13 +45,13 @@ static hy_status check_out(const hy__trainer *tr, bool *resume, hy_error *err) {
  * on keeps its own. */
 static hy_status open_tokenizer(hy__trainer *tr, bool resume, hy_error *err) {
     const hy_train_options *o = tr->opt;
-    char *path;
+    char *built;
     if (o->tokenizer) return hy__tokenizer_open_path(&tr->tok, o->tokenizer, err);
-    HY_TRY(hy__mixture_tokenizer(&path, o->data, o->n_data, err));
-    const hy_status status = !path && resume
-                                 ? hy__tokenizer_open_dir(&tr->tok, hy__training_from(tr), err)
-                                 : hy__tokenizer_open(&tr->tok, path, err);
-    free(path);
+    HY_TRY(hy__mixture_built(&built, o->data, o->n_data, err));
+    const char *dir = built ? built : resume ? hy__training_from(tr) : NULL;
+    const hy_status status =
+        dir ? hy__tokenizer_open_dir(&tr->tok, dir, err) : hy__tokenizer_open(&tr->tok, NULL, err);
+    free(built);
     return status;
 }
 
@@ -89,7 +89,8 @@ static hy_status read_text(hy__trainer *tr, bool resume, hy_error *err) {
                                                  .n_path = o->n_data,
                                                  .tokenizer = tr->tok,
                                                  .val_fraction = tr->base_t.val_fraction,
-                                                 .threads = o->threads},
+                                                 .threads = o->threads,
+                                                 .unverified = o->no_verify},
                             err);
 }
 
@@ -362,6 +363,7 @@ hy_status hy_train(const hy_train_options *opt, hy_train_result *result, hy_erro
         HY_TRY(train(&o, &b, &again, result, err));
         o.resume = true;
         o.force = false;
+        o.no_verify = true; /* done */
     } while (again);
     return HY_OK;
 }

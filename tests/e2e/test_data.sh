@@ -128,6 +128,9 @@ fails 1 "b holds other things (notes.txt)" data build text --tokenizer bytes --o
 mkdir empty
 build text --out empty
 fails 1 "but must be a folder" data build text --tokenizer bytes --out tiny.yaml --quiet
+for out in . .. a/. / ''; do
+    fails 1 'is not the name of a folder to make' data build text --tokenizer bytes --out "$out" --quiet
+done
 fails 1 "holds built data, wanted text" data build c --tokenizer bytes --out x --quiet
 mkdir d.building && echo junk >d.building/tokens-00007.bin # of a build that was killed
 build text --out d
@@ -136,6 +139,7 @@ build text --out d
 # ---- a build that ends early leaves nothing that looks whole
 mkfifo pipe
 some_text 5 >some.txt
+fails 1 "cannot open missing.txt" data build pipe missing.txt --tokenizer bytes --out x --quiet
 "$hydralm" data build some.txt pipe --tokenizer bytes --out killed --quiet &
 pid=$!
 exec 3>pipe # the build waits for more
@@ -229,6 +233,11 @@ cp -r c e
 flip e/tokens-00000.bin 1000
 ok data inspect e
 fails 1 "e/tokens-00000.bin is damaged: its content has the checksum" data inspect e --verify
+fails 1 "e/tokens-00000.bin is damaged: its content has the checksum" train --config tiny.yaml \
+    --data e --out x --quiet
+absent x "training on damaged tokens"
+train --data e --out x --no-verify # a token as good as any
+rm -r x
 rm -rf e
 cp -r c e
 flip e/tokens-00000.bin 40

@@ -4,8 +4,10 @@
 #include "data/build.h"
 #include "data/mixture.h"
 
+#include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -237,7 +239,7 @@ static void a_flipped_byte_is_found(void **state) {
             const hy_status opened = hy__corpus_open(&c, out, &err);
             if (opened == HY_OK) {
                 assert_true(i == 0 && at >= 128);
-                assert_int_equal(hy__corpus_verify(c, &err), HY_E_INVALID);
+                assert_int_equal(hy__corpus_verify(c, 2, &err), HY_E_INVALID);
                 hy__corpus_free(c);
             }
             if (!strstr(err.text, "flip")) fail_msg("byte %zu: %s", at, err.text);
@@ -252,7 +254,7 @@ static void a_flipped_byte_is_found(void **state) {
         free(path);
     }
     assert_int_equal(hy__corpus_open(&c, out, &err), HY_OK);
-    assert_int_equal(hy__corpus_verify(c, &err), HY_OK);
+    assert_int_equal(hy__corpus_verify(c, 2, &err), HY_OK);
     hy__corpus_free(c);
     free(out);
     free(folder);
@@ -340,6 +342,111 @@ static void binary_behind_text_is_passed_over(void **state) {
     free(folder);
 }
 
+/* Three line breaks are one separator of two and a document's first byte, at the borders of blocks
+ * too. */
+static void separators_that_overlap_count_once(void **state) {
+    (void)state;
+    const size_t size = 6 << 20;
+    char *text = malloc(size);
+    uint64_t seed = 5;
+    for (size_t i = 0; i < size; i++) text[i] = next_random(&seed) % 8 ? '\n' : 'x';
+    put("breaks.txt", text, size);
+    hy__corpus *c =
+        must_build("breaks.txt", (hy__build_options){.separator = "\n\n", .split = HY__SPLIT_NONE});
+    int64_t d = 0;
+    for (size_t from = 0, to; from < size; from = to + 2) {
+        for (to = from; to + 1 < size && (text[to] != '\n' || text[to + 1] != '\n');) to++;
+        if (to + 1 >= size) to = size;
+        if (to - from < 2) continue;
+        assert_true(d < c->n_document[0]);
+        if (c->document[0][d].len != (int64_t)(to - from))
+            fail_msg("the document at byte %zu has %lld tokens, wanted %zu", from,
+                     (long long)c->document[0][d].len, to - from);
+        d++;
+    }
+    assert_int_equal(d, c->n_document[0]);
+    hy__corpus_free(c);
+    free(text);
+}
+
+typedef struct builder {
+    char *path, *out;
+    atomic_bool *ended;
+    int done, refused, other, missed;
+} builder;
+
+static void *build_again_and_again(void *user) {
+    builder *b = user;
+    for (int i = 0; i < 60; i++) {
+        const char *const path[] = {b->path};
+        const hy__build_options opt = {.path = path,
+                                       .n_path = 1,
+                                       .tokenizer = tok,
+                                       .out = b->out,
+                                       .force = true,
+                                       .threads = 1};
+        hy_error err = {0};
+        hy__corpus *c;
+        if (hy__build(&c, &opt, &err) == HY_OK) {
+            hy__corpus_free(c);
+            b->done++;
+        } else if (strstr(err.text, "another build is writing")) {
+            b->refused++;
+        } else {
+            print_error("%s\n", err.text);
+            b->other++;
+        }
+    }
+    return NULL;
+}
+
+static void *look_for_the_folder(void *user) {
+    builder *b = user;
+    while (!atomic_load(b->ended)) b->missed += access(b->out, F_OK) != 0;
+    return NULL;
+}
+
+/* Several builds of one folder: one of them writes, the others say so, and at every moment a whole
+ * one is there. */
+static void a_folder_is_replaced_in_one_moment(void **state) {
+    (void)state;
+    char *out = path_of("raced"), *path = path_of("raced.txt");
+    hy_error err = {0};
+    put("raced.txt", "a text that is short", 20);
+    hy__corpus_free(must_build("raced.txt", (hy__build_options){.out = out}));
+    atomic_bool ended = false;
+    pthread_t thread[4];
+    builder b[4];
+    for (int i = 0; i < 4; i++) {
+        b[i] = (builder){.path = path, .out = out, .ended = &ended};
+        pthread_create(&thread[i], NULL, i ? build_again_and_again : look_for_the_folder, &b[i]);
+    }
+    for (int i = 1; i < 4; i++) pthread_join(thread[i], NULL);
+    atomic_store(&ended, true);
+    pthread_join(thread[0], NULL);
+    assert_int_equal(b[0].missed, 0);
+    assert_int_equal(b[1].other + b[2].other + b[3].other, 0);
+    assert_true(b[1].done + b[2].done + b[3].done > 0);
+    hy__corpus *c;
+    if (hy__corpus_open(&c, out, &err) != HY_OK) fail_msg("%s", err.text);
+    assert_int_equal(hy__corpus_verify(c, 1, &err), HY_OK);
+    hy__corpus_free(c);
+    free(out);
+    free(path);
+    out = path_of("raced.building");
+    assert_int_not_equal(access(out, F_OK), 0);
+    free(out);
+}
+
+static void too_many_shards_are_told_when_they_are_reached(void **state) {
+    (void)state;
+    hy_error err = {0};
+    hy__corpus *c;
+    assert_int_equal(build(&c, "large.txt", (hy__build_options){.shard_tokens = 16}, &err),
+                     HY_E_INVALID);
+    assert_non_null(strstr(err.text, "16384 shards of 16 tokens"));
+}
+
 static void lines_longer_than_a_block_are_read(void **state) {
     (void)state;
     const size_t size = 3 << 20;
@@ -367,6 +474,9 @@ int main(void) {
         cmocka_unit_test(a_stopped_build_leaves_nothing),
         cmocka_unit_test(binary_behind_text_is_passed_over),
         cmocka_unit_test(lines_longer_than_a_block_are_read),
+        cmocka_unit_test(separators_that_overlap_count_once),
+        cmocka_unit_test(a_folder_is_replaced_in_one_moment),
+        cmocka_unit_test(too_many_shards_are_told_when_they_are_reached),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }
