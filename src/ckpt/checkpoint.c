@@ -101,17 +101,27 @@ static hy_status put_config(hy__fileset *set, const hy__model *m, const hy__trai
         (json_int_t)m->cfg.model.d_model, "num_hidden_layers", (json_int_t)m->cfg.n_layer,
         "tie_word_embeddings", 1, "torch_dtype", hy__checkpoint_torch_dtype(m->weight_dtype));
     json_t *sections = hy__config_to_json(&m->cfg, train);
-    json_t *generation = json_pack("{s:b}", "do_sample", 0);
     hy_status status = HY_OK;
-    bool whole = sections && generation && json_object_update(config, sections) == 0;
+    bool whole = sections && json_object_update(config, sections) == 0;
     if (whole && hy__dtype_is_quant(m->weight_dtype))
         whole = json_object_set_new(config, QUANTIZATION, quantization_json(m->weight_dtype)) == 0;
     if (!whole) status = hy__fail(err, HY_E_MEMORY, "there is no memory for config.json");
     if (status == HY_OK) status = hy__json_put(set, "config.json", config, err);
-    if (status == HY_OK) status = hy__json_put(set, "generation_config.json", generation, err);
-    json_decref(generation);
     json_decref(sections);
     json_decref(config);
+    return status;
+}
+
+/* One token that ends a text is a number there, several are a list. */
+static hy_status put_generation(hy__fileset *set, const int32_t *eos, int64_t n, hy_error *err) {
+    json_t *json = json_pack("{s:b}", "do_sample", 0), *list = json_array();
+    for (int64_t i = 0; i < n; i++) json_array_append_new(list, json_integer(eos[i]));
+    if (n > 0) json_object_set(json, "eos_token_id", n == 1 ? json_array_get(list, 0) : list);
+    json_decref(list);
+    const hy_status status =
+        json ? hy__json_put(set, "generation_config.json", json, err)
+             : hy__fail(err, HY_E_MEMORY, "there is no memory for generation_config.json");
+    json_decref(json);
     return status;
 }
 
@@ -136,7 +146,7 @@ static hy_status fill(void *user, int64_t i, int64_t first, int64_t n, void *dst
 }
 
 hy_status hy__checkpoint_put(hy__fileset *set, const hy__model *m, const hy__train_config *train,
-                             hy_error *err) {
+                             const int32_t *eos, int64_t n_eos, hy_error *err) {
     hy__st_tensor *tensor = calloc((size_t)m->n_param, sizeof *tensor);
     if (!tensor) return hy__fail(err, HY_E_MEMORY, "there is no memory for writing the model");
     for (int64_t i = 0; i < m->n_param; i++) {
@@ -148,6 +158,7 @@ hy_status hy__checkpoint_put(hy__fileset *set, const hy__model *m, const hy__tra
     const hy__st_list list = {
         .tensor = tensor, .n_tensor = m->n_param, .fill = fill, .user = (void *)(uintptr_t)m};
     hy_status status = put_config(set, m, train, err);
+    if (status == HY_OK) status = put_generation(set, eos, n_eos, err);
     if (status == HY_OK) status = hy__st_put(set, &list, 0, err);
     free(tensor);
     if (status == HY_OK) status = hy__fileset_remove(set, HY__TRAINING_TENSORS, err);

@@ -22,11 +22,11 @@
 #define HY__TRAINING_COUNTERS "training.json"
 
 /* Writes the model into an open set, so that other files can change in the same moment; what the
- * directory held of another model is replaced. `train`: the section of that name, or NULL. The
- * state of a training that the directory holds belongs to other weights and goes; a training puts
- * its own after this. */
+ * directory held of another model is replaced. `train`: the section of that name, or NULL. eos
+ * [n_eos]: the tokens that end a text. The state of a training that the directory holds belongs to
+ * other weights and goes; a training puts its own after this. */
 hy_status hy__checkpoint_put(hy__fileset *set, const hy__model *m, const hy__train_config *train,
-                             hy_error *err);
+                             const int32_t *eos, int64_t n_eos, hy_error *err);
 
 /* Copies the files of another directory's model that say what its tokens mean: of the tokenizer,
  * and generation_config.json. */

@@ -233,7 +233,7 @@ static hy_status import_weights(hy__model *m, const hy__st *st, const char *dir,
 static hy_status put_import(const hy__model *m, const char *from, const char *to, hy_error *err) {
     hy__fileset *set;
     HY_TRY(hy__fileset_open(&set, to, err));
-    hy_status status = hy__checkpoint_put(set, m, NULL, err);
+    hy_status status = hy__checkpoint_put(set, m, NULL, NULL, 0, err);
     if (status == HY_OK) status = hy__checkpoint_copy_text(set, from, err);
     if (status == HY_OK) return hy__fileset_commit(set, err);
     hy__fileset_discard(set);

@@ -56,7 +56,7 @@ static hy_status put(const hy__model *q, const hy__train_config *train, const ch
                      const char *to, hy_error *err) {
     hy__fileset *set;
     HY_TRY(hy__fileset_open(&set, to, err));
-    hy_status status = hy__checkpoint_put(set, q, train, err);
+    hy_status status = hy__checkpoint_put(set, q, train, NULL, 0, err);
     if (status == HY_OK) status = hy__checkpoint_copy_text(set, from, err);
     if (status == HY_OK) return hy__fileset_commit(set, err);
     hy__fileset_discard(set);

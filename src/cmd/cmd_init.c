@@ -13,19 +13,21 @@ static hy_status make(const char *config, const char *out, uint64_t seed,
     hy_model_describe(model, &info);
     hy_status status = hy_model_save(model, out, err);
     if (status == HY_OK && shared->json) {
-        status = cmd_print_json(json_pack("{s:s, s:s, s:I, s:I}", "out", out, "layers", info.layers,
+        status = cmd_print_json(json_pack("{s:s, s:s, s:I, s:I, s:I}", "out", out, "layers",
+                                          info.layers, "vocab", (json_int_t)info.vocab,
                                           "parameters", (json_int_t)info.parameters, "weight_bytes",
                                           (json_int_t)info.weight_bytes),
                                 err);
     } else if (status == HY_OK && !shared->quiet) {
-        fprintf(stderr, "%s: %s, %lld parameters\n", out, info.layers, (long long)info.parameters);
+        fprintf(stderr, "%s: %s, vocabulary %lld, %lld parameters\n", out, info.layers,
+                (long long)info.vocab, (long long)info.parameters);
     }
     hy_model_free(model);
     return status;
 }
 
 int cmd_init(int argc, char **argv) {
-    const char *config = NULL, *out = NULL, *dtype = "fp32", *operand;
+    const char *config = NULL, *out = NULL, *dtype = "fp32", *tokenizer = NULL, *operand;
     int64_t seed = 0;
     bool force = false;
     cmd_shared shared = CMD_SHARED;
@@ -34,6 +36,7 @@ int cmd_init(int argc, char **argv) {
         {.name = "config", .kind = OPTION_TEXT, .to = &config, .value = "FILE", .required = true, .doc = "configuration (YAML)"},
         {.name = "out", .kind = OPTION_TEXT, .to = &out, .value = "DIR", .required = true, .doc = "model directory to write"},
         {.name = "seed", .kind = OPTION_INT, .to = &seed, .value = "N", .max = (double)INT64_MAX, .doc = "of the random weights"},
+        {.name = "tokenizer", .kind = OPTION_TEXT, .to = &tokenizer, .value = "T", .doc = "bytes (default), a tokenizer.json, or a folder that holds one: its files come along, and model.vocab grows to it"},
         {.name = "dtype", .kind = OPTION_TEXT, .to = &dtype, .value = "TYPE", .doc = "of the weights: fp32, bf16, int8 or int4"},
         {.name = "force", .kind = OPTION_FLAG, .to = &force, .doc = "replace a model that is already in DIR"},
         CMD_SHARED_OPTIONS(shared),
@@ -48,6 +51,7 @@ int cmd_init(int argc, char **argv) {
     if (!cmd_begin(&self, argc, argv, &operand, &exit_status)) return exit_status;
     hy_model_options opt = cmd_model_options(&shared);
     opt.dtype = dtype;
+    opt.tokenizer = tokenizer;
     hy_status status = force ? HY_OK : cmd_refuse_model(out, &err);
     if (status == HY_OK) status = make(config, out, (uint64_t)seed, &opt, &shared, &err);
     return cmd_end(&self, status, &err);

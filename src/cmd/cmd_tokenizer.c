@@ -66,12 +66,13 @@ typedef struct training {
     hy__encoder *bytes; /* documents are taken from files as bytes */
     hy__block block;
     hy__extract part;
-    int64_t n_file;
+    hy__file_seen file;
+    bool skip_broken;       /* lines of JSON */
+    int64_t n_file, n_line; /* counted, left out */
 } training;
 
 /* The documents of a block: whole ones as they were extracted, others as they stand in it. */
-static hy_status count_block(training *t, hy_error *err) {
-    HY_TRY(hy__extract_block(&t->part, &t->block, t->bytes, "", err));
+static hy_status count_items(training *t, hy_error *err) {
     for (int64_t i = 0; i < t->part.n_item; i++) {
         const hy__item *item = &t->part.item[i];
         const bool whole = item->begins && item->ends;
@@ -82,20 +83,29 @@ static hy_status count_block(training *t, hy_error *err) {
     return HY_OK;
 }
 
+/* What is no text is treated as data build treats it, but for blocks that were counted already. */
+static hy_status count_block(training *t, hy_error *err) {
+    HY_TRY(hy__extract_block(&t->part, &t->block, t->bytes, "", err));
+    hy__file_see(&t->file, &t->block, &t->part);
+    const char *why = hy__file_unusable(&t->file, &t->block, &t->part);
+    if (why && t->block.named) return hy__file_refuse(&t->block, why, err);
+    if (why) {
+        hy__source_skip(t->source, t->block.file);
+        return hy__bpe_trainer_add(t->trainer, "", 0, true, err);
+    }
+    if (!t->skip_broken) HY_TRY(hy__file_check_lines(&t->file, &t->block, &t->part, err));
+    t->n_line += t->part.n_bad;
+    t->n_file += t->block.last;
+    return count_items(t, err);
+}
+
 static hy_status count_words(training *t, const text_list *path, hy_error *err) {
     t->part.width = 1;
+    t->file.number = -1;
     HY_TRY(hy__source_open(&t->source, path->item, path->n, "", err));
     for (bool more = true;;) {
         HY_TRY(hy__source_next(t->source, &t->block, &more, err));
         if (!more) return HY_OK;
-        t->n_file += t->block.last;
-        if (!t->block.lines && memchr(t->block.text, '\0', t->block.size)) {
-            if (t->block.named)
-                return hy__fail(err, HY_E_INVALID, "%.400s is not text: it has a NUL byte",
-                                t->block.path);
-            hy__source_skip(t->source, t->block.file);
-            continue;
-        }
         HY_TRY(count_block(t, err));
         const double size = (double)hy__source_size(t->source);
         hy__progress_bar_show(
@@ -143,12 +153,12 @@ static hy_status report_training(const training *t, const hy__tokenizer *tok, in
                 "%lld were asked for\n",
                 (long long)vocab, (long long)asked);
     if (shared->json)
-        return cmd_print_json(json_pack("{s:s, s:I, s:I, s:I, s:I, s:f}", "out", out, "vocab",
-                                        (json_int_t)vocab, "files", (json_int_t)t->n_file, "bytes",
-                                        (json_int_t)hy__bpe_trainer_bytes(t->trainer), "words",
-                                        (json_int_t)hy__bpe_trainer_words(t->trainer), "seconds",
-                                        seconds),
-                              err);
+        return cmd_print_json(
+            json_pack("{s:s, s:I, s:I, s:I, s:I, s:I, s:f}", "out", out, "vocab", (json_int_t)vocab,
+                      "files", (json_int_t)t->n_file, "broken_lines", (json_int_t)t->n_line,
+                      "bytes", (json_int_t)hy__bpe_trainer_bytes(t->trainer), "words",
+                      (json_int_t)hy__bpe_trainer_words(t->trainer), "seconds", seconds),
+            err);
     if (!shared->quiet)
         fprintf(stderr, "%s: %lld tokens of %.1f MB in %lld files, %lld different words, %.1f s\n",
                 out, (long long)vocab, (double)hy__bpe_trainer_bytes(t->trainer) / 1e6,
@@ -156,10 +166,10 @@ static hy_status report_training(const training *t, const hy__tokenizer *tok, in
     return HY_OK;
 }
 
-static hy_status train(const text_list *path, hy__bpe_train_options *opt, const char *out,
-                       const cmd_shared *shared, hy_error *err) {
+static hy_status train(const text_list *path, hy__bpe_train_options *opt, bool skip_broken,
+                       const char *out, const cmd_shared *shared, hy_error *err) {
     const double start = hy__now();
-    training t = {0};
+    training t = {.skip_broken = skip_broken};
     hy__tokenizer *tok = NULL, *bytes = NULL;
     const bool file = names_file(out);
     hy_status status;
@@ -191,12 +201,14 @@ static int run_train(int argc, char **argv) {
     hy__bpe_train_options opt = {.vocab = 32768, .pattern = "llama3"};
     text_list path = {0}, special = {0};
     const char *out = NULL, *operand;
+    bool skip_broken = false;
     cmd_shared shared = CMD_SHARED;
     /* clang-format off */
     option table[] = {
         {.name = "vocab", .kind = OPTION_INT, .to = &opt.vocab, .value = "N", .min = 256, .max = 1 << 24, .doc = "tokens: 256 bytes, the special ones, and pairs"},
         {.name = "pattern", .kind = OPTION_TEXT, .to = &opt.pattern, .value = "NAME", .doc = "how text is cut into words: gpt2 or llama3"},
         {.name = "special", .kind = OPTION_MANY, .to = &special, .value = "TOKEN...", .doc = "tokens that are found as they stand, as '<|endoftext|>'"},
+        {.name = "skip-broken", .kind = OPTION_FLAG, .to = &skip_broken, .doc = "leave broken lines of JSON out instead of failing"},
         {.name = "out", .kind = OPTION_TEXT, .to = &out, .value = "FILE|DIR", .required = true, .doc = "NAME.json, or a folder that gets tokenizer.json"},
         CMD_SHARED_OPTIONS(shared),
     };
@@ -217,7 +229,7 @@ static int run_train(int argc, char **argv) {
     opt.special = special.item;
     opt.n_special = special.n;
     opt.threads = (int)shared.threads;
-    return cmd_end(&self, train(&path, &opt, out, &shared, &err), &err);
+    return cmd_end(&self, train(&path, &opt, skip_broken, out, &shared, &err), &err);
 }
 
 /* ---- encode ---- */
@@ -357,7 +369,7 @@ static hy_status print_text_json(const char *text, size_t n, hy_error *err) {
         m += k ? k : 3;
         i += k ? k : 1;
     }
-    json = json_pack("{s:s#}", "text", valid, (int)m);
+    json = json_pack("{s:o}", "text", json_stringn(valid, m));
     free(valid);
     return cmd_print_json(json, err);
 }
@@ -409,19 +421,22 @@ static hy_status inspect(const char *path, const cmd_shared *shared, hy_error *e
     HY_TRY(hy__tokenizer_open_path(&tok, path, err));
     const hy__tokenizer_facts *f = hy__tokenizer_describe(tok);
     const int64_t vocab = hy__tokenizer_vocab(tok);
+    const int32_t eos = hy__tokenizer_eos(tok);
     hy_status status = HY_OK;
     if (shared->json) {
         status = cmd_print_json(
-            json_pack("{s:I, s:I, s:I, s:I, s:s, s:b, s:b, s:b}", "vocab", (json_int_t)vocab,
+            json_pack("{s:I, s:I, s:I, s:I, s:o, s:s, s:b, s:b, s:b}", "vocab", (json_int_t)vocab,
                       "merges", (json_int_t)f->n_merge, "added", (json_int_t)f->n_added, "special",
-                      (json_int_t)f->n_special, "words", f->words, "nfc", f->nfc, "ignore_merges",
-                      f->ignore_merges, "prefix_space", f->prefix_space),
+                      (json_int_t)f->n_special, "eos", eos >= 0 ? json_integer(eos) : json_null(),
+                      "words", f->words, "nfc", f->nfc, "ignore_merges", f->ignore_merges,
+                      "prefix_space", f->prefix_space),
             err);
     } else {
         printf("vocabulary     %lld\nmerges         %lld\nadded tokens   %lld, special %lld\n"
                "words          %s\n",
                (long long)vocab, (long long)f->n_merge, (long long)f->n_added,
                (long long)f->n_special, *f->words ? f->words : "not cut");
+        if (eos >= 0) printf("end of text    %d\n", eos);
         if (f->nfc) printf("normalization  NFC\n");
         if (f->ignore_merges) printf("whole words    before merges\n");
         if (f->prefix_space) printf("text           gets a space in front\n");

@@ -8,6 +8,7 @@
 #include "ckpt/tokenizer_dir.h"
 #include "infer/engine.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -29,18 +30,31 @@ static hy_status model_begin(hy_model **out, const hy_model_options *opt, hy_err
     return HY_OK;
 }
 
-static hy_status build(hy_model *m, const char *config_path, uint64_t seed, const char *dtype_name,
-                       hy_error *err) {
+/* A tokenizer that was named makes a vocabulary that is too small for it large enough. */
+static hy_status open_tokenizer(hy_model *m, hy__config *cfg, const char *config_path,
+                                const char *named, hy_error *err) {
+    HY_TRY(hy__tokenizer_open_path(&m->tok, named ? named : "bytes", err));
+    const int64_t vocab = hy__tokenizer_vocab(m->tok);
+    const int32_t eos = hy__tokenizer_eos(m->tok);
+    if (eos >= 0) m->eos[m->n_eos++] = eos;
+    if (cfg->model.vocab >= vocab) return HY_OK;
+    if (!named)
+        return hy__fail(err, HY_E_INVALID,
+                        "%s: model.vocab is %lld, wanted at least the tokenizer's %lld",
+                        config_path, (long long)cfg->model.vocab, (long long)vocab);
+    char text[24];
+    snprintf(text, sizeof text, "%jd", (intmax_t)vocab);
+    HY_TRY(hy__config_set(cfg, &m->train, "model.vocab", text, err));
+    return hy__config_finish(cfg, err);
+}
+
+static hy_status build(hy_model *m, const char *config_path, uint64_t seed,
+                       const hy_model_options *opt, hy_error *err) {
     hy__config cfg;
     hy__dtype dtype;
-    HY_TRY(hy__checkpoint_parse_dtype(&dtype, m->be, dtype_name ? dtype_name : "fp32", err));
+    HY_TRY(hy__checkpoint_parse_dtype(&dtype, m->be, opt->dtype ? opt->dtype : "fp32", err));
     HY_TRY(hy__config_read_yaml(config_path, &cfg, &m->train, err));
-    HY_TRY(hy__tokenizer_open(&m->tok, NULL, err));
-    if (cfg.model.vocab < hy__tokenizer_vocab(m->tok)) {
-        return hy__fail(
-            err, HY_E_INVALID, "%s: model.vocab is %lld, wanted at least the tokenizer's %lld",
-            config_path, (long long)cfg.model.vocab, (long long)hy__tokenizer_vocab(m->tok));
-    }
+    HY_TRY(open_tokenizer(m, &cfg, config_path, opt->tokenizer, err));
     HY_TRY(hy__model_new(&m->net, m->be, &cfg, dtype, err));
     hy__model_randomize(m->net, seed);
     return HY_OK;
@@ -48,9 +62,10 @@ static hy_status build(hy_model *m, const char *config_path, uint64_t seed, cons
 
 hy_status hy_model_new(hy_model **out, const char *config_path, uint64_t seed,
                        const hy_model_options *opt, hy_error *err) {
+    const hy_model_options none = {0};
     hy_model *m = NULL;
     HY_TRY(model_begin(&m, opt, err));
-    const hy_status status = build(m, config_path, seed, opt ? opt->dtype : NULL, err);
+    const hy_status status = build(m, config_path, seed, opt ? opt : &none, err);
     if (status == HY_OK) {
         *out = m;
     } else {
@@ -114,7 +129,7 @@ void hy_model_free(hy_model *m) {
 hy_status hy_model_save(const hy_model *m, const char *dir, hy_error *err) {
     hy__fileset *set;
     HY_TRY(hy__fileset_open(&set, dir, err));
-    hy_status status = hy__checkpoint_put(set, m->net, &m->train, err);
+    hy_status status = hy__checkpoint_put(set, m->net, &m->train, m->eos, m->n_eos, err);
     if (status == HY_OK && m->tok) status = hy__tokenizer_put(set, m->tok, err);
     if (status == HY_OK) return hy__fileset_commit(set, err);
     hy__fileset_discard(set);

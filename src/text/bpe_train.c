@@ -7,6 +7,8 @@
 #include "text/bpe_train.h"
 
 #include "base/hash.h"
+#include "base/utf8.h"
+#include "text/bytemap.h"
 #include "text/tokenizer_parts.h"
 
 #include <omp.h>
@@ -15,7 +17,7 @@
 
 enum {
     PART = 1 << 20,       /* bytes of text that are counted at a time by one thread */
-    PARTS_PER_THREAD = 4, /* that wait before they are counted */
+    PARTS_PER_THREAD = 4, /* of this size that wait before they are counted */
     WORD_BYTES = 256,
     LEAST_COUNT = 2,
     PROGRESS_EVERY = 256, /* joined pairs */
@@ -115,7 +117,7 @@ struct hy__bpe_trainer {
     int n_thread;
     hy__buffer waiting; /* parts that wait, one behind another */
     size_t *part;       /* [n_part + 1] where they begin; owned */
-    int n_part;
+    int64_t n_part, cap_part;
     int64_t n_byte;
 };
 
@@ -135,6 +137,29 @@ static hy_status take_token(void *user, int32_t id, hy_error *err) {
     return HY_OK;
 }
 
+static hy_status check_special(const hy__bpe_train_options *o, int64_t i, hy_error *err) {
+    const char *text = o->special[i];
+    const size_t n = strlen(text);
+    char bytes[256];
+    bool mapped = false;
+    if (n < 2 || n > sizeof bytes)
+        return hy__fail(err, HY_E_INVALID,
+                        "the special token \"%.200s\" has %zu bytes, wanted 2 to %zu", text, n,
+                        sizeof bytes);
+    if (hy__utf8_invalid((const unsigned char *)text, n) > 0)
+        return hy__fail(err, HY_E_INVALID, "special token %jd is no UTF-8", (intmax_t)i + 1);
+    /* "Ġa" in the file is what the bytes " a" are called there */
+    if (hy__bytemap_bytes(text, bytes, &mapped) < n && mapped)
+        return hy__fail(err, HY_E_INVALID,
+                        "the special token \"%.200s\" has the name of a token of text in the byte "
+                        "map, wanted another one",
+                        text);
+    for (int64_t k = 0; k < i; k++)
+        if (strcmp(text, o->special[k]) == 0)
+            return hy__fail(err, HY_E_INVALID, "the special token \"%.200s\" is given twice", text);
+    return HY_OK;
+}
+
 static hy_status check_options(const hy__bpe_train_options *o, hy_error *err) {
     const int64_t least = 256 + o->n_special;
     if (strcmp(o->pattern, "gpt2") != 0 && strcmp(o->pattern, "llama3") != 0)
@@ -145,16 +170,7 @@ static hy_status check_options(const hy__bpe_train_options *o, hy_error *err) {
                         "the vocabulary is to have %jd tokens, wanted %jd (the bytes and the "
                         "special tokens) to %d",
                         (intmax_t)o->vocab, (intmax_t)least, HY__TOKENIZER_IDS);
-    for (int64_t i = 0; i < o->n_special; i++) {
-        if (strlen(o->special[i]) < 2)
-            return hy__fail(err, HY_E_INVALID,
-                            "the special token \"%s\" is too short, wanted two bytes or more",
-                            o->special[i]);
-        for (int64_t k = 0; k < i; k++)
-            if (strcmp(o->special[i], o->special[k]) == 0)
-                return hy__fail(err, HY_E_INVALID, "the special token \"%.200s\" is given twice",
-                                o->special[i]);
-    }
+    for (int64_t i = 0; i < o->n_special; i++) HY_TRY(check_special(o, i, err));
     return HY_OK;
 }
 
@@ -166,10 +182,7 @@ static hy_status make_tokenizer(hy__tokenizer **out, const hy__bpe_train_options
                                    .special = o->special,
                                    .n_special = o->n_special};
     char *json = hy__tokenizer_write(&recipe);
-    if (!json)
-        return hy__fail(err, HY_E_INVALID,
-                        "the tokenizer cannot be written: a special token is no UTF-8, or there is "
-                        "not enough memory");
+    if (!json) return no_memory(err);
     return hy__tokenizer_parse(out, json, strlen(json), "the new tokenizer", err);
 }
 
@@ -183,7 +196,7 @@ hy_status hy__bpe_trainer_new(hy__bpe_trainer **out, const hy__bpe_train_options
     t->n_thread = opt->threads > 0 ? opt->threads : omp_get_max_threads();
     hy_status status = make_tokenizer(&t->cutter, opt, NULL, 0, err);
     t->counter = calloc((size_t)t->n_thread, sizeof *t->counter);
-    t->part = calloc((size_t)t->n_thread * PARTS_PER_THREAD + 1, sizeof *t->part);
+    t->part = calloc(1, sizeof *t->part);
     if (status == HY_OK && (!t->counter || !t->part)) status = no_memory(err);
     for (int i = 0; i < t->n_thread && status == HY_OK; i++) {
         const hy__splitter_sink sink = {take_word, take_token, &t->counter[i]};
@@ -214,7 +227,7 @@ static hy_status count_parts(hy__bpe_trainer *t, hy_error *err) {
     hy_status worst = HY_OK;
     hy_error why = {0};
 #pragma omp parallel for schedule(dynamic) num_threads(t->n_thread)
-    for (int i = 0; i < t->n_part; i++) {
+    for (int64_t i = 0; i < t->n_part; i++) {
         counter *c = &t->counter[omp_get_thread_num()];
         const hy_status status = hy__splitter_feed(c->splitter, t->waiting.data + t->part[i],
                                                    t->part[i + 1] - t->part[i], true, &c->err);
@@ -230,27 +243,46 @@ static hy_status count_parts(hy__bpe_trainer *t, hy_error *err) {
     return worst == HY_OK ? HY_OK : hy__fail(err, worst, "%s", why.text);
 }
 
-/* What waits from the last part's end to `end` is a part. */
-static hy_status end_part(hy__bpe_trainer *t, size_t end, hy_error *err) {
-    if (end == t->part[t->n_part]) return HY_OK;
-    t->part[++t->n_part] = end;
-    return t->n_part < t->n_thread * PARTS_PER_THREAD ? HY_OK : count_parts(t, err);
+/* What waits from the last part's end on is a part. */
+static hy_status end_part(hy__bpe_trainer *t, hy_error *err) {
+    if (t->waiting.size == t->part[t->n_part]) return HY_OK;
+    if (t->n_part == t->cap_part) {
+        const int64_t cap = 2 * t->cap_part + 64;
+        size_t *grown = realloc(t->part, ((size_t)cap + 1) * sizeof *grown);
+        if (!grown) return no_memory(err);
+        t->part = grown;
+        t->cap_part = cap;
+    }
+    t->part[++t->n_part] = t->waiting.size;
+    const size_t enough = (size_t)t->n_thread * PARTS_PER_THREAD * PART;
+    return t->waiting.size < enough ? HY_OK : count_parts(t, err);
+}
+
+/* How many of the next n bytes belong to the part that has `open` bytes. *ends: it ends behind
+ * them: with the first line behind PART bytes, or, where none has ended by then, with the first
+ * character behind twice as many. */
+static size_t bytes_of_part(size_t open, const char *text, size_t n, bool *ends) {
+    const size_t quiet = open < PART ? PART - open : 0;
+    size_t most = open < 2 * PART ? 2 * PART - open : 0;
+    const size_t end = n < most ? n : most;
+    const char *line = end > quiet ? memchr(text + quiet, '\n', end - quiet) : NULL;
+    while (most < n && (text[most] & 0xC0) == 0x80) most++;
+    *ends = line || most < n;
+    return line ? (size_t)(line - text) + 1 : most < n ? most : n;
 }
 
 hy_status hy__bpe_trainer_add(hy__bpe_trainer *t, const char *text, size_t n, bool last,
                               hy_error *err) {
     t->n_byte += (int64_t)n;
     while (n > 0) {
-        const size_t open = t->waiting.size - t->part[t->n_part];
-        const size_t quiet = open < PART ? PART - open : 0; /* no part ends within these bytes */
-        const char *line = n > quiet ? memchr(text + quiet, '\n', n - quiet) : NULL;
-        const size_t taken = line ? (size_t)(line - text) + 1 : n;
+        bool ends;
+        const size_t taken = bytes_of_part(t->waiting.size - t->part[t->n_part], text, n, &ends);
         HY_TRY(hy__buffer_add(&t->waiting, text, taken, err));
-        if (line) HY_TRY(end_part(t, t->waiting.size, err));
+        if (ends) HY_TRY(end_part(t, err));
         text += taken;
         n -= taken;
     }
-    return last ? end_part(t, t->waiting.size, err) : HY_OK;
+    return last ? end_part(t, err) : HY_OK;
 }
 
 int64_t hy__bpe_trainer_bytes(const hy__bpe_trainer *t) {
@@ -263,7 +295,7 @@ int64_t hy__bpe_trainer_words(const hy__bpe_trainer *t) {
 
 /* All words in the first thread's table. */
 static hy_status sum_up(hy__bpe_trainer *t, hy_error *err) {
-    HY_TRY(end_part(t, t->waiting.size, err));
+    HY_TRY(end_part(t, err));
     HY_TRY(count_parts(t, err));
     for (int i = 1; i < t->n_thread; i++) {
         const word_table *table = &t->counter[i].table;
@@ -313,7 +345,7 @@ static size_t pair_slot(const joiner *j, int32_t left, int32_t right) {
 }
 
 static bool grow_pairs(joiner *j) {
-    const int32_t cap = j->cap_pair ? 2 * j->cap_pair : 1 << 16;
+    const int32_t cap = j->cap_pair > INT32_MAX / 2 ? 0 : j->cap_pair ? 2 * j->cap_pair : 1 << 16;
     pair *grown = cap > 0 ? realloc(j->pair, (size_t)cap * sizeof *grown) : NULL;
     if (grown) j->pair = grown;
     int32_t *slot = grown ? malloc(2 * (size_t)cap * sizeof *slot) : NULL;
@@ -344,7 +376,7 @@ static void add_pair(joiner *j, int32_t left, int32_t right, int64_t count, int3
     p->count += count;
     if (p->n_seen > 0 && p->seen[p->n_seen - 1] == w) return;
     if (p->n_seen == p->cap) {
-        const int32_t cap = p->cap ? 2 * p->cap : 4;
+        const int32_t cap = p->cap > INT32_MAX / 2 ? 0 : p->cap ? 2 * p->cap : 4;
         int32_t *grown = cap > 0 ? realloc(p->seen, (size_t)cap * sizeof *grown) : NULL;
         if (!grown) {
             j->failed = true;

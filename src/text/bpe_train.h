@@ -26,8 +26,9 @@ hy_status hy__bpe_trainer_new(hy__bpe_trainer **out, const hy__bpe_train_options
 void hy__bpe_trainer_free(hy__bpe_trainer *t);
 
 /* Counts the words of the next piece of a text; `last` ends the text. Only the words are kept, not
- * the text. Long texts are counted in parts of about a MB that end with a line, and words of more
- * than 256 bytes in parts. */
+ * the text. Several threads count: long texts in parts of about a MB that end with a line, or
+ * between two characters where no line ends for as long again; words of more than 256 bytes in
+ * parts. */
 hy_status hy__bpe_trainer_add(hy__bpe_trainer *t, const char *text, size_t n, bool last,
                               hy_error *err);
 

@@ -64,30 +64,31 @@ static hy_status add_category(hy__buffer *out, const char *name, size_t n, hy_er
     return HY_OK;
 }
 
-/* What \s, \w or \p{…} stands for, inside a class. */
+/* What \s, \w, \d or \p{…} stands for, inside a class. */
 static hy_status add_set(hy__buffer *out, char kind, const char *name, size_t n, hy_error *err) {
     static const char *const word[] = {"L", "M", "Nd", "Nl", "Pc"};
     if (kind == 's') return add_text(out, SPACE, err);
+    if (kind == 'd') return add_category(out, "Nd", 2, err);
     if (kind == 'p') return add_category(out, name, n, err);
     for (size_t i = 0; i < sizeof word / sizeof *word; i++)
         HY_TRY(add_category(out, word[i], strlen(word[i]), err));
     return add_text(out, WORD, err);
 }
 
-/* The set at text[at], of `used` bytes: \s, \w, \p{…} or their negations. */
+/* The set at text[at], of `used` bytes: \s, \w, \d, \p{…} or their negations. */
 static hy_status add_escape(const char *text, size_t at, bool in_class, size_t *used,
                             hy__buffer *out, hy_error *err) {
     const char kind = text[at + 1];
-    const bool negated = kind == 'S' || kind == 'W' || kind == 'P';
+    const bool negated = kind < 'a';
     const char *name = text + at + 3;
     size_t n = 0;
     *used = 2;
     if (kind == 'p' || kind == 'P') {
         n = text[at + 2] == '{' ? strcspn(name, "}") : 0;
-        if (n == 0 || n > 2 || !name[n] || !strchr("LMNPS", *name)) { /* scripts and others */
-            return hy__buffer_add(out, text + at, 2, err);
-        }
+        if (n == 0 || !name[n]) return refuse(text, at, "a property without its name", err);
         *used = n + 4;
+        if (n > 2 || !strchr("LMNPS", *name)) /* scripts and others */
+            return hy__buffer_add(out, text + at, *used, err);
     }
     if (in_class && negated) return refuse(text, at, "a negated set within a class", err);
     if (!in_class) HY_TRY(add_text(out, negated ? "[^" : "[", err));
@@ -101,11 +102,29 @@ static hy_status escape(const char *text, size_t at, bool in_class, size_t *used
     const char c = text[at + 1];
     *used = 2;
     if (c == '\0') return refuse(text, at, "a backslash and nothing behind it", err);
-    if (strchr("sSwWpP", c)) return add_escape(text, at, in_class, used, out, err);
+    if (strchr("sSwWdDpP", c)) return add_escape(text, at, in_class, used, out, err);
     /* other meanings, or none, in the other syntax */
-    if (strchr("hHRXKGzZAbBCgkNOyY", c) && !(strchr("zAbB", c) && !in_class))
+    if (strchr("hHRXKGZbBCgkNOyYvVQE", c) || (in_class && strchr("zA", c)))
         return refuse(text, at, "an escape with another meaning", err);
-    return hy__buffer_add(out, text + at, 2, err);
+    if (c == 'x' && text[at + 2] == '{') *used = 3 + strcspn(text + at + 3, "}");
+    return hy__buffer_add(out, text + at, *used, err);
+}
+
+/* Braces that count: {,n}, {n}? and {n,m}+ mean other things in the other syntax. */
+static hy_status check_braces(const char *text, size_t at, hy_error *err) {
+    const char *p = text + at + 1;
+    const size_t least = strspn(p, "0123456789"), comma = p[least] == ',';
+    const size_t most = comma ? strspn(p + least + 1, "0123456789") : 0;
+    const char *end = p + least + comma + most;
+    if (*end != '}' || least + most == 0) return HY_OK; /* they stand for themselves */
+    if (least == 0 || end[1] == '+' || (end[1] == '?' && !comma))
+        return refuse(text, at, "a repetition with another meaning", err);
+    return HY_OK;
+}
+
+/* (?…) with the option m. */
+static bool sets_m(const char *text) {
+    return text[1] == '?' && memchr(text + 2, 'm', strspn(text + 2, "imsx-"));
 }
 
 /* Rewrites Oniguruma's syntax for PCRE2. */
@@ -128,7 +147,9 @@ static hy_status translate(const char *text, hy__buffer *out, hy_error *err) {
             return refuse(text, i, "a class within a class", err);
         } else if (in_class && text[i] == '&' && text[i + 1] == '&') {
             return refuse(text, i, "an intersection of classes", err);
-        } else if (!in_class && strncmp(text + i, "(?m", 3) == 0) {
+        } else if (!in_class && text[i] == '{') {
+            HY_TRY(check_braces(text, i, err));
+        } else if (!in_class && text[i] == '(' && sets_m(text + i)) {
             return refuse(text, i, "an option with another meaning", err);
         }
         HY_TRY(hy__buffer_add(out, text + i, 1, err));
@@ -226,7 +247,7 @@ hy_status hy__pattern_find(const hy__pattern *p, hy__matcher *m, const char *tex
                            hy_error *err) {
     const uint32_t options = PCRE2_NO_UTF_CHECK | (more ? PCRE2_PARTIAL_HARD : 0);
     const int rc = pcre2_match(p->code, (PCRE2_SPTR)text, size, at, options, m->data, m->context);
-    if (rc > 0 || rc == 0) {
+    if (rc >= 0) {
         const size_t *place = pcre2_get_ovector_pointer(m->data);
         *begin = place[0];
         *end = place[1];

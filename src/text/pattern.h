@@ -2,9 +2,8 @@
  * write it, matched by PCRE2.
  *
  * The reference matches with Oniguruma in its Ruby syntax. What the two read differently is
- * rewritten
- * (\s, \w, \p{L}: PCRE2's own sets differ in some characters) or refused (class intersections,
- * nested classes, \h and the like). */
+ * rewritten (\s, \w, \d, \p{L}: PCRE2's own sets differ in some characters) or refused (class
+ * intersections, nested classes, \h, {2}+ and the like). */
 #ifndef HY_TEXT_PATTERN_H
 #define HY_TEXT_PATTERN_H
 

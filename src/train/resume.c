@@ -262,7 +262,8 @@ hy_status hy__training_save(hy__trainer *tr, hy_error *err) {
     hy__fileset *set;
     HY_TRY(hy__metrics_sync(tr, err));
     HY_TRY(hy__fileset_open(&set, tr->opt->out, err));
-    hy_status status = hy__checkpoint_put(set, tr->model, &tr->base_t, err);
+    const int32_t eos = hy__tokenizer_eos(tr->tok);
+    hy_status status = hy__checkpoint_put(set, tr->model, &tr->base_t, &eos, eos >= 0, err);
     if (status == HY_OK) status = hy__tokenizer_put(set, tr->tok, err);
     if (status == HY_OK) status = put_tensors(tr, set, err);
     if (status == HY_OK) status = put_counters(tr, set, err);

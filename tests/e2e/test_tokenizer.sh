@@ -13,7 +13,7 @@ fails 2 "wants PATH..." tokenizer train --out t.json
 
 ok tokenizer train text folder --vocab 300 --special '<|end|>' --threads 1 --out t.json --json
 is "$(field vocab)" 300 "vocabulary"
-is "$(field files)" 3 "files"
+is "$(field files)" 2 "files"
 ok tokenizer train text folder --vocab 300 --special '<|end|>' --threads 2 --out dir
 same t.json dir/tokenizer.json "training with more threads"
 ok tokenizer inspect t.json
@@ -33,6 +33,16 @@ is "$(field bytes)" "$(stat -c %s text)" "counted bytes"
 fails 1 "wanted 0 to 299" tokenizer decode --tokenizer t.json --json <(echo 300)
 fails 1 "wanted ids" tokenizer decode --tokenizer t.json <(echo x)
 fails 1 "NUL byte" tokenizer train folder/binary --out n.json
+: >folder/empty && printf 'na\xefve caf\xe9' >folder/latin1
+ok tokenizer train text folder --vocab 300 --special '<|end|>' --out again.json --json
+is "$(field files)" 2 "files that are text"
+same t.json again.json "passing over what is no text"
+fails 1 "folder/latin1 is not text: more than one byte in a hundred" tokenizer train folder/latin1 --out n.json
+fails 1 "folder/empty is empty" tokenizer train folder/empty --out n.json
+printf '{"text": "one two"}\n{"txet": 1}\n{"text": "one two"}\n' >lines.jsonl
+fails 1 'lines.jsonl:2: it has no field "text"' tokenizer train lines.jsonl --out n.json
+ok tokenizer train lines.jsonl --skip-broken --out l.json --json
+is "$(field broken_lines)" 1 "broken lines"
 fails 1 "wanted 257" tokenizer train text --vocab 256 --special '<e>' --out n.json
 fails 1 "wanted gpt2" tokenizer train text --pattern gpt --out n.json
 absent n.json "a failed training"
@@ -51,4 +61,33 @@ ok generate --model m --prompt 'Line 1' --max-tokens 5
 ok train --config tiny.yaml --set model.vocab=320 --data text --out m --steps 14 --resume
 fails 1 "another tokenizer" train --config tiny.yaml --set model.vocab=320 --data text --out m \
     --tokenizer bytes --steps 16 --resume
+
+# ---- what ends a text comes along: from a tokenizer to data, a training, a new model
+ok tokenizer train text --vocab 300 --special '<|end|>' '<|endoftext|>' --out e
+ok tokenizer inspect e --json
+is "$(field eos)" 299 "the token that ends a text"
+grep -q '"eos_token": "<|endoftext|>"' e/tokenizer_config.json || die "the config names no eos_token"
+sed -i 's/<|endoftext|>/<|end|>/' e/tokenizer_config.json
+ok tokenizer inspect e --json
+is "$(field eos)" 298 "the token that the config says"
+ok data build text --tokenizer e --out built --quiet
+ok train --config tiny.yaml --set model.vocab=320 --data built --out m2 --steps 2
+grep -q '"eos_token_id": 298' m2/generation_config.json || die "a trained model does not end a text"
+ok train --config tiny.yaml --set model.vocab=320 --data text --tokenizer e/tokenizer.json --out m3 --steps 2
+grep -q '"eos_token_id": 299' m3/generation_config.json || die "eos of a tokenizer.json alone"
+ok train --config tiny.yaml --data text --tokenizer bytes --out m4 --steps 2
+grep -q eos m4/generation_config.json m4/tokenizer_config.json && die "bytes end no text"
+ok init --config tiny.yaml --tokenizer e --out new --json
+is "$(field vocab)" 300 "the vocabulary grows to the tokenizer's"
+same new/tokenizer.json e/tokenizer.json "a new model's tokenizer"
+same new/tokenizer_config.json built/tokenizer_config.json "a new model's config"
+grep -q '"eos_token_id": 298' new/generation_config.json || die "a new model does not end a text"
+ok generate --model new --prompt 'Line 1' --max-tokens 3
+ok convert --from new --out small --quantize int8
+same new/generation_config.json small/generation_config.json "a quantised model"
+sed 's/vocab: 256/vocab: 320/' tiny.yaml >wide.yaml
+ok init --config wide.yaml --tokenizer e --out padded --json
+is "$(field vocab)" 320 "a vocabulary that is large enough"
+fails 1 "nowhere.json" init --config tiny.yaml --tokenizer nowhere.json --out x
+absent x "a model without a tokenizer"
 exit 0

@@ -5,9 +5,14 @@
 
 Vocabularies are trained here, by the reference and by hydralm, in the style of GPT-2 and of Llama 3;
 each is read by both. They encode every code point of Unicode in several surroundings, ten megabytes of
-text from this machine, and random bytes. Needs the package tokenizers.
+text from this machine, and random bytes. Each vocabulary is one task, and every core has one at a time.
+Code points come in pieces, which hydralm encodes in one run, as documents of built data. Needs the
+package tokenizers.
 """
 
+import array
+import json
+import multiprocessing
 import os
 import pathlib
 import random
@@ -15,42 +20,82 @@ import subprocess
 import sys
 import sysconfig
 import tempfile
+import time
 
-from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
+os.environ["TOKENIZERS_PARALLELISM"] = "false"  # a task has one core
+from tokenizers import (AddedToken, Regex, Tokenizer, decoders, models, normalizers,  # noqa: E402
+                        pre_tokenizers, trainers)
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 HYDRALM = str(ROOT / "build" / "hydralm")
 LLAMA3 = (r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}"
           r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+")
 SURROUNDINGS = ["{}", "a{}\u0301\u0323", "a{}b", " {}", "{}\n", "{} {}", "'{}", "1{}2", "  {}x", "\n{}\r\n", "!{}?", "é{}中"]
+PIECE = 4096  # code points
+HEADER = 128  # bytes of a file of built data
 MULTILINGUAL = """Всё счастливые семьи похожи друг на друга. 吾輩は猫である。名前はまだ無い。 모든 인간은 태어날 때부터
 자유로우며 كل الناس يولدون أحراراً सभी मनुष्यों को गौरव และสิทธิเท่าเทียมกัน Ångström naïve façade 𝔘𝔫𝔦𝔠𝔬𝔡𝔢 👩‍👩‍👧‍👦 🇫🇷
 don't I'LL we'Ve ſ'ſ K 12345 ١٢٣ ⅷ ½ x²\t\ttabs\r\n\r\n   \u3000\u00a0\u180e\u200b end   \n\n\n"""
 
 
-def run(*args, text=None):
-    done = subprocess.run([HYDRALM, "tokenizer", *map(str, args)], input=text, capture_output=True)
+def hydralm(*args, text=None):
+    done = subprocess.run([HYDRALM, *map(str, args)], input=text, capture_output=True)
     if done.returncode != 0:
-        raise AssertionError(f"hydralm tokenizer {' '.join(map(str, args))}: {done.stderr.decode()}")
+        raise AssertionError(f"hydralm {' '.join(map(str, args))}: {done.stderr.decode()}")
     return done.stdout
 
 
-def ours(path, text):
-    return [int(i) for i in run("encode", "--tokenizer", path, "-", text=text.encode()).split()]
+def compare(name, got, want, peer):
+    if got == want:
+        return
+    at = next(i for i in range(max(len(got), len(want))) if got[i:i + 1] != want[i:i + 1])
+    raise AssertionError(f"{name}: token {at}: {got[at:at + 8]} after "
+                         f"{peer.decode(want[max(0, at - 5):at])!r}, wanted {want[at:at + 8]} "
+                         f"{peer.decode(want[at:at + 8], skip_special_tokens=False)!r}")
 
 
-def check(path, name, text, peer):
+def check_text(path, name, text, peer):
+    """A text as one string."""
     want = peer.encode(text, add_special_tokens=False).ids
-    got = ours(path, text)
-    if got != want:
-        at = next(i for i in range(max(len(got), len(want))) if got[i:i + 1] != want[i:i + 1])
-        raise AssertionError(f"{name}: token {at}: {got[at:at + 8]} after "
-                             f"{peer.decode(want[max(0, at - 5):at])!r}, wanted {want[at:at + 8]} "
-                             f"{peer.decode(want[at:at + 8], skip_special_tokens=False)!r}")
-    back = run("decode", "--tokenizer", path, "-", text=" ".join(map(str, got)).encode())
+    ids = hydralm("tokenizer", "encode", "--tokenizer", path, "-", text=text.encode())
+    compare(name, [int(i) for i in ids.split()], want, peer)
+    back = hydralm("tokenizer", "decode", "--tokenizer", path, "-", text=ids)
     wanted = peer.decode(want, skip_special_tokens=False)
     assert back.decode(errors="replace") == wanted, f"{name}: decodes to another text"
-    print(f"  {name}: {len(want)} tokens, the same")
+    return len(want)
+
+
+def build(path, pieces, folder):
+    """The ids of every piece, and the text that all of them decode to."""
+    with open(folder / "pieces.jsonl", "w", newline="") as f:
+        f.writelines(json.dumps({"text": piece}, ensure_ascii=False) + "\n" for piece in pieces)
+    hydralm("data", "build", folder / "pieces.jsonl", "--tokenizer", path, "--val-fraction", 0,
+            "--threads", 1, "--out", folder / "built", "--force", "--quiet")
+    shard = (folder / "built" / "tokens-00000.bin").read_bytes()
+    width = int.from_bytes(shard[20:24], "little")
+    ids = array.array({1: "B", 2: "H", 4: "I"}[width])
+    ids.frombytes(shard[HEADER:])
+    table = array.array("q")
+    table.frombytes((folder / "built" / "train.bin").read_bytes()[HEADER:])
+    assert len(table) == 2 * len(pieces), f"{len(table) // 2} documents of {len(pieces)} pieces"
+    text = subprocess.run(
+        f"od -An -v -t u{width} -j {HEADER} '{folder}/built/tokens-00000.bin' | "
+        f"'{HYDRALM}' tokenizer decode --tokenizer '{path}' -",
+        shell=True, check=True, capture_output=True).stdout
+    return [ids[start:start + n] for start, n in zip(table[::2], table[1::2])], text
+
+
+def check_pieces(path, name, pieces, peer, folder):
+    got, text = build(path, pieces, folder)
+    back, n = [], 0
+    for at in range(0, len(pieces), 16):
+        want = [e.ids for e in peer.encode_batch_fast(pieces[at:at + 16], add_special_tokens=False)]
+        for i, ids in enumerate(want):
+            compare(f"{name}, piece {at + i}", got[at + i].tolist(), ids, peer)
+            n += len(ids)
+        back += peer.decode_batch(want, skip_special_tokens=False)
+    assert text.decode(errors="replace") == "".join(back), f"{name}: decodes to another text"
+    return n
 
 
 def code_points(surrounding):
@@ -58,6 +103,12 @@ def code_points(surrounding):
     planes 4 to 13 for one another."""
     return [chr(c) for c in range(0x110000) if not 0xD800 <= c < 0xE000
             and (surrounding == "{}" or c >> 16 in (0, 1, 2, 3, 4, 14, 15))]
+
+
+def code_point_pieces(surrounding):
+    chars = code_points(surrounding)
+    return ["\n-\n".join(surrounding.replace("{}", c) for c in chars[at:at + PIECE]) + "\n"
+            for at in range(0, len(chars), PIECE)]
 
 
 def some_text(size):
@@ -132,49 +183,63 @@ def random_added(seed, n):
     return "".join(pick(parts) for _ in range(n))
 
 
-def judge(path, name, texts):
-    print(f" {name}")
+def prepare(style, text, folder):
+    """The vocabularies of a style, as tasks: name, tokenizer.json, its texts, with code points or not."""
+    edges, theirs, added, nfc, ours = (folder / f"{name}-{style}.json"
+                                       for name in ("edges", "theirs", "added", "nfc", "ours"))
+    edges_tokenizer(style, edges)
+    peer = peer_tokenizer(style, text, 8000)
+    peer.save(str(theirs))
+    peer.add_tokens(added_tokens())
+    peer.save(str(added))
+    peer.normalizer = normalizers.NFC()
+    peer.save(str(nfc))
+    (folder / "text.txt").write_text(text, newline="")
+    hydralm("tokenizer", "train", folder / "text.txt", "--vocab", 8000, "--pattern", style, "--special",
+            "<|endoftext|>", "--out", ours)
+    tasks = [(f"theirs, {style}", theirs, True, True), (f"ours, {style}", ours, True, True),
+             (f"where words end, {style}", edges, False, True),
+             (f"theirs, {style}, with added tokens", added, True, False)]
+    if style == "gpt2":
+        tasks.insert(0, (f"theirs, {style}, with added tokens, NFC", nfc, True, True))
+    return tasks
+
+
+TEXTS = {}
+
+
+def judge(task):
+    name, path, texts, all_code_points = task
+    start, lines = time.monotonic(), [f" {name}"]
     peer = Tokenizer.from_file(str(path))
-    for surrounding in SURROUNDINGS:
-        text = "\n-\n".join(surrounding.replace("{}", c) for c in code_points(surrounding))
-        check(path, f"every code point as {surrounding!r}", text, peer)
-    for what, text in texts.items():
-        check(path, what, text, peer)
+    for what, text in TEXTS.items() if texts else ():
+        lines.append(f"  {what}: {check_text(path, what, text, peer)} tokens, the same")
+    with tempfile.TemporaryDirectory() as folder:
+        for surrounding in SURROUNDINGS if all_code_points else ():
+            what = f"every code point as {surrounding!r}"
+            n = check_pieces(path, what, code_point_pieces(surrounding), peer, pathlib.Path(folder))
+            lines.append(f"  {what}: {n} tokens, the same")
+    lines[0] += f": {time.monotonic() - start:.0f} s"
+    return "\n".join(lines)
 
 
 def main():
     global HYDRALM
     HYDRALM = sys.argv[1] if len(sys.argv) > 1 else os.environ.get("HYDRALM", HYDRALM)
+    start = time.monotonic()
     text = some_text(10_000_000)
     noise = random.Random(1).randbytes(1_000_000)
-    texts = {"10 MB of text": text, "random bytes": noise.decode(errors="replace"),
-             "random Latin": noise.decode("latin-1"), "one long word": "ab" * 100_000,
-             "a line of blanks": " " * 50_000 + "x" + "\n" * 5_000,
-             "added tokens": random_added(2, 200_000)}
+    TEXTS.update({"10 MB of text": text, "random bytes": noise.decode(errors="replace"),
+                  "random Latin": noise.decode("latin-1"), "one long word": "ab" * 100_000,
+                  "a line of blanks": " " * 50_000 + "x" + "\n" * 5_000,
+                  "added tokens": random_added(2, 200_000)})
     with tempfile.TemporaryDirectory() as folder:
-        folder = pathlib.Path(folder)
-        (folder / "text.txt").write_text(text[:3_000_000], newline="")
-        for style in ("gpt2", "llama3"):
-            edges_tokenizer(style, folder / f"edges-{style}.json")
-            judge(folder / f"edges-{style}.json", f"where words end, {style}", {})
-            path = folder / f"theirs-{style}.json"
-            peer = peer_tokenizer(style, text[:3_000_000], 8000)
-            peer.save(str(path))
-            judge(path, f"theirs, {style}", texts)
-            peer.add_tokens(added_tokens())
-            peer.save(str(path))
-            print(f" theirs, {style}, with added tokens")
-            for what, some in texts.items():
-                check(path, what, some, peer)
-            if style == "gpt2":
-                peer.normalizer = normalizers.NFC()
-                peer.save(str(path))
-                judge(path, f"theirs, {style}, with added tokens, NFC", texts)
-            path = folder / f"ours-{style}.json"
-            run("train", folder / "text.txt", "--vocab", 8000, "--pattern", style, "--special",
-                "<|endoftext|>", "--out", path)
-            judge(path, f"ours, {style}", texts)
-    print("hydralm and tokenizers agree")
+        tasks = [task for style in ("gpt2", "llama3")
+                 for task in prepare(style, text[:3_000_000], pathlib.Path(folder))]
+        with multiprocessing.get_context("fork").Pool(os.cpu_count()) as pool:
+            for said in pool.imap_unordered(judge, tasks):
+                print(said, flush=True)
+    print(f"hydralm and tokenizers agree ({time.monotonic() - start:.0f} s)")
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ void law_save(const hy__model *m, const char *dir) {
     hy_error err = {0};
     hy__fileset *set = NULL;
     law_ok(hy__fileset_open(&set, dir, &err), &err);
-    law_ok(hy__checkpoint_put(set, m, NULL, &err), &err);
+    law_ok(hy__checkpoint_put(set, m, NULL, NULL, 0, &err), &err);
     law_ok(hy__fileset_commit(set, &err), &err);
 }
 

@@ -197,15 +197,23 @@ static void added_tokens(void **state) {
     hy__tokenizer_free(tok);
 }
 
+/* Text is cut at the matches of an expression. */
+#define CUT_AT(regex)                                                                              \
+    "{\"type\": \"Sequence\", \"pretokenizers\": [{\"type\": \"Split\", \"pattern\": {\"Regex\": " \
+    "\"" regex                                                                                     \
+    "\"}, \"behavior\": \"Isolated\"}, {\"type\": \"ByteLevel\", \"use_regex\": false, "           \
+    "\"add_prefix_space\": false}]}"
+
 static void expressions(void **state) {
     (void)state;
-    hy__tokenizer *tok =
-        opened("{\"type\": \"Sequence\", \"pretokenizers\": [{\"type\": \"Split\", "
-               "\"pattern\": {\"Regex\": \"b|\\\\s+(?!\\\\S)\"}, \"behavior\": "
-               "\"Isolated\"}, {\"type\": \"ByteLevel\", \"use_regex\": false, "
-               "\"add_prefix_space\": false}]}",
-               "");
+    hy__tokenizer *tok = opened(CUT_AT("b|\\\\s+(?!\\\\S)"), "");
     EXPECT(tok, "abc  a", "97 98 99 32 258");
+    hy__tokenizer_free(tok);
+    tok = opened(CUT_AT("\\\\dab|\\\\p{Latin}{2,3}x|b"), "");
+    EXPECT(tok, "7ab", "55 256");
+    EXPECT(tok, "\U00010D40ab", "240 144 181 128 256"); /* a digit since Unicode 16 */
+    EXPECT(tok, "xab", "120 97 98");
+    EXPECT(tok, "abx", "256 120");
     hy__tokenizer_free(tok);
     tok = opened("{\"type\": \"ByteLevel\", \"use_regex\": false, \"add_prefix_space\": true}", "");
     EXPECT(tok, "abc ab", "32 257 32 256");
@@ -321,6 +329,44 @@ static void normalized(void **state) {
     hy__tokenizer_free(tok);
 }
 
+/* What ends a text: what the config says, or the usual name; it comes back in the config. */
+static void end_of_text(void **state) {
+    (void)state;
+    static const struct {
+        const char *config;
+        int eos;
+    } row[] = {{NULL, 261},
+               {"{}", 261},
+               {"{\"eos_token\": null}", 261},
+               {"{\"eos_token\": \"abc\"}", 261}, /* a word */
+               {"{\"eos_token\": \"<e>\"}", 260},
+               {"{\"eos_token\": {\"content\": \"<e>\", \"lstrip\": false}}", 260}};
+    char path[] = "/tmp/hydralm-test-XXXXXX";
+    close(mkstemp(path));
+    hy_error err = {0};
+    for (size_t i = 0; i < sizeof row / sizeof *row; i++) {
+        hy__tokenizer *tok = opened(
+            "", ADDED(260, "<e>", ", \"special\": true") ", " ADDED(
+                    261, "<|endoftext|>", ", \"special\": true") ", " ADDED(262, "</s>", ""));
+        const char *config = row[i].config, *name;
+        char *text;
+        if (config) hy__file_write(path, config, strlen(config), NULL);
+        if (config && hy__tokenizer_configure(tok, path, &err) != HY_OK) fail_msg("%s", err.text);
+        assert_int_equal(hy__tokenizer_eos(tok), row[i].eos);
+        assert_int_equal(hy__tokenizer_file(tok, 1, &name, &text, NULL), HY_OK);
+        assert_non_null(strstr(text, row[i].eos == 260 ? "\"<e>\"" : "\"<|endoftext|>\""));
+        free(text);
+        hy__tokenizer_free(tok);
+    }
+    hy__tokenizer *tok = opened("", "");
+    assert_int_equal(hy__tokenizer_eos(tok), -1);
+    hy__file_write(path, "{", 1, NULL);
+    assert_int_equal(hy__tokenizer_configure(tok, path, &err), HY_E_INVALID);
+    assert_non_null(strstr(err.text, ":1: not valid JSON"));
+    hy__tokenizer_free(tok);
+    unlink(path);
+}
+
 /* Each is a sentence that says what. */
 static void bad_files(void **state) {
     (void)state;
@@ -339,16 +385,15 @@ static void bad_files(void **state) {
         {"", "", "", "\"truncation\": {\"max_length\": 5},", "truncation"},
         {"", "", "", "\"padding\": {\"strategy\": {\"Fixed\": 5}},", "padding"},
         {"", "", "", "\"post_processor\": {\"type\": \"Odd\"},", "Odd"},
-        {"{\"type\": \"Sequence\", \"pretokenizers\": [{\"type\": \"Split\", \"pattern\": "
-         "{\"Regex\": "
-         "\"(a\"}, \"behavior\": \"Isolated\"}, {\"type\": \"ByteLevel\", \"add_prefix_space\": "
-         "false}]}",
-         "", "", "", "cannot be read"},
-        {"{\"type\": \"Sequence\", \"pretokenizers\": [{\"type\": \"Split\", \"pattern\": "
-         "{\"Regex\": "
-         "\"a*\"}, \"behavior\": \"Isolated\"}, {\"type\": \"ByteLevel\", \"add_prefix_space\": "
-         "false}]}",
-         "", "", "", "no characters"},
+        {CUT_AT("(a"), "", "", "", "cannot be read"},
+        {CUT_AT("a*"), "", "", "", "no characters"},
+        {CUT_AT("\\\\p{L"), "", "", "", "a property without its name at place 1"},
+        {CUT_AT("\\\\ba"), "", "", "", "an escape with another meaning at place 1"},
+        {CUT_AT("a(?im:b)"), "", "", "", "an option with another meaning at place 2"},
+        {CUT_AT("a{,3}b"), "", "", "", "a repetition with another meaning at place 2"},
+        {CUT_AT("a{1,3}+b"), "", "", "", "a repetition with another meaning at place 2"},
+        {CUT_AT("a{2}?b"), "", "", "", "a repetition with another meaning at place 2"},
+        {CUT_AT("[a[b]]"), "", "", "", "a class within a class at place 3"},
     };
     for (size_t i = 0; i < sizeof row / sizeof *row; i++) {
         hy__tokenizer *tok;
@@ -388,6 +433,63 @@ static void trained(void **state) {
     for (int i = 0; i < 2; i++) {
         hy__tokenizer_free(tok[i]);
         free(json[i]);
+    }
+}
+
+/* A vocabulary depends on the text alone: not on its pieces, nor on the number of threads, also
+ * where no line ever ends, where documents are many and short, and where bytes are no characters.
+ */
+static void trained_alike(void **state) {
+    (void)state;
+    const size_t size = 9 << 20;
+    char *text = malloc(size), *json[3];
+    for (int kind = 0; kind < 3; kind++) {
+        uint32_t seed = 7;
+        for (size_t i = 0; i < size; i++) {
+            const uint32_t r = random_bits(&seed) % 64;
+            text[i] = kind == 2 ? (char)(0x80 + r) : r < 8 ? ' ' : (char)("aeiost"[r % 6]);
+        }
+        for (int i = 0; i < 3; i++) {
+            const hy__bpe_train_options opt = {.vocab = 400, .pattern = "llama3", .threads = i + 1};
+            hy__bpe_trainer *t;
+            hy__tokenizer *tok;
+            hy_error err = {0};
+            const char *name;
+            assert_int_equal(hy__bpe_trainer_new(&t, &opt, &err), HY_OK);
+            const size_t piece = kind == 1 ? 150 : ((size_t)1 << 20) + 12345 * (size_t)i;
+            for (size_t at = 0; at < size; at += piece) {
+                const size_t n = size - at < piece ? size - at : piece;
+                const bool last = kind == 1 || at + n == size;
+                if (hy__bpe_trainer_add(t, text + at, n, last, &err) != HY_OK)
+                    fail_msg("%s", err.text);
+            }
+            if (hy__bpe_trainer_finish(t, &tok, &err) != HY_OK) fail_msg("%s", err.text);
+            assert_int_equal(hy__bpe_trainer_bytes(t), size);
+            hy__bpe_trainer_free(t);
+            hy__tokenizer_file(tok, 0, &name, &json[i], NULL);
+            hy__tokenizer_free(tok);
+        }
+        for (int i = 1; i < 3; i++) assert_string_equal(json[0], json[i]);
+        for (int i = 0; i < 3; i++) free(json[i]);
+    }
+    free(text);
+}
+
+static void special_tokens_that_cannot_be(void **state) {
+    (void)state;
+    static const struct {
+        const char *text, *said;
+    } row[] = {{"x", "wanted 2 to 256"},
+               {"\u0120a", "has the name of a token of text"}, /* " a" */
+               {"é", "has the name of a token of text"},
+               {"\xFF\xFE", "no UTF-8"}};
+    for (size_t i = 0; i < sizeof row / sizeof *row; i++) {
+        hy_error err = {0};
+        hy__bpe_trainer *t;
+        const hy__bpe_train_options opt = {
+            .vocab = 300, .pattern = "gpt2", .special = &row[i].text, .n_special = 1};
+        assert_int_equal(hy__bpe_trainer_new(&t, &opt, &err), HY_E_INVALID);
+        if (!strstr(err.text, row[i].said)) fail_msg("%s", err.text);
     }
 }
 
@@ -441,6 +543,9 @@ int main(void) {
         cmocka_unit_test(normalized),
         cmocka_unit_test(bad_files),
         cmocka_unit_test(trained),
+        cmocka_unit_test(trained_alike),
+        cmocka_unit_test(special_tokens_that_cannot_be),
+        cmocka_unit_test(end_of_text),
         cmocka_unit_test(well_formed_utf8),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
