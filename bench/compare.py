@@ -67,7 +67,7 @@ class Ours:
     def command(self, opt, tokens, runs, warm_up):
         return [opt.hydralm, "bench", "--config", self.config, "--what", self.work, "--dtype", self.dtype,
                 "--tokens", str(tokens), "--batch", str(self.batch), "--runs", str(runs),
-                "--warm-up", str(int(warm_up)), "--threads", str(opt.threads), "--json", "--quiet"]
+                "--warm-up", str(int(warm_up)), "--set", "train.optimizer=adamw", "--threads", str(opt.threads), "--json", "--quiet"]
 
     def measure(self, opt, tokens, runs, warm_up):
         answer = json.loads(run(self.command(opt, tokens, runs, warm_up))[0])

@@ -133,7 +133,7 @@ const hy__field hy__fields[] = {
     {TRAIN(carry), BOOL(true), STAGED, DOC("", "carry the state from segment to segment of a document")},
     {TRAIN(recompute), BOOL(false), STAGED, DOC("", "keep only each block's input and run the block again in the backward")},
     {TRAIN(dtype), CHOICE(dtype_words), DOC("", "operands of dense products; sums are always fp32")},
-    {TRAIN(optimizer), CHOICE(optimizer_words), DOC("", "how the matrices are updated; all else is AdamW's")},
+    {TRAIN(optimizer), CHOICE_FROM(optimizer_words, HY__OPTIMIZER_MUON), DOC("", "how the matrices are updated; all else is AdamW's")},
     {TRAIN(momentum), NUMBER(0, 0.99999, 0.95), DOC("", "Muon: memory of the mean")},
     {TRAIN(lr), NUMBER(0, 10, 1e-3), STAGED, DOC("", "peak learning rate")},
     {TRAIN(min_lr), NUMBER(0, 1, 0.1), DOC("fraction of lr", "floor of the learning rate")},

@@ -205,7 +205,7 @@ typedef struct hy__muon_args {
     hy__matrices at;
     hy__tensor p, m, g; /* real [n,rows,cols]: weights, momentum, gradient */
     hy__tensor scratch; /* reals */
-    hy__prec prec;      /* of its products */
+    hy__prec prec;      /* of its products, where the matrix is large */
     double lr, weight_decay, momentum, g_scale;
 } hy__muon_args;
 void hy__muon_update(const hy__muon_args *a);

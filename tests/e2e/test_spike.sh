@@ -2,7 +2,7 @@
 # policy it spoils the model, dropped or passed over it does not. The same twice; killed and resumed
 # it ends as the run left alone.
 . "$(dirname "$0")/lib.sh" "$1"
-tiny_config | sed 's/^train: .*/train: {steps: 150, batch: 1, seq_len: 64, warmup: 2, lr: 1e-2,/
+tiny_config | sed 's/^train: .*/train: {steps: 150, batch: 1, seq_len: 64, warmup: 2, lr: 1e-2, optimizer: adamw,/
     s/val_fraction: 0.1/val_fraction: 0, save_every: 20, schedule: wsd/; s/eval_every: 5/eval_every: 0/' >tiny.yaml
 lines() { for ((i = 0; i < $1; i++)); do echo "the quick brown fox jumps over a lazy dog"; done; }
 noise() { seq 7 7 900 | awk '{ for (i = 0; i < 2; i++) printf "%c%c", 33 + ($1 * $1 * 13 + i * 7) % 90, 33 + ($1 * 31 + i * i * 5) % 90 }'; }

@@ -178,8 +178,9 @@ static void check_update(int64_t n, int64_t rows, int64_t cols) {
 static void test_update(void **state) {
     (void)state;
     check_update(1, 16, 16);
-    check_update(1, 63, 17); /* tall */
-    check_update(1, 17, 63); /* wide */
+    check_update(1, 63, 17);   /* tall */
+    check_update(1, 17, 63);   /* wide */
+    check_update(1, 256, 256); /* large enough for bf16 */
     check_update(1, 1, 33);
     check_update(1, 33, 1);
     check_update(1, 1, 1);

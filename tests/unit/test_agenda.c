@@ -11,9 +11,9 @@
 
 static void read_config(hy__config *c, hy__train_config *t, const char *layers) {
     static const char *const set[] = {
-        "model.d_model=32",        "model.chunk=16",  "ssm.head_dim=16",
-        "experts.n_expert=4",      "experts.d_ff=32", "ffn.d_ff=32",
-        "experts.expert_chunk=16", "train.batch=2",   "train.seq_len=64"};
+        "model.d_model=32", "model.chunk=16",       "ssm.head_dim=16",         "experts.n_expert=4",
+        "experts.d_ff=32",  "ffn.d_ff=32",          "experts.expert_chunk=16", "train.batch=2",
+        "train.seq_len=64", "train.optimizer=adamw" /* no update that micro-batches share */};
     hy_error err = {0};
     hy__config_default(c, t);
     hy_status status = hy__config_set(c, t, "model.layers", layers, &err);
