@@ -28,10 +28,18 @@ static char *path_of(const char *name) {
     return path;
 }
 
+/* Without waiting for the disk: this is done thousands of times. */
+static void put_at(const char *path, const void *data, size_t size) {
+    unlink(path); /* a file that is cut short and written again would be flushed */
+    FILE *f = fopen(path, "wb");
+    assert_non_null(f);
+    assert_int_equal(fwrite(data, 1, size, f), size);
+    assert_int_equal(fclose(f), 0);
+}
+
 static void put(const char *name, const void *data, size_t size) {
     char *path = path_of(name);
-    hy_error err = {0};
-    if (hy__file_write(path, data, size, &err) != HY_OK) fail_msg("%s", err.text);
+    put_at(path, data, size);
     free(path);
 }
 
@@ -121,7 +129,6 @@ static void blocks_shards_and_threads_change_nothing(void **state) {
         hy__corpus *c = must_build("large.txt", opt);
         const int64_t n = c->n_document[0] + c->n_document[1];
         assert_true(n > 500 && n <= count + 1);
-        assert_int_equal(n + c->source.n_short, c->source.n_short + n);
         assert_int_equal(c->split, HY__SPLIT_DOCUMENTS);
         if (i == 0) print = c->fingerprint;
         if (i < 3)
@@ -235,7 +242,7 @@ static void a_flipped_byte_is_found(void **state) {
         assert_int_equal(hy__file_read(path, SIZE_MAX / 8, &data, &size, &err), HY_OK);
         for (size_t at = 0; at < size; at += at < 128 ? 1 : 97) {
             data[at] = (char)(data[at] ^ 0x10);
-            assert_int_equal(hy__file_write(path, data, size, &err), HY_OK);
+            put_at(path, data, size);
             const hy_status opened = hy__corpus_open(&c, out, &err);
             if (opened == HY_OK) {
                 assert_true(i == 0 && at >= 128);
@@ -246,10 +253,10 @@ static void a_flipped_byte_is_found(void **state) {
             data[at] = (char)(data[at] ^ 0x10);
         }
         for (size_t cut = 0; cut < size; cut += 1 + cut / 2) {
-            assert_int_equal(hy__file_write(path, data, cut, &err), HY_OK);
+            put_at(path, data, cut);
             assert_int_equal(hy__corpus_open(&c, out, &err), HY_E_INVALID);
         }
-        assert_int_equal(hy__file_write(path, data, size, &err), HY_OK);
+        put_at(path, data, size);
         free(data);
         free(path);
     }
