@@ -1,15 +1,24 @@
-# Law: a run that is killed at any moment, meets a full disk, a second process and damaged files, and
-# is resumed each time ends bit for bit as the run that was left alone; no step that was reported as
-# saved is ever computed again, but where the file that held it was damaged.
+# Law: a run with a curriculum (contexts that grow, F that becomes E, gates that rise, sub-keys that are
+# reseeded, a stage that a criterion ends) that is killed or asked to end at any moment, meets a full
+# disk, a second process and damaged files, and is resumed each time ends bit for bit as the run that
+# was left alone; no step that was reported as saved is ever computed again, but where the file that
+# held it was damaged.
 # SEED=N repeats the choices of one run of this test, KILLS=N says after how many it may end.
 . "$(dirname "$0")/lib.sh" "$1"
 seed=${SEED:-$(date +%s)}
 wanted_kills=${KILLS:-30}
 echo "SEED=$seed"
-tiny_config | sed 's/steps: 12/steps: 240, save_every: 3, keep: 3/' >tiny.yaml
+tiny_config | sed 's/steps: 12/save_every: 3, keep: 3/; s/d_ff: 32/d_ff: 96/; s/^train/ffn: {d_ff: 96}\ntrain/' >tiny.yaml
 some_text 60 >text.txt
+cat >recipe.yaml <<'YAML'
+stages:
+- {name: dense, tokens: 3840, layers: SF A WP F, on: S A F, train: {seq_len: 16 to 32, batch: 2}}
+- {name: experts, tokens: 3840, on: S A E F, upcycle: {noise: 0.02}, freeze: [A]}
+- {name: memories, tokens: 3840, gate_ramp: 2560, pkm: {warmup: 1280, reseed: 512}, train: {accumulate: 2}}
+- {name: whole, tokens: 25600, until: {val_loss: 3}, train: {seq_len: 64}}
+YAML
 # In the background it must be the program itself that the kill reaches, not a shell around it.
-train() { exec "$hydralm" train --config tiny.yaml --data text.txt --seed 7 --threads 1 --json -v "$@"; }
+train() { exec "$hydralm" train --config tiny.yaml --curriculum recipe.yaml --data text.txt --seed 7 --threads 1 --json -v "$@"; }
 
 # Where the tests may mount, the disk is a small one that gets full; elsewhere files may not grow.
 mkdir disk
@@ -27,6 +36,9 @@ fill_disk() { # all but so many bytes
 
 (train --out whole) >stdout 2>stderr || die "$(cat stderr)"
 wanted=$(cat stdout)
+steps=$(wc -l <whole/metrics.jsonl)
+is "$(grep -o '"stage_end":"[a-z_]*"' whole/metrics.jsonl | cut -d: -f2 | xargs)" \
+    "length length length val_loss" "what ended the stages"
 start=$(date +%s%N)
 (train --out disk/timed) >/dev/null 2>&1
 took=$((($(date +%s%N) - start) / 1000000)) # ms of a whole run
@@ -35,7 +47,7 @@ size=$(du -sb --exclude=checkpoints whole | cut -f 1)
 RANDOM=$((seed % 32768))
 nap() { sleep "$(awk -v t=$took -v r=$RANDOM 'BEGIN { print .02 + t / 1000 * .25 * r / 32768 }')"; }
 
-kills=0 runs=0 rounds=0 full=0 damaged=0 refused=0
+kills=0 asked=0 runs=0 rounds=0 full=0 damaged=0 refused=0
 part=disk/part
 
 # The sentences that a start may end with, and the steps that it made: the first follows the last
@@ -82,7 +94,9 @@ one_start() { # one_start FAULT
         fill_disk $((RANDOM * size / 26000))
         nap
     fi
-    if [ -z "$other" ] && kill -9 $pid 2>/dev/null; then kills=$((kills + 1)); fi
+    if [ "$1" = ask ]; then
+        if kill -TERM $pid 2>/dev/null; then asked=$((asked + 1)); fi
+    elif [ -z "$other" ] && kill -9 $pid 2>/dev/null; then kills=$((kills + 1)); fi
     if [ -n "$other" ]; then
         if kill -9 $pid $other 2>/dev/null; then kills=$((kills + 1)); fi
         if wait $other 2>/dev/null; then cp stdout2 stdout; fi
@@ -92,7 +106,10 @@ one_start() { # one_start FAULT
     rm -f disk/filler
     judge stderr
     if [ -n "$other" ]; then judge stderr2; fi
-    if [ $status = 0 ]; then saved=240; fi
+    if [ $status = 0 ]; then
+        saved=$(grep -o '"steps":[0-9]*' stdout | cut -d: -f2)
+        hurt=no
+    fi
     if [ $hurt = no ] && [ -e $part/config.json ]; then ok inspect $part; fi
 }
 
@@ -109,12 +126,13 @@ damage() {
 while [ $kills -lt "$wanted_kills" ]; do
     rm -rf $part
     saved=0 hurt=no
-    until [ "$saved" = 240 ]; do
+    until [ "$saved" = "$steps" ]; do
         rounds=$((rounds + 1))
         [ $rounds -lt 3000 ] || die "SEED=$seed: the run does not come to an end"
-        case $((RANDOM % 8)) in
+        case $((RANDOM % 9)) in
         0 | 1 | 2) if [ $mounted = yes ]; then one_start full; else one_start limit; fi ;;
         3) one_start two ;;
+        8) one_start ask ;;
         4)
             if [ $hurt = no ]; then damage; fi
             one_start plain
@@ -134,5 +152,5 @@ while [ $kills -lt "$wanted_kills" ]; do
     rm -rf part
     runs=$((runs + 1))
 done
-echo "$runs runs equal to the undisturbed one: $kills kills, $full times no room (mounted: $mounted), $refused refused beside another, $damaged damaged"
+echo "$runs runs equal to the undisturbed one of $steps steps: $kills kills, $asked asked to end, $full times no room (mounted: $mounted), $refused refused beside another, $damaged damaged"
 exit 0
