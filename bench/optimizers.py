@@ -6,16 +6,43 @@
 
 For the model every optimizer has the same sweep of learning rates with seed 1; its best goes on
 with two more seeds, in fp32 and in bf16, and where --ratio says how much longer a step of Muon
-takes, once more with the steps that fit into AdamW's time. Runs that DIR holds are not run again.
+takes, once more with the steps that fit into AdamW's time. At the end: how far a loss or a log of a
+gradient's norm stood out of those before it, at most, as train.spike counts it (src/train/spike.h).
+Runs that DIR holds are not run again.
 Losses depend on the number of threads alone (--threads), not on what else the machine does.
 """
-import argparse, json, pathlib, statistics, subprocess
+import argparse, json, math, pathlib, statistics, subprocess
 
 MODELS = {
     "nano": [],
     "wider": ["model.d_model=192", "experts.d_ff=192", "ffn.d_ff=512"],
 }
 SEEDS = [1, 2, 3]
+WINDOW, LEAST = 128, 32  # steps looked back at; with fewer nothing stands out
+
+
+class Spikes:
+    """The most that steps stood out, in robust standard deviations."""
+    def __init__(self):
+        self.loss = self.norm = 0.0
+
+    @staticmethod
+    def most(values, width):
+        found = 0.0
+        for i in range(LEAST, len(values)):
+            last = values[max(0, i - WINDOW):i]
+            middle = statistics.median(last)
+            spread = 1.4826 * statistics.median(abs(v - middle) for v in last)
+            found = max(found, (values[i] - middle) / max(spread, width))
+        return found
+
+    def add(self, metrics):
+        lines = [json.loads(line) for line in metrics.read_text().splitlines()]
+        self.loss = max(self.loss, self.most([line["loss"] for line in lines], 0.02))
+        self.norm = max(self.norm, self.most([math.log(line["grad_norm"]) for line in lines], 0.1))
+
+
+spikes = Spikes()
 
 
 def train(a, model, optimizer, lr, seed, steps, dtype="fp32"):
@@ -33,6 +60,7 @@ def train(a, model, optimizer, lr, seed, steps, dtype="fp32"):
             command += ["--set", s]
         result = subprocess.run(command, check=True, capture_output=True, text=True).stdout
         done.write_text(result)
+    spikes.add(out / "metrics.jsonl")
     return json.loads(done.read_text())["val_loss"]
 
 
@@ -76,6 +104,7 @@ def main():
         steps = round(a.steps / a.ratio)
         losses = [train(a, model, "muon", best["muon"], s, steps) for s in SEEDS]
         row("muon, AdamW's time", best["muon"], "fp32", steps, spread(losses))
+    print(f"\nno loss stood out by more than {spikes.loss:.1f} robust standard deviations, no norm by more than {spikes.norm:.1f}")
 
 
 if __name__ == "__main__":

@@ -119,6 +119,7 @@ typedef struct hy__train_config {
     double val_fraction;            /* last part of the data that is held out */
     int64_t val_tokens;             /* at most so many tokens per evaluation; 0 = all */
     int64_t eval_every, save_every; /* steps; 0 = only at the end */
+    double save_minutes;            /* since the last checkpoint; 0 = only by steps */
     bool tensorboard;               /* events for it, beside metrics.jsonl */
     int64_t detail_every;           /* steps; 0 = only at the first and the last */
     int64_t keep;                   /* checkpoints on the disk, the newest included */
@@ -145,6 +146,8 @@ hy_status hy__config_parse_yaml(const char *text, size_t size, const char *name,
  * hy__config_finish. */
 struct json_t; /* jansson's */
 struct json_t *hy__config_to_json(const hy__config *c, const hy__train_config *t);
+/* The same without what may change between two starts of one training. */
+struct json_t *hy__config_bound_json(const hy__config *c, const hy__train_config *t);
 hy_status hy__config_from_json(const struct json_t *json, const char *name, hy__config *c,
                                hy__train_config *t, hy_error *err);
 
@@ -168,6 +171,10 @@ hy_status hy__config_assign(hy__config *c, hy__train_config *t, const char *sett
 /* Prints the sections that the pattern uses (train when t is given), one "key: value  # doc" per
  * line, as valid YAML, into a new string (caller frees); NULL when memory is short. */
 char *hy__config_print(const hy__config *c, const hy__train_config *t);
+
+/* The fields that may change between two starts of one training, "steps, spike, …" (all are of
+ * train); `staged`: those among them that a stage may set, too. */
+void hy__config_list_loose(char *out, size_t size, bool staged);
 
 /* The whole field table with its defaults as documented YAML: `hydralm train --help-config`. Caller
  * frees; NULL when memory is short. */

@@ -20,11 +20,12 @@ static json_t *to_json(const hy__field *f, const hy__config *c, const hy__train_
     return json_string(hy__field_text(f, c, t));
 }
 
-json_t *hy__config_to_json(const hy__config *c, const hy__train_config *t) {
+/* `loose`: also what may change between two starts of one training. */
+static json_t *sections_of(const hy__config *c, const hy__train_config *t, bool loose) {
     json_t *root = json_object();
     for (size_t i = 0; i < hy__n_field; i++) {
         const hy__field *f = &hy__fields[i];
-        if (f->train ? !t : !hy__section_used(c, f->section)) continue;
+        if ((f->train ? !t : !hy__section_used(c, f->section)) || (f->loose && !loose)) continue;
         json_t *section = json_object_get(root, f->section);
         if (!section) {
             section = json_object();
@@ -37,6 +38,14 @@ json_t *hy__config_to_json(const hy__config *c, const hy__train_config *t) {
         }
     }
     return root;
+}
+
+json_t *hy__config_to_json(const hy__config *c, const hy__train_config *t) {
+    return sections_of(c, t, true);
+}
+
+json_t *hy__config_bound_json(const hy__config *c, const hy__train_config *t) {
+    return sections_of(c, t, false);
 }
 
 static hy_status set_from(const hy__field *f, const json_t *value, hy__config *c,

@@ -69,6 +69,7 @@ _Static_assert(sizeof(hy__route_mode) == sizeof(int) && sizeof(hy__schedule) == 
 #define TEXT(size)              .type = HY__FIELD_TEXT, .max = (size)
 #define DOC(of, text)           .unit = (of), .doc = (text)
 #define STAGED                  .staged = true
+#define LOOSE                   .loose = true
 
 #define WIDTH_MAX 65536
 #define FF_MAX    1048576
@@ -126,7 +127,7 @@ const hy__field hy__fields[] = {
     {MODEL(pkm, topk), INT(1, 128, 16), STAGED, DOC("rows", "what a head reads of the table")},
     {MODEL(pkm, d_value), DERIVED(WIDTH_MAX, value_width), DOC("", "width of a row; 0 = d_model")},
 
-    {TRAIN(steps), INT(1, COUNT_MAX, 1000), DOC("steps", "length of the training")},
+    {TRAIN(steps), INT(1, COUNT_MAX, 1000), LOOSE, DOC("steps", "length of the training")},
     {TRAIN(batch), INT(1, 65536, 8), STAGED, DOC("sequences", "size of one micro-batch")},
     {TRAIN(accumulate), INT(1, 65536, 1), STAGED, DOC("micro-batches", "size of one step")},
     {TRAIN(seq_len), INT(1, 1 << 24, 512), STAGED, DOC("tokens", "length of a segment")},
@@ -145,17 +146,18 @@ const hy__field hy__fields[] = {
     {TRAIN(eps), NUMBER(1e-20, 1, 1e-8), DOC("", "AdamW: added to the root of the square")},
     {TRAIN(weight_decay), NUMBER(0, 10, 0.1), STAGED, DOC("", "AdamW: decay of matrices")},
     {TRAIN(clip), NUMBER(0, 1e6, 1), STAGED, DOC("", "largest global norm of the gradient; 0 = off")},
-    {TRAIN(spike), NUMBER(0, 1e6, 0), DOC("robust standard deviations", "how far a loss or gradient norm must stand out of the last 128 to be a spike; 0 = never")},
-    {TRAIN(on_spike), CHOICE_FROM(on_spike_words, HY__ON_SPIKE_SKIP), DOC("", "after a spike, or a loss or gradient that is not finite: end, drop the step, or go back to the last checkpoint and pass over the data")},
-    {TRAIN(spike_limit), INT(1, 1000, 3), DOC("times in a row", "how often to drop or go back before the training ends")},
+    {TRAIN(spike), NUMBER(0, 1e6, 0), LOOSE, DOC("robust standard deviations", "how far a loss or gradient norm must stand out of the last 128 to be a spike; 0 = never")},
+    {TRAIN(on_spike), CHOICE_FROM(on_spike_words, HY__ON_SPIKE_SKIP), LOOSE, DOC("", "after a spike, or a loss or gradient that is not finite: end, drop the step, or go back to the last checkpoint and pass over the data")},
+    {TRAIN(spike_limit), INT(1, 1000, 3), LOOSE, DOC("times in a row", "how often to drop or go back before the training ends")},
     {TRAIN(pkm_lr), NUMBER(0, 100, 4), STAGED, DOC("times lr", "rate of the value table at the start; falls to 1")},
     {TRAIN(val_fraction), NUMBER(0, 0.9, 0.1), DOC("fraction of the data", "last part of the data, held out")},
-    {TRAIN(val_tokens), INT(0, COUNT_MAX, 65536), STAGED, DOC("tokens", "limit of one evaluation; 0 = all that is held out")},
-    {TRAIN(eval_every), INT(0, COUNT_MAX, 200), STAGED, DOC("steps", "how often to evaluate; 0 = only at the end")},
-    {TRAIN(save_every), INT(0, COUNT_MAX, 1000), DOC("steps", "how often to save a checkpoint; 0 = only at the end")},
-    {TRAIN(detail_every), INT(0, COUNT_MAX, 10), DOC("steps", "how often metrics.jsonl gets lists too, as the experts' loads; 0 = at the first and the last")},
-    {TRAIN(tensorboard), BOOL(true), DOC("", "write events for TensorBoard, too")},
-    {TRAIN(keep), INT(1, 1000, 2), DOC("checkpoints", "how many stay on the disk: the newest, and those before it in DIR/checkpoints")},
+    {TRAIN(val_tokens), INT(0, COUNT_MAX, 65536), STAGED, LOOSE, DOC("tokens", "limit of one evaluation; 0 = all that is held out")},
+    {TRAIN(eval_every), INT(0, COUNT_MAX, 200), STAGED, LOOSE, DOC("steps", "how often to evaluate; 0 = only at the end")},
+    {TRAIN(save_every), INT(0, COUNT_MAX, 1000), LOOSE, DOC("steps", "how often to save a checkpoint; 0 = not by steps")},
+    {TRAIN(save_minutes), NUMBER(0, 1e6, 10), LOOSE, DOC("minutes", "save, too, when the last checkpoint is older, but in 3% of the time at most; 0 = not by the clock")},
+    {TRAIN(detail_every), INT(0, COUNT_MAX, 10), LOOSE, DOC("steps", "how often metrics.jsonl gets lists too, as the experts' loads; 0 = at the first and the last")},
+    {TRAIN(tensorboard), BOOL(true), LOOSE, DOC("", "write events for TensorBoard, too")},
+    {TRAIN(keep), INT(1, 1000, 2), LOOSE, DOC("checkpoints", "how many stay on the disk: the newest, and those before it in DIR/checkpoints")},
     {TRAIN(seed), INT(0, COUNT_MAX, 1), DOC("", "of the initial weights and the order of the data")},
 };
 /* clang-format on */
@@ -203,6 +205,16 @@ hy_status hy__field_unknown(const char *section, const char *name, hy_error *err
                         section, known);
     return hy__fail(err, HY_E_INVALID, "there is no section '%.64s'; the sections are %s", section,
                     known);
+}
+
+void hy__config_list_loose(char *out, size_t size, bool staged) {
+    size_t n = 0;
+    out[0] = '\0';
+    for (size_t i = 0; i < hy__n_field && n < size; i++) {
+        const hy__field *f = &hy__fields[i];
+        if (!f->loose || (f->staged && !staged)) continue;
+        n += (size_t)snprintf(out + n, size - n, "%s%s", n ? ", " : "", f->name);
+    }
 }
 
 static void *address(const hy__field *f, hy__config *c, hy__train_config *t) {

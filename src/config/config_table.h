@@ -22,6 +22,7 @@ typedef struct hy__field {
     hy__field_type type;
     bool train;      /* in hy__train_config, not in hy__config */
     bool staged;     /* a stage may set it: no parameter that stays hangs on it */
+    bool loose;      /* may change between two starts of one training */
     size_t offset;   /* in its struct */
     double min, max; /* both allowed */
     double start;    /* default; of a choice its index */

@@ -285,15 +285,6 @@ hy_status hy__recipe_single(hy__recipe *r, const hy__config *c, const hy__train_
     return HY_OK;
 }
 
-/* Between two starts of a run. */
-static bool may_change(const char *name) {
-    static const char *const NAME[] = {"save_every",  "keep",         "spike",      "on_spike",
-                                       "spike_limit", "detail_every", "tensorboard"};
-    for (size_t i = 0; i < sizeof NAME / sizeof *NAME; i++)
-        if (strcmp(name, NAME[i]) == 0) return true;
-    return false;
-}
-
 static void print_stage(const hy__stage *s, FILE *out) {
     fprintf(out, "stage %s %" PRId32 " steps %" PRId64 " on %s ramp %" PRId64 "\n", s->name,
             s->part, s->steps, s->on, s->ramp);
@@ -304,7 +295,7 @@ static void print_stage(const hy__stage *s, FILE *out) {
     fprintf(out, "until %d %.17g %s noise %.17g table %" PRId64 " reseed %" PRId64 "\n",
             (int)s->until, s->until_value, s->until_corpus, s->noise, s->table_steps, s->reseed);
     for (size_t i = 0; i < hy__n_field; i++) {
-        if (may_change(hy__fields[i].name)) continue;
+        if (hy__fields[i].loose && !hy__fields[i].staged) continue; /* does not matter */
         fprintf(out, "%s.%s ", hy__fields[i].section, hy__fields[i].name);
         hy__field_print(&hy__fields[i], &s->cfg, &s->train, out);
         fputc('\n', out);

@@ -111,14 +111,16 @@ static hy_status read_tokens(const reader *d, const yaml_node_t *n, const char *
     return HY_OK;
 }
 
-static hy_status read_number(const reader *d, const yaml_node_t *n, const char *key, double least,
+/* `zero`: it may be 0, too. */
+static hy_status read_number(const reader *d, const yaml_node_t *n, const char *key, bool zero,
                              double most, double *out) {
     HY_TRY(want_text(d, n, key));
     char *end;
     *out = strtod(text_of(n), &end);
-    if (end != text_of(n) && !*end && *out > least && *out <= most) return HY_OK;
-    return refuse(d, n, "%s is '%.64s', wanted a number above %g and at most %g", key, text_of(n),
-                  least, most);
+    if (end != text_of(n) && !*end && (*out > 0 || (zero && *out == 0)) && *out <= most)
+        return HY_OK;
+    return refuse(d, n, "%s is '%.64s', wanted a number %s and at most %g", key, text_of(n),
+                  zero ? "of at least 0" : "above 0", most);
 }
 
 static hy_status read_name(const reader *d, const yaml_node_t *n, const char *key, char *out,
@@ -189,7 +191,7 @@ static hy_status read_rate(reader *d, const char *key, const yaml_node_t *at, ya
                            void *user) {
     double times;
     (void)user;
-    HY_TRY(read_number(d, value, "a rate", 0, 1000, &times));
+    HY_TRY(read_number(d, value, "a rate", false, 1000, &times));
     return add_rate(d, at, key, times);
 }
 
@@ -200,7 +202,7 @@ static hy_status read_mix(reader *d, const char *key, const yaml_node_t *at, yam
     if (s->n_mix == HY__MIX_MAX) return refuse(d, at, "more than %d corpora", HY__MIX_MAX);
     hy__stage_mix *m = &s->mix[s->n_mix];
     HY_TRY(read_name(d, at, "a corpus", m->name, sizeof m->name));
-    HY_TRY(read_number(d, value, key, 0, 1e9, &m->weight));
+    HY_TRY(read_number(d, value, key, false, 1e9, &m->weight));
     s->n_mix++;
     return HY_OK;
 }
@@ -216,7 +218,7 @@ static hy_status read_until(reader *d, const char *key, const yaml_node_t *at, y
         return refuse(d, at, "until has no %.64s; wanted val_loss or accuracy, and corpus", key);
     if (s->until != HY__END_LENGTH) return refuse(d, at, "until asks for two things; wanted one");
     s->until = loss ? HY__END_VAL_LOSS : HY__END_ACCURACY;
-    return read_number(d, value, key, 0, loss ? 1e3 : 1, &s->until_value);
+    return read_number(d, value, key, false, loss ? 1e3 : 1, &s->until_value);
 }
 
 static hy_status read_noise(reader *d, const char *key, const yaml_node_t *at, yaml_node_t *value,
@@ -224,16 +226,16 @@ static hy_status read_noise(reader *d, const char *key, const yaml_node_t *at, y
     (void)user;
     if (strcmp(key, "noise") != 0) return refuse(d, at, "upcycle has no %.64s; wanted noise", key);
     d->w->line.noise = line_of(at);
-    return read_number(d, value, key, -1e-300, 10, &d->w->stage.noise);
+    return read_number(d, value, key, true, 10, &d->w->stage.noise);
 }
 
 /* ---- settings of the configuration ---- */
 
-/* "256 to 2048": where the context begins and where it ends. */
-static hy_status read_growth(const reader *d, const yaml_node_t *n, char *last, size_t size) {
+/* "256 to 2048": where the context begins, and in *last where it ends. */
+static hy_status read_growth(const reader *d, const yaml_node_t *n, const char **last) {
     const char *to = strstr(text_of(n), " to ");
     char *end;
-    snprintf(last, size, "%s", to ? to + 4 : text_of(n));
+    *last = to ? to + 4 : text_of(n);
     if (!to) return HY_OK;
     d->w->from = strtoll(text_of(n), &end, 10);
     if (end == to && d->w->from >= 1) return HY_OK;
@@ -246,7 +248,6 @@ static hy_status read_growth(const reader *d, const yaml_node_t *n, char *last, 
 static hy_status set_field(reader *d, const char *section, const char *key, const yaml_node_t *at,
                            const yaml_node_t *value) {
     const hy__field *f = hy__field_find(section, strlen(section), key);
-    char growing[64];
     if (!f) return refuse_in(d, at, hy__field_unknown(section, key, d->err));
     if (!f->staged)
         return refuse(d, at,
@@ -256,9 +257,8 @@ static hy_status set_field(reader *d, const char *section, const char *key, cons
     HY_TRY(want_text(d, value, key));
     const char *text = text_of(value);
     if (strcmp(section, "train") == 0 && strcmp(key, "seq_len") == 0) {
-        HY_TRY(read_growth(d, value, growing, sizeof growing));
+        HY_TRY(read_growth(d, value, &text));
         d->w->line.seq_len = line_of(value);
-        text = growing;
     }
     d->w->line.field[f - hy__fields] = line_of(value);
     const hy_status status = hy__field_set(f, &d->w->stage.cfg, &d->w->stage.train, text, d->err);

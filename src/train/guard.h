@@ -16,7 +16,7 @@
 typedef struct hy__guard {
     int64_t dropped; /* steps whose data moved nothing */
     int64_t rewound; /* times that the run went back */
-    int64_t passed;  /* steps' data that it then passed over */
+    int64_t passed;  /* positions of the text that it then passed over */
     int64_t in_row;  /* dropped, or gone back, since all was sound */
     int64_t since;   /* the step from which on losses are of one kind: earlier ones tell nothing */
     double *norm;    /* [steps so far] log of the gradient's norm; owned */

@@ -14,7 +14,7 @@
 
 static const double NOISE = 0.1; /* of a copy's rms */
 
-/* How often the sub-keys of every P layer were chosen: [n_layer of P][head][half][n_key]. */
+/* How often the sub-keys of P layers were chosen: [n_layer][head][half][n_key]. */
 typedef struct census {
     int64_t *count; /* owned */
     int32_t *row;   /* [most rows, head, topk], owned */

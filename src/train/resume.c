@@ -26,27 +26,17 @@ static hy_status no_memory(hy_error *err) {
 
 /* ---- what the run is bound to ---- */
 
-/* The configuration without what may change between two starts of one run; NULL without memory. */
-static json_t *bound_config(const hy__trainer *tr) {
-    static const char *const may_change[] = {
-        "steps", "eval_every", "save_every",  "keep",         "val_tokens",
-        "spike", "on_spike",   "spike_limit", "detail_every", "tensorboard"};
-    json_t *all = hy__config_to_json(&tr->base, &tr->base_t);
-    for (size_t i = 0; all && i < sizeof may_change / sizeof *may_change; i++)
-        json_object_del(json_object_get(all, "train"), may_change[i]);
-    return all;
-}
-
 static hy_status other_config(const char *section, const char *key, const json_t *had,
                               const json_t *now, const char *dir, hy_error *err) {
     const size_t how = JSON_ENCODE_ANY | JSON_REAL_PRECISION(15);
     char *was = had ? json_dumps(had, how) : NULL, *is = now ? json_dumps(now, how) : NULL;
-    const hy_status status = hy__fail(
-        err, HY_E_INVALID,
-        "the training in %.200s has another configuration: %s.%s is %.120s there, but "
-        "%.120s now; to resume, only train.steps, eval_every, save_every, keep, "
-        "val_tokens, spike, on_spike, spike_limit, detail_every and tensorboard may change",
-        dir, section, key, was ? was : "absent", is ? is : "absent");
+    char loose[200];
+    hy__config_list_loose(loose, sizeof loose, true);
+    const hy_status status =
+        hy__fail(err, HY_E_INVALID,
+                 "the training in %.200s has another configuration: %s.%s is %.120s there, but "
+                 "%.120s now; to resume, only these of train may change: %s",
+                 dir, section, key, was ? was : "absent", is ? is : "absent", loose);
     free(was);
     free(is);
     return status;
@@ -70,7 +60,7 @@ static hy_status compare(const json_t *from, const json_t *had, const json_t *no
 
 static hy_status check_config(const hy__trainer *tr, const json_t *had, const char *dir,
                               hy_error *err) {
-    json_t *now = bound_config(tr);
+    json_t *now = hy__config_bound_json(&tr->base, &tr->base_t);
     if (!now) return no_memory(err);
     hy_status status = compare(now, had, now, dir, err);
     if (status == HY_OK) status = compare(had, had, now, dir, err);
@@ -99,13 +89,14 @@ static hy_status hash_recipe(const hy__trainer *tr, char hex[17], hy_error *err)
 
 static hy_status check_recipe(const hy__trainer *tr, const char *had, const char *dir,
                               hy_error *err) {
-    char now[17];
+    char now[17], loose[200];
     HY_TRY(hash_recipe(tr, now, err));
     if (strcmp(had, now) == 0) return HY_OK;
+    hy__config_list_loose(loose, sizeof loose, false);
     return hy__fail(err, HY_E_INVALID,
-                    "the training in %s has %s; wanted the same stages, of which only save_every, "
-                    "keep, spike, on_spike, spike_limit, detail_every and tensorboard may change",
-                    dir, !*had ? "no curriculum" : "another curriculum");
+                    "the training in %.400s has %s; wanted the same stages; to resume, only these "
+                    "of train may change: %s",
+                    dir, !*had ? "no curriculum" : "another curriculum", loose);
 }
 
 /* Corpora and weights. */
@@ -218,7 +209,7 @@ static json_t *updates_json(const hy__trainer *tr) {
 
 static json_t *guard_json(const hy__guard *g) {
     return json_pack("{s:I, s:I, s:I, s:I, s:I}", "dropped", (json_int_t)g->dropped, "rewound",
-                     (json_int_t)g->rewound, "passed", (json_int_t)g->passed, "in_row",
+                     (json_int_t)g->rewound, "passed_tokens", (json_int_t)g->passed, "in_row",
                      (json_int_t)g->in_row, "since", (json_int_t)g->since);
 }
 
@@ -242,11 +233,11 @@ static hy_status put_counters(hy__trainer *tr, hy__fileset *set, hy_error *err) 
         json_array_append_new(streams, json_pack("{s:I, s:I}", "pos", (json_int_t)s->pos, "slots",
                                                  (json_int_t)s->n_slot));
     }
-    json_t *all = json_pack("{s:I, s:I, s:f, s:f, s:f, s:I, s:s, s:o, s:o}", "step",
-                            (json_int_t)tr->at.step, "tokens", (json_int_t)tr->tokens, "seconds",
-                            tr->at.seconds, "val_loss", tr->val_loss, "val_bits_per_byte",
-                            tr->val_bits, "metrics_bytes", (json_int_t)tr->metrics_size, "data",
-                            data, "config", bound_config(tr), "streams", streams);
+    json_t *all = json_pack(
+        "{s:I, s:I, s:f, s:f, s:f, s:I, s:s, s:o, s:o}", "step", (json_int_t)tr->at.step, "tokens",
+        (json_int_t)tr->tokens, "seconds", tr->at.seconds, "val_loss", tr->val_loss,
+        "val_bits_per_byte", tr->val_bits, "metrics_bytes", (json_int_t)tr->metrics_size, "data",
+        data, "config", hy__config_bound_json(&tr->base, &tr->base_t), "streams", streams);
     if (!all) return no_memory(err);
     json_object_set_new(all, "updates", updates_json(tr));
     json_object_set_new(all, "guard", guard_json(&tr->guard));
@@ -336,7 +327,8 @@ static hy_status take_counters(hy__trainer *tr, json_t *json, const char *dir, h
 static hy_status take_guard(hy__guard *g, json_t *json, const char *dir, hy_error *err) {
     json_int_t n[5];
     if (json_unpack(json_object_get(json, "guard"), "{s:I, s:I, s:I, s:I, s:I}", "dropped", &n[0],
-                    "rewound", &n[1], "passed", &n[2], "in_row", &n[3], "since", &n[4]) != 0 ||
+                    "rewound", &n[1], "passed_tokens", &n[2], "in_row", &n[3], "since",
+                    &n[4]) != 0 ||
         !is_count(n[0]) || !is_count(n[1]) || !is_count(n[2]) || !is_count(n[3]) ||
         !is_count(n[4])) {
         return hy__fail(err, HY_E_INVALID, "%s/%s: guard is not what a training writes", dir,

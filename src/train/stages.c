@@ -74,38 +74,6 @@ void hy__stage_judge(hy__trainer *tr, double loss, double accuracy) {
     if (s->until == HY__END_ACCURACY) tr->course.reached = accuracy >= s->until_value;
 }
 
-/* ---- the data that stages ask for ---- */
-
-static hy_status check_mix(const hy__trainer *tr, const hy__stage *s, hy_error *err) {
-    for (int64_t i = 0; i < s->n_mix; i++) {
-        if (hy__mixture_find(&tr->data, s->mix[i].name) >= 0) continue;
-        const hy_status status = hy__mixture_unknown(&tr->data, s->mix[i].name, err);
-        return hy__recipe_fail_in(&tr->recipe, s, s->mix_line, status, err);
-    }
-    return HY_OK;
-}
-
-static hy_status check_until(const hy__trainer *tr, const hy__stage *s, hy_error *err) {
-    if (s->until == HY__END_LENGTH) return HY_OK;
-    const int64_t c = hy__mixture_find(&tr->data, s->until_corpus);
-    hy_status status = HY_OK;
-    if (*s->until_corpus && c < 0)
-        status = hy__mixture_unknown(&tr->data, s->until_corpus, err);
-    else if (*s->until_corpus ? !tr->val[c] : !tr->has_val)
-        status =
-            hy__fail(err, HY_E_INVALID, "until asks for held-out text, but the data have none");
-    if (status == HY_OK) return HY_OK;
-    return hy__recipe_fail_in(&tr->recipe, s, s->until_line, status, err);
-}
-
-hy_status hy__stages_check_data(const hy__trainer *tr, hy_error *err) {
-    for (int64_t i = 0; i < tr->recipe.n; i++) {
-        HY_TRY(check_mix(tr, &tr->recipe.stage[i], err));
-        HY_TRY(check_until(tr, &tr->recipe.stage[i], err));
-    }
-    return HY_OK;
-}
-
 /* ---- what moves within a stage ---- */
 
 static double rise(int64_t step, int64_t steps) {
@@ -124,11 +92,31 @@ double hy__stage_table(const hy__trainer *tr) {
     return rise(step_number(tr), tr->stage->table_steps);
 }
 
-int64_t hy__stage_first_batch(const hy__trainer *tr) {
+/* Whole batches that so many positions take. */
+static int64_t batches_of(const hy__trainer *tr, int64_t tokens) {
+    const int64_t batch = hy__stage_batch_tokens(tr->stage);
+    return tokens / batch + (tokens % batch > 0);
+}
+
+/* Positions of the stages before. */
+static int64_t tokens_before(const hy__trainer *tr) {
     int64_t tokens = 0;
     for (int64_t i = 0; i < tr->course.index; i++)
         tokens += tr->course.steps[i] * hy__stage_step_tokens(&tr->recipe.stage[i]);
-    return tokens / hy__stage_batch_tokens(tr->stage) + steps_in(tr) * tr->t.accumulate;
+    return tokens;
+}
+
+int64_t hy__stage_first_batch(const hy__trainer *tr) {
+    return batches_of(tr, tokens_before(tr) + tr->guard.passed) + steps_in(tr) * tr->t.accumulate;
+}
+
+int64_t hy__stage_position(const hy__trainer *tr) {
+    return hy__stage_first_batch(tr) * hy__stage_batch_tokens(tr->stage);
+}
+
+void hy__stage_pass_to(hy__trainer *tr, int64_t position) {
+    const int64_t to = batches_of(tr, position) * hy__stage_batch_tokens(tr->stage);
+    tr->guard.passed = to - tokens_before(tr) - steps_in(tr) * hy__stage_step_tokens(tr->stage);
 }
 
 /* ---- entering ---- */
@@ -167,8 +155,7 @@ static hy_status reserve_pieces(hy__trainer *tr, hy_error *err) {
 }
 
 /* The corpora of a stage and their shares: those that it mixes, or all as they are. */
-static void choose_corpora(hy__trainer *tr, hy__loader_options *o) {
-    const hy__stage *s = tr->stage;
+static void choose_corpora(hy__trainer *tr, const hy__stage *s, hy__loader_options *o) {
     for (int64_t i = 0; i < s->n_mix; i++) {
         tr->mix[i] = tr->data.corpus[hy__mixture_find(&tr->data, s->mix[i].name)];
         tr->mix_weight[i] = s->mix[i].weight;
@@ -180,20 +167,67 @@ static void choose_corpora(hy__trainer *tr, hy__loader_options *o) {
 
 /* In carry mode the documents' order is the seed's, and goes on; random places are others in each
  * stage. */
+static hy_status new_loader(hy__loader **out, hy__trainer *tr, int64_t index, hy_error *err) {
+    const hy__stage *s = &tr->recipe.stage[index];
+    const uint64_t seed = (uint64_t)s->train.seed, salt = (uint64_t)index << 32;
+    hy__loader_options o = {.part = HY__PART_TRAIN,
+                            .batch = s->train.batch,
+                            .seq_len = s->train.seq_len,
+                            .chunk = s->cfg.model.chunk,
+                            .carry = s->train.carry,
+                            .seed = s->train.carry ? seed : seed ^ salt};
+    choose_corpora(tr, s, &o);
+    const hy_status status = hy__loader_new(out, &o, err);
+    return status == HY_OK ? HY_OK : hy__recipe_fail_in(&tr->recipe, s, s->mix_line, status, err);
+}
+
 static hy_status open_loader(hy__trainer *tr, hy_error *err) {
-    const uint64_t seed = (uint64_t)tr->t.seed, salt = (uint64_t)tr->course.index << 32;
-    hy__loader_options train = {.part = HY__PART_TRAIN,
-                                .batch = tr->t.batch,
-                                .seq_len = tr->t.seq_len,
-                                .chunk = tr->cfg.model.chunk,
-                                .carry = tr->t.carry,
-                                .seed = tr->t.carry ? seed : seed ^ salt};
-    choose_corpora(tr, &train);
-    HY_TRY(hy__loader_new(&tr->train, &train, err));
+    HY_TRY(new_loader(&tr->train, tr, tr->course.index, err));
     if (tr->t.carry)
         HY_TRY(hy__lanes_init(&tr->lanes, tr->model, hy__loader_streams(tr->train), err));
     if (tr->has_val) HY_TRY(hy__lanes_init(&tr->val_lanes, tr->model, 1, err));
     return reserve_pieces(tr, err);
+}
+
+/* ---- the data that stages ask for ---- */
+
+static hy_status check_mix(const hy__trainer *tr, const hy__stage *s, hy_error *err) {
+    for (int64_t i = 0; i < s->n_mix; i++) {
+        if (hy__mixture_find(&tr->data, s->mix[i].name) >= 0) continue;
+        const hy_status status = hy__mixture_unknown(&tr->data, s->mix[i].name, err);
+        return hy__recipe_fail_in(&tr->recipe, s, s->mix_line, status, err);
+    }
+    return HY_OK;
+}
+
+static hy_status check_until(const hy__trainer *tr, const hy__stage *s, hy_error *err) {
+    if (s->until == HY__END_LENGTH) return HY_OK;
+    const int64_t c = hy__mixture_find(&tr->data, s->until_corpus);
+    hy_status status = HY_OK;
+    if (*s->until_corpus && c < 0)
+        status = hy__mixture_unknown(&tr->data, s->until_corpus, err);
+    else if (*s->until_corpus ? !tr->val[c] : !tr->has_val)
+        status =
+            hy__fail(err, HY_E_INVALID, "until asks for held-out text, but the data have none");
+    if (status == HY_OK) return HY_OK;
+    return hy__recipe_fail_in(&tr->recipe, s, s->until_line, status, err);
+}
+
+/* By opening them: what a stage cannot read is told now, not when its turn comes. */
+static hy_status check_loader(hy__trainer *tr, int64_t index, hy_error *err) {
+    hy__loader *l;
+    HY_TRY(new_loader(&l, tr, index, err));
+    hy__loader_free(l);
+    return HY_OK;
+}
+
+hy_status hy__stages_check_data(hy__trainer *tr, hy_error *err) {
+    for (int64_t i = 0; i < tr->recipe.n; i++) {
+        HY_TRY(check_mix(tr, &tr->recipe.stage[i], err));
+        HY_TRY(check_until(tr, &tr->recipe.stage[i], err));
+        if (tr->recipe.n > 1) HY_TRY(check_loader(tr, i, err));
+    }
+    return HY_OK;
 }
 
 void hy__stage_close(hy__trainer *tr) {

@@ -147,7 +147,7 @@ static hy_status remember(hy__trainer *tr, double loss, double log_norm, hy_erro
 }
 
 hy_status hy__trainer_step(hy__trainer *tr, hy_train_progress *p, hy_error *err) {
-    const int64_t first = hy__stage_first_batch(tr) + tr->guard.passed * tr->t.accumulate;
+    const int64_t first = hy__stage_first_batch(tr);
     int64_t n_target = 0, n_byte = 0;
     double sum = 0.0;
     hy__stage_set_gates(tr);
@@ -225,6 +225,13 @@ hy_status hy__trainer_evaluate(hy__trainer *tr, hy_error *err) {
         HY_TRY(evaluate(tr, tr->val[c], most, &s, err));
         add_score(&all, &s);
         if (!*only || strcmp(only, tr->data.name[c]) == 0) add_score(&judged, &s);
+    }
+    if (!isfinite(all.nats)) {
+        return hy__fail(err, HY_E_INVALID,
+                        "after step %lld the held-out loss is not finite: the step has broken the "
+                        "weights; the training ends without saving them. It has diverged: a lower "
+                        "train.lr or train.clip may help",
+                        (long long)tr->at.step);
     }
     tr->val_loss = all.n > 0 ? all.nats / (double)all.n : 0.0;
     tr->val_bits = bits_per_byte(all.nats, all.n_byte);

@@ -144,8 +144,8 @@ static hy_status open_model(hy__trainer *tr, bool resume, hy_error *err) {
 static hy_status open_all(hy__trainer *tr, hy_error *err) {
     bool resume;
     HY_TRY(read_config(tr, err));
+    HY_TRY(hy__metrics_open(tr, err)); /* first: from then on nobody else writes there */
     HY_TRY(check_out(tr, &resume, err));
-    HY_TRY(hy__metrics_open(tr, err));
     if (resume) HY_TRY(hy__training_choose(tr, err));
     if (resume) HY_TRY(hy__training_find_stage(tr, err));
     HY_TRY(read_text(tr, resume, err));
@@ -210,7 +210,19 @@ static hy_status save(hy__trainer *tr, hy_error *err) {
     const double took = hy__now() - start;
     tr->save_seconds += took;
     tr->at.seconds += took;
+    tr->save_took = took;
+    tr->saved_at = start + took;
     return HY_OK;
+}
+
+/* Whether the last checkpoint is older than it should be by the clock, and the next one would not
+ * take more than its share of the time. Not where a run goes back to its last checkpoint: what it
+ * computes does not hang on the clock. */
+static bool is_save_late(const hy__trainer *tr) {
+    static const double SHARE = 0.03;
+    const double every = 60.0 * tr->base_t.save_minutes, pause = tr->save_took / SHARE;
+    return every > 0.0 && tr->base_t.on_spike != HY__ON_SPIKE_REWIND &&
+           hy__now() - tr->saved_at >= fmax(every, pause);
 }
 
 static double or_none(double x) {
@@ -247,7 +259,7 @@ static hy_status advance(hy__trainer *tr, hy_train_progress *p, bool *last, hy_e
         tell_stage(tr, p);
         *last = *last || (hy__stage_is_over(tr) && hy__stage_is_last(tr));
     }
-    p->saved = *last || is_due(p->step, tr->base_t.save_every);
+    p->saved = *last || is_due(p->step, tr->base_t.save_every) || is_save_late(tr);
     const bool detail = *last || p->step == 1 || is_due(p->step, tr->base_t.detail_every);
     tr->at.seconds = before + hy__now() - start;
     p->val_loss = tr->val_loss;
@@ -261,6 +273,7 @@ static hy_status advance(hy__trainer *tr, hy_train_progress *p, bool *last, hy_e
 static hy_status run(hy__trainer *tr, bool *stopped, hy_error *err) {
     hy_train_progress p;
     bool asked = false;
+    tr->saved_at = hy__now();
     if (tr->t.on_spike == HY__ON_SPIKE_REWIND && tr->at.step == 0)
         HY_TRY(save(tr, err)); /* to go back to */
     for (bool last = is_over(tr); !last && !asked && !tr->guard.back;) {
@@ -292,16 +305,17 @@ static double last_losses(const hy__trainer *tr) {
 /* What a run that goes back takes with it. */
 typedef struct back {
     int64_t rewound, in_row;
-    int64_t next;   /* the step whose data come next */
-    double seconds; /* spent */
+    int64_t next;                 /* where the text goes on */
+    double seconds, save_seconds; /* spent */
 } back;
 
 /* The run stands at its last checkpoint again and passes over the data that it had read since. */
 static void pass_over(hy__trainer *tr, const back *b) {
     tr->guard.rewound = b->rewound;
     tr->guard.in_row = b->in_row;
-    tr->guard.passed = b->next - tr->at.step;
+    hy__stage_pass_to(tr, b->next);
     tr->at.seconds = b->seconds;
+    tr->save_seconds = b->save_seconds;
     hy__lanes_reset(&tr->lanes);
 }
 
@@ -342,8 +356,9 @@ static hy_status train(const hy_train_options *opt, back *b, bool *again, hy_tra
     *again = tr->guard.back;
     *b = (back){.rewound = tr->guard.rewound + 1,
                 .in_row = tr->guard.in_row,
-                .next = tr->at.step + tr->guard.passed,
-                .seconds = tr->at.seconds};
+                .next = hy__stage_position(tr),
+                .seconds = tr->at.seconds,
+                .save_seconds = tr->save_seconds};
     if (result) describe_result(tr, tokens, seconds, stopped, result);
 done:
     release_all(tr);

@@ -90,6 +90,8 @@ typedef struct hy__trainer {
     int64_t whole_step;  /* of the newest whole checkpoint of this run; −1 before the first */
     bool out_is_whole;   /* that one is opt->out itself */
     double save_seconds; /* spent on checkpoints since the start of this process */
+    double saved_at;     /* by hy__now, when the last one was written, or the run began */
+    double save_took;    /* seconds that it took */
 } hy__trainer;
 
 /* ---- stages.c ---- */
@@ -116,10 +118,15 @@ void hy__stage_set_gates(hy__trainer *tr);
 double hy__stage_table(const hy__trainer *tr);
 /* The number of the step's first micro-batch: the text goes on where the stage before ended. */
 int64_t hy__stage_first_batch(const hy__trainer *tr);
+/* Where the step begins in the text: positions of all batches before it, those passed over too. */
+int64_t hy__stage_position(const hy__trainer *tr);
+/* Passes over the text up to there, or to the next whole batch. */
+void hy__stage_pass_to(hy__trainer *tr, int64_t position);
 /* After an evaluation of what its criterion asks for: whether the stage has reached it. */
 void hy__stage_judge(hy__trainer *tr, double loss, double accuracy);
-/* Whether the data have what the stages ask for: the corpora that they mix, and held-out text. */
-hy_status hy__stages_check_data(const hy__trainer *tr, hy_error *err);
+/* Whether the data have what the stages ask for: the corpora that they mix, with text to train on,
+ * and held-out text. */
+hy_status hy__stages_check_data(hy__trainer *tr, hy_error *err);
 
 /* ---- upcycle.c ---- */
 
@@ -152,7 +159,7 @@ hy_status hy__trainer_forward(hy__trainer *tr, hy__work *work, hy__lanes *lanes,
 hy_status hy__trainer_step(hy__trainer *tr, hy_train_progress *p, hy_error *err);
 
 /* Loss over the held-out parts, one corpus after another, in order, with the state carried; each
- * gets its share of train.val_tokens. */
+ * gets its share of train.val_tokens. HY_E_INVALID where it is not finite. */
 hy_status hy__trainer_evaluate(hy__trainer *tr, hy_error *err);
 
 /* ---- resume.c ---- */

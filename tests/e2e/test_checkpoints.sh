@@ -16,6 +16,19 @@ ok generate --model whole/checkpoints/step-6 --prompt x --max-tokens 2
 ok inspect whole/checkpoints/step-9
 differ whole/model.safetensors whole/checkpoints/step-9/model.safetensors "three steps"
 
+# By the clock, too: it changes nothing of the run, and is never where a run goes back to.
+# shellcheck disable=SC2086
+clock() { ok train $options -v --set train.save_every=0 --set train.save_minutes=1e-6 "$@"; }
+clock --out part
+saves=$(grep -c " saved$" <<<"$said")
+[ "$saves" -ge 2 ] || die "by the clock it saved $saves times: $said"
+equal_runs whole part "saved by the clock"
+clock --out part --force --set train.on_spike=rewind
+is "$(grep -c " saved$" <<<"$said")" 1 "a run that may go back saves by steps alone"
+clock --out part --force --set train.save_minutes=0
+is "$(grep -c " saved$" <<<"$said")" 1 "a run that saves neither by steps nor by the clock"
+rm -rf part
+
 # A damaged newest one: the run goes on from the one before it, says so, and ends the same.
 n=0
 falls_back() { # falls_back WHAT FROM SAYS; the damaged run is in `part`

@@ -106,6 +106,11 @@ sed -i 's/books: 3/other: 3/; s/corpus: other/corpus: code/' mixed.yaml
 fails 1 "mixed.yaml:6: stage 'both': the data have no corpus 'code'" train --config tiny.yaml \
     --curriculum mixed.yaml --data text.txt:1 other.txt:1 --out bad --quiet
 
+sed -i 's/corpus: code/corpus: other/; s/text: 1, other: 3/text: 1, other: 1e-9/' mixed.yaml
+fails 1 "mixed.yaml:5: stage 'both': the share of other.txt in the data is too small" train --config tiny.yaml \
+    --curriculum mixed.yaml --data text.txt:1 other.txt:1 --out bad --quiet
+absent bad "a training whose second stage cannot be"
+
 # What a stage leaves is a model like any other: letters that are off have gates of 0.
 ok inspect whole
 sed '/name: memories/,$d' recipe.yaml >first.yaml
@@ -130,6 +135,22 @@ fails 1 "or a curriculum, which says its length" train --config tiny.yaml --curr
     --data text.txt --out bad --steps 3 --quiet
 fails 1 "has another curriculum" train --config tiny.yaml --curriculum first.yaml \
     --data text.txt --out whole --resume --quiet --seed 7
+# what does not matter may change between two starts: paths, how often it saves, the length that the recipe says
+cp recipe.yaml moved.yaml
+cp text.txt moved.txt
+ok train --config tiny.yaml --curriculum moved.yaml --data moved.txt --out whole --resume --seed 7 --threads 1 \
+    --set train.keep=4 --set train.save_every=7 --set train.save_minutes=2 --set train.steps=3
+# and what matters may not
+for change in 's/val_loss: 3/val_loss: 2.9/' 's/gate_ramp: 1024/gate_ramp: 1152/' 's/noise: 0.02/noise: 0.03/' \
+    's/P: 2/P: 3/' 's/reseed: 500/reseed: 600/' 's/temperature: 2/temperature: 3/' 's/2560/3840/'; do
+    sed "$change" recipe.yaml >moved.yaml
+    cmp -s recipe.yaml moved.yaml && die "$change changes nothing"
+    fails 1 "has another curriculum; wanted the same stages; to resume, only these of train may change: steps, " \
+        train --config tiny.yaml --curriculum moved.yaml --data text.txt --out whole --resume --seed 7 --quiet
+done
+ok train --config tiny.yaml --data text.txt --out plain --seed 7 --threads 1 --steps 2
+fails 1 "has no curriculum" train --config tiny.yaml --curriculum recipe.yaml --data text.txt --out plain --resume \
+    --seed 7 --quiet
 fails 1 "No such file" train --config tiny.yaml --curriculum none.yaml --data text.txt --out bad --quiet
 # no text is held out of so little
 echo "ab" >little.txt

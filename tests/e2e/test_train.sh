@@ -138,4 +138,8 @@ fails 1 "section.key=value" train --config tiny.yaml --data text --out x --set t
 fails 1 "diverged" train --config tiny.yaml --data text --out x --quiet --steps 60 \
     --set train.lr=10 --set train.weight_decay=1 --set train.clip=0 --set train.warmup=0
 absent x/model.safetensors "a run that diverged"
+# Where the held-out loss is the first to tell, its checkpoint is not written.
+fails 1 "diverged" train --config tiny.yaml --data text --out y --quiet --steps 60 --set train.optimizer=adamw \
+    --set train.eval_every=1 --set train.save_every=1 --set train.lr=10 --set train.weight_decay=1 \
+    --set train.clip=0 --set train.warmup=0
 exit 0

@@ -190,6 +190,8 @@ static void test_upcycling(void **state) {
         "F of width 16 becomes E whose experts are 32 wide");
     refuse_key("layers: SF A WP F", "layer 2 changes from E to F");
     refuse_key("upcycle: {noise: 0.1}", "no F of the stage before becomes E here");
+    refuse_key("upcycle: {noise: -1}",
+               "noise is '-1', wanted a number of at least 0 and at most 10");
     refuse_key("layers: SQ", "model.layers: wanted a letter");
 }
 
@@ -223,6 +225,17 @@ static void test_refusals(void **state) {
     refuse_key("train: {lr: fast}", "train.lr is 'fast'");
     refuse_key("train: {seq_len: 64 to x}", "train.seq_len is 'x'");
     refuse_key("train: {seq_len: 64 to 32}", "the context shrinks from 64 to 32");
+    refuse_key("train: {seq_len: 16 to 32 to 64}", "train.seq_len is '32 to 64'");
+    refuse_key(
+        "train: {seq_len: 000000000000000000000000000000000000000000000000000000000000032x}", /* all
+                                                                                                 of
+                                                                                                 it
+                                                                                                 is
+                                                                                                 read,
+                                                                                                 however
+                                                                                                 long
+                                                                                               */
+        "train.seq_len is '0000000000");
     refuse_key("train: {seq_len: [1]}", "seq_len is no plain value");
     refuse_key("experts: {k: 9}", "experts.k is 9, but must not exceed experts.n_expert = 4");
     refuse_key("freeze: Q", "'Q' is neither a letter nor a group");
