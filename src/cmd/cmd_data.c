@@ -205,6 +205,47 @@ static hy_status inspect(const char *dir, bool json, bool verify, hy_error *err)
     return status;
 }
 
+enum { SAMPLES = 3 };
+
+static hy_status sample_task(const hy__task *t, json_t *samples, hy_error *err) {
+    for (int64_t i = 0; i < SAMPLES; i++) {
+        char *text = hy__task_sample(t, 0, i);
+        if (!text) return hy__fail(err, HY_E_MEMORY, "there is not enough memory for a sample");
+        if (samples)
+            json_array_append_new(samples, json_string(text));
+        else
+            printf("\n%s\n", text);
+        free(text);
+    }
+    return HY_OK;
+}
+
+static hy_status inspect_task(const char *entry, bool json, hy_error *err) {
+    hy__task t;
+    char name[512];
+    HY_TRY(hy__task_parse(&t, entry, err));
+    hy__task_print(&t, name, sizeof name);
+    if (json) {
+        json_t *samples = json_array();
+        json_t *all =
+            json_pack("{s:s, s:s, s:I, s:f, s:o}", "task", name, "about", t.kind->doc, "tokens",
+                      (json_int_t)t.len, "chance", hy__task_chance(&t), "samples", samples);
+        const hy_status status = sample_task(&t, samples, err);
+        if (status == HY_OK) return cmd_print_json(all, err);
+        json_decref(all);
+        return status;
+    }
+    printf("%-12s %s\n%-12s %s\n", "task", name, "asked", t.kind->doc);
+    printf("%-12s up to %" PRId64 " tokens\n", "a document", t.len);
+    printf("%-12s %.4f\n", "chance", hy__task_chance(&t));
+    for (int i = 0; i < HY__TASK_NUMBERS && t.kind->number[i].name; i++) {
+        const hy__task_number *n = &t.kind->number[i];
+        printf("%-12s %" PRId64 " (%" PRId64 " to %" PRId64 "): %s\n", n->name, t.number[i], n->min,
+               n->max, n->doc);
+    }
+    return sample_task(&t, NULL, err);
+}
+
 static int data_inspect(int argc, char **argv) {
     const char *dir;
     bool json = false, verify = false;
@@ -216,19 +257,23 @@ static int data_inspect(int argc, char **argv) {
     /* clang-format on */
     const command self = {.name = "data inspect",
                           .operand = "DIR",
-                          .brief = "show what built data hold",
+                          .brief = "show what built data hold, or what a made task is",
+                          .detail = "DIR is a folder that `data build` made, or task:NAME, of "
+                                    "which some documents are shown.",
                           .option = table,
                           .n_option = sizeof table / sizeof *table};
     hy_error err = {0};
     int exit_status;
     if (!cmd_begin(&self, argc, argv, &dir, &exit_status)) return exit_status;
-    return cmd_end(&self, inspect(dir, json, verify, &err), &err);
+    const hy_status status =
+        hy__task_is(dir) ? inspect_task(dir, json, &err) : inspect(dir, json, verify, &err);
+    return cmd_end(&self, status, &err);
 }
 
 int cmd_data(int argc, char **argv) {
     static const verb VERBS[] = {
         {"build", data_build, "tokenize text once, for many trainings"},
-        {"inspect", data_inspect, "show what built data hold"},
+        {"inspect", data_inspect, "show what built data hold, or what a made task is"},
     };
     const verb_set set = {.name = "hydralm data",
                           .what = "VERB",

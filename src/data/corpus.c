@@ -205,6 +205,44 @@ done:
     return status;
 }
 
+enum {
+    TASK_EPOCH = 1 << 16, /* documents */
+    TASK_HELD = 512,
+    TASK_HELD_FEW = 16,       /* documents held out: at most, at least … */
+    TASK_HELD_ROWS = 1 << 16, /* … and in between about so many rows */
+};
+
+static int64_t held_out(const hy__task *t) {
+    const int64_t n = TASK_HELD_ROWS / t->len;
+    return n > TASK_HELD ? TASK_HELD : n < TASK_HELD_FEW ? TASK_HELD_FEW : n;
+}
+
+hy_status hy__corpus_open_task(hy__corpus **out, const char *entry, uint64_t tokenizer,
+                               hy_error *err) {
+    hy__task t;
+    char name[512];
+    *out = NULL;
+    HY_TRY(hy__task_parse(&t, entry, err));
+    hy__corpus *c = calloc(1, sizeof *c);
+    if (c) c->name = strdup(entry);
+    if (!c || !c->name) {
+        free(c);
+        return out_of_memory(entry, err);
+    }
+    c->task = t;
+    c->n_document[HY__PART_TRAIN] = TASK_EPOCH;
+    c->n_document[HY__PART_VAL] = held_out(&t);
+    for (int p = 0; p < 2; p++) c->n_part[p] = c->n_document[p] * t.len;
+    c->vocab = 256;
+    c->tokenizer = tokenizer;
+    hy__hash h;
+    hy__hash_init(&h);
+    hy__hash_add(&h, name, (size_t)hy__task_print(&t, name, sizeof name));
+    c->fingerprint = hy__hash_value(&h);
+    *out = c;
+    return HY_OK;
+}
+
 void hy__corpus_free(hy__corpus *c) {
     if (!c) return;
     for (int64_t i = 0; c->shard && i < c->n_shard; i++) hy__blob_release(&c->shard[i]);

@@ -2,11 +2,15 @@
  *
  * The files are those of a folder that was built before (build.h), or nameless ones of text that
  * was tokenized just now. All tokens form one line, cut into shards of equal size; a document is a
- * stretch of it. Nothing of a size that grows with the text is held in memory. */
+ * stretch of it. Nothing of a size that grows with the text is held in memory.
+ *
+ * Or a corpus is a made task (task.h), which has no shards: its documents are written when they are
+ * asked for. */
 #ifndef HY_DATA_CORPUS_H
 #define HY_DATA_CORPUS_H
 
 #include "data/blob.h"
+#include "data/task.h"
 
 typedef enum hy__part { HY__PART_TRAIN = 0, HY__PART_VAL = 1 } hy__part;
 
@@ -34,13 +38,14 @@ typedef struct hy__corpus_source {
 } hy__corpus_source;
 
 typedef struct hy__corpus {
-    char *name; /* for sentences: the folder, or the first path */
+    char *name;    /* for sentences: the folder, or the first path */
+    hy__task task; /* kind NULL: it is text */
     hy__blob *shard;
     int64_t n_shard, shard_tokens; /* tokens of every shard but the last */
     hy__blob table[2];             /* of documents, by hy__part */
     const hy__document *document[2];
     int64_t n_document[2];
-    int64_t n_part[2]; /* tokens of each part */
+    int64_t n_part[2]; /* tokens of each part; of a task, what stands for an epoch of it */
     int64_t n_token;   /* of all shards; a few may belong to no document */
     int64_t vocab;
     int width;            /* bytes of a token: 1, 2 or 4, as few as the vocabulary allows */
@@ -57,6 +62,9 @@ bool hy__corpus_is_built(const char *path);
 /* Opens a built folder: HY_E_INVALID when one of its files is missing, cut short or of another
  * build. The content of the shards is not read. */
 hy_status hy__corpus_open(hy__corpus **out, const char *dir, hy_error *err);
+/* Opens what "task:NAME/…" says, for a tokenizer of bytes. */
+hy_status hy__corpus_open_task(hy__corpus **out, const char *entry, uint64_t tokenizer,
+                               hy_error *err);
 void hy__corpus_free(hy__corpus *c);
 
 /* Reads everything, several shards at a time (threads 0 = all cores), and compares checksums:

@@ -29,7 +29,7 @@ struct hy__loader {
     domain *domain; /* [opt.n_corpus] */
     int32_t *token, *target;
     hy__piece *piece;
-    int64_t *from; /* of each piece: where its first token stands in its corpus */
+    int64_t *from; /* of each piece: where its first token stands in its corpus; −1: in the batch */
     hy__loader_batch batch;
 };
 
@@ -44,12 +44,14 @@ static void add_piece(hy__loader *l, hy__piece piece, const hy__document *d, int
     piece.start = b->n_row;
     l->piece[b->n_piece++] = piece;
     b->n_row += piece.len;
+    b->n_target += piece.len;
 }
 
 /* The tokens of the batch's pieces, and their targets. */
 static hy_status read_tokens(hy__loader *l, hy_error *err) {
     for (int64_t i = 0; i < l->batch.n_piece; i++) {
         const hy__piece *p = &l->piece[i];
+        if (l->from[i] < 0) continue;
         int32_t *token = l->token + p->start, *target = l->target + p->start;
         const hy__corpus *c = l->opt.corpus[p->domain];
         HY_TRY(hy__corpus_read(c, l->from[i], p->len, token, err));
@@ -81,6 +83,7 @@ static int64_t turn(const hy__loader *l, int64_t number, int64_t row, int64_t *b
 /* Rows that a stream of the corpus makes in one batch, on average: holes behind short documents and
  * the end of a share count. */
 static double rows_of_turn(const hy__loader *l, const domain *d) {
+    if (d->corpus->task.kind) return (double)l->stride;
     const int64_t n_row = d->corpus->n_part[l->opt.part] - d->corpus->n_document[l->opt.part];
     const int64_t n_turn = d->n_epoch * l->opt.batch;
     return l->opt.carry ? (double)n_row / (double)n_turn
@@ -189,6 +192,47 @@ static void scatter(hy__loader *l, int64_t c, int64_t row, int64_t number) {
     }
 }
 
+/* ---- tasks ---- */
+
+/* Positions that a document takes. */
+static int64_t room_of(const hy__loader *l, const hy__task *t) {
+    return divide_up(t->len, l->align) * l->align;
+}
+
+/* Training takes a new document every time; held-out ones come again, for every seed the same. */
+static void write_task(hy__loader *l, int64_t c, int64_t row, int64_t number) {
+    const hy__corpus *corpus = l->domain[c].corpus;
+    const bool val = l->opt.part == HY__PART_VAL;
+    const uint64_t key = hy__rng_key(val ? 0 : l->opt.seed, val ? "held out" : "trained on", 0);
+    const int64_t n = l->stride / room_of(l, &corpus->task);
+    if (val) number %= l->domain[c].n_epoch;
+    for (int64_t i = 0; i < n; i++) {
+        hy__loader_batch *b = &l->batch;
+        const int64_t document = (number * l->opt.batch + row) * n + i;
+        if (val && document >= corpus->n_document[HY__PART_VAL]) return;
+        int32_t *target = l->target + b->n_row;
+        const int64_t len =
+            hy__task_write(&corpus->task, key, document, l->token + b->n_row, target);
+        l->from[b->n_piece] = -1;
+        l->piece[b->n_piece++] = (hy__piece){
+            .stream = c * l->opt.batch + row, .start = b->n_row, .len = len, .domain = c};
+        b->n_row += len;
+        for (int64_t r = 0; r < len; r++) b->n_target += target[r] >= 0;
+    }
+}
+
+static hy_status open_task(hy__loader *l, domain *d, hy_error *err) {
+    const hy__task *t = &d->corpus->task;
+    const int64_t room = room_of(l, t);
+    if (room > l->stride)
+        return hy__fail(err, HY_E_INVALID,
+                        "a document of %.400s has up to %lld tokens, wanted at most the %lld of "
+                        "train.seq_len in whole chunks",
+                        d->corpus->name, (long long)t->len, (long long)l->stride);
+    d->n_epoch = divide_up(d->corpus->n_document[l->opt.part], l->opt.batch * (l->stride / room));
+    return HY_OK;
+}
+
 /* ---- */
 
 int64_t hy__loader_streams(const hy__loader *l) {
@@ -209,22 +253,28 @@ int64_t hy__loader_epoch(const hy__loader *l) {
     return n;
 }
 
-int64_t hy__loader_rows(hy__loader *l, int64_t number) {
+static void lay_out(hy__loader *l, int64_t number) {
     l->batch = (hy__loader_batch){.token = l->token, .target = l->target, .piece = l->piece};
     for (int64_t row = 0; row < l->opt.batch; row++) {
         int64_t before;
         const int64_t c = turn(l, number, row, &before);
-        if (l->opt.carry)
+        if (l->domain[c].corpus->task.kind)
+            write_task(l, c, row, number);
+        else if (l->opt.carry)
             walk(l, c, row, before);
         else
             scatter(l, c, row, number);
     }
-    return l->batch.n_row;
+}
+
+int64_t hy__loader_targets(hy__loader *l, int64_t number) {
+    lay_out(l, number);
+    return l->batch.n_target;
 }
 
 hy_status hy__loader_get(hy__loader *l, int64_t number, const hy__loader_batch **batch,
                          hy_error *err) {
-    hy__loader_rows(l, number);
+    lay_out(l, number);
     *batch = &l->batch;
     return read_tokens(l, err);
 }
@@ -233,6 +283,7 @@ static hy_status open_domain(hy__loader *l, int64_t c, hy_error *err) {
     domain *d = &l->domain[c];
     const hy__part part = l->opt.part;
     *d = (domain){.corpus = l->opt.corpus[c], .epoch = {-1, -1}};
+    if (d->corpus->task.kind) return open_task(l, d, err);
     const hy__document *document = d->corpus->document[part];
     const int64_t n = d->corpus->n_document[part];
     if (n == 0)

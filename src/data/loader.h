@@ -18,7 +18,11 @@
  * Several corpora: each has its own `batch` streams, and row of text s of a batch belongs to stream
  * s of one of them, which one by a fixed schedule that comes as near to the weights as it can at
  * any time. A stream whose corpus is not its turn waits, with its state. Weights are shares of
- * tokens: where chunks leave holes behind short documents, their corpus comes oftener. */
+ * tokens: where chunks leave holes behind short documents, their corpus comes oftener.
+ *
+ * A corpus that is a task: whole documents, each from a fresh state, as many as fit into the row of
+ * text, which are others in every batch. Of what is held out there are so many, the same for every
+ * seed. */
 #ifndef HY_DATA_LOADER_H
 #define HY_DATA_LOADER_H
 
@@ -45,9 +49,10 @@ typedef struct hy__piece {
 } hy__piece;
 
 typedef struct hy__loader_batch {
-    int64_t n_row;   /* 1 … batch·seq_len */
-    int64_t n_piece; /* at least 1; a stream whose share of the epoch is over has none */
-    const int32_t *token, *target; /* [n_row] */
+    int64_t n_row;    /* 1 … batch·seq_len */
+    int64_t n_target; /* rows that predict something */
+    int64_t n_piece;  /* at least 1; a stream whose share of the epoch is over has none */
+    const int32_t *token, *target; /* [n_row]; target −1: nothing is asked there */
     const hy__piece *piece; /* [n_piece]: those of a stream together, in the order of the text */
 } hy__loader_batch;
 
@@ -69,11 +74,11 @@ int64_t hy__loader_max_rows(const hy__loader *l);
 int64_t hy__loader_max_pieces(const hy__loader *l);
 
 /* The batch of that number, 0 …; it belongs to the loader and lasts until the next call of this or
- * of hy__loader_rows. HY_E_INVALID when damaged data hold what is no token. */
+ * of hy__loader_targets. HY_E_INVALID when damaged data hold what is no token. */
 hy_status hy__loader_get(hy__loader *l, int64_t number, const hy__loader_batch **batch,
                          hy_error *err);
 
-/* The rows that it has, without reading them. */
-int64_t hy__loader_rows(hy__loader *l, int64_t number);
+/* Its n_target, without reading text. */
+int64_t hy__loader_targets(hy__loader *l, int64_t number);
 
 #endif

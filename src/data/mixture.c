@@ -75,8 +75,12 @@ hy_status hy__mixture_built(char **dir, const char *const *entry, int64_t n, hy_
     return HY_OK;
 }
 
-/* "data/code.txt" and "data/code/" are "code". */
+/* "data/code.txt" and "data/code/" are "code", "task:hops/hops=2" is "hops/hops=2". */
 static void name_corpus(hy__mixture *m, const char *path) {
+    if (hy__task_is(path)) {
+        snprintf(m->name[m->n], HY__CORPUS_NAME, "%s", strchr(path, ':') + 1);
+        return;
+    }
     size_t end = strlen(path);
     while (end > 1 && path[end - 1] == '/') end--;
     size_t begin = end;
@@ -103,6 +107,36 @@ static hy_status add_built(hy__mixture *m, const char *dir, const hy__build_opti
     return opt->unverified ? HY_OK : hy__corpus_verify(c, opt->threads, err);
 }
 
+/* Tasks are written in bytes, so that people can read them. */
+static hy_status add_task(hy__mixture *m, const char *entry, const hy__tokenizer *tok,
+                          hy_error *err) {
+    uint64_t print, bytes;
+    hy__tokenizer *plain;
+    name_corpus(m, entry);
+    HY_TRY(hy__tokenizer_print(tok, &print, err));
+    HY_TRY(hy__tokenizer_open(&plain, NULL, err));
+    const hy_status status = hy__tokenizer_print(plain, &bytes, err);
+    hy__tokenizer_free(plain);
+    if (status != HY_OK) return status;
+    if (print != bytes)
+        return hy__fail(err, HY_E_INVALID, "%.400s wants the tokenizer \"bytes\", got another one",
+                        entry);
+    HY_TRY(hy__corpus_open_task(&m->corpus[m->n], entry, print, err));
+    m->n++;
+    return HY_OK;
+}
+
+/* What is a corpus by itself: a task, a built folder. */
+static bool stands_alone(const char *path) {
+    return hy__task_is(path) || hy__corpus_is_built(path);
+}
+
+static hy_status add_alone(hy__mixture *m, const char *path, const hy__build_options *opt,
+                           hy_error *err) {
+    return hy__task_is(path) ? add_task(m, path, opt->tokenizer, err)
+                             : add_built(m, path, opt, err);
+}
+
 static hy_status add_text(hy__mixture *m, const char *const *path, int64_t n,
                           const hy__build_options *opt, hy_error *err) {
     hy__build_options text = *opt;
@@ -121,11 +155,11 @@ static hy_status open_unweighted(hy__mixture *m, const entries *e, const hy__bui
     int64_t n_text = 0;
     if (!text) return out_of_memory(err);
     for (int64_t i = 0; i < e->n; i++)
-        if (!hy__corpus_is_built(e->path[i])) text[n_text++] = e->path[i];
+        if (!stands_alone(e->path[i])) text[n_text++] = e->path[i];
     hy_status status = n_text > 0 || e->n == 0 ? add_text(m, text, n_text, opt, err) : HY_OK;
     free(text);
     for (int64_t i = 0; i < e->n && status == HY_OK; i++)
-        if (hy__corpus_is_built(e->path[i])) status = add_built(m, e->path[i], opt, err);
+        if (stands_alone(e->path[i])) status = add_alone(m, e->path[i], opt, err);
     for (int64_t i = 0; i < m->n; i++) m->weight[i] = (double)m->corpus[i]->n_part[0];
     return status;
 }
@@ -134,8 +168,7 @@ static hy_status open_weighted(hy__mixture *m, const entries *e, const hy__build
                                hy_error *err) {
     for (int64_t i = 0; i < e->n; i++) {
         const char *const path = e->path[i];
-        HY_TRY(hy__corpus_is_built(path) ? add_built(m, path, opt, err)
-                                         : add_text(m, &path, 1, opt, err));
+        HY_TRY(stands_alone(path) ? add_alone(m, path, opt, err) : add_text(m, &path, 1, opt, err));
         m->weight[i] = e->weight[i];
     }
     return HY_OK;

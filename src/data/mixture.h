@@ -1,10 +1,11 @@
 /* mixture.h: the corpora of one run, from what stands on the command line behind --data.
  *
- * An entry is a PATH or PATH:WEIGHT (a number behind the last colon, unless a file or folder of
- * that whole name exists). Either all entries have a weight or none has.
- *   with weights: every entry is a corpus, a built folder or text, with that share of the tokens
- *   without: every built folder is a corpus, all text together is one more, which comes first; each
- *            has the share of its tokens, as if all lay in one folder */
+ * An entry is a PATH, a made task ("task:logic/hops=2", task.h), or one of these and :WEIGHT (a
+ * number behind the last colon, unless a file or folder of that whole name exists). Either all
+ * entries have a weight or none has. with weights: every entry is a corpus, a built folder, text or
+ * a task, with that share of the tokens without: every built folder and every task is a corpus, all
+ * text together is one more, which comes first; each has the share of its tokens, as if all lay in
+ * one folder */
 #ifndef HY_DATA_MIXTURE_H
 #define HY_DATA_MIXTURE_H
 
@@ -16,7 +17,8 @@ typedef struct hy__mixture {
     hy__corpus **corpus;           /* [n] owned */
     double *weight;                /* [n] shares of the tokens; they add up to 1 */
     char (*name)[HY__CORPUS_NAME]; /* [n] owned: the last part of its path without what follows a
-                                      point; "text" of several together */
+                                      point; "text" of several together; of a task
+                                      what follows "task:" */
     int64_t n;
 } hy__mixture;
 

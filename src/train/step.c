@@ -76,7 +76,8 @@ static void swap_lanes(hy__lanes *lanes, const hy__loader_batch *b) {
 /* Bytes of text that the targets of a batch stand for. */
 static int64_t count_bytes(const hy__trainer *tr, const hy__loader_batch *b) {
     int64_t n = 0;
-    for (int64_t i = 0; i < b->n_row; i++) n += tr->n_byte[b->target[i]];
+    for (int64_t i = 0; i < b->n_row; i++)
+        if (b->target[i] >= 0) n += tr->n_byte[b->target[i]];
     return n;
 }
 
@@ -152,7 +153,7 @@ hy_status hy__trainer_step(hy__trainer *tr, hy_train_progress *p, hy_error *err)
     double sum = 0.0;
     hy__stage_set_gates(tr);
     for (int64_t i = 0; i < tr->t.accumulate; i++)
-        n_target += hy__loader_rows(tr->train, first + i);
+        n_target += hy__loader_targets(tr->train, first + i);
     for (int64_t i = 0; i < tr->t.accumulate && isfinite(sum); i++) {
         const hy__loader_batch *b;
         HY_TRY(hy__loader_get(tr->train, first + i, &b, err));

@@ -94,14 +94,16 @@ static hy_status read_text(hy__trainer *tr, bool resume, hy_error *err) {
                             err);
 }
 
-/* What is held out is read alike in all stages. */
+/* What is held out is read alike in all stages; a document of a task as a whole. */
 static hy_status open_val(hy__trainer *tr, int64_t c, hy_error *err) {
+    const int64_t chunk = tr->base.model.chunk, len = tr->data.corpus[c]->task.len;
+    const int64_t whole = (len + chunk - 1) / chunk * chunk;
     const hy__loader_options val = {.corpus = &tr->data.corpus[c],
                                     .n_corpus = 1,
                                     .part = HY__PART_VAL,
                                     .batch = 1,
-                                    .seq_len = HY__FEED,
-                                    .chunk = tr->base.model.chunk,
+                                    .seq_len = whole > HY__FEED ? whole : HY__FEED,
+                                    .chunk = chunk,
                                     .carry = true,
                                     .in_order = true};
     if (tr->data.corpus[c]->n_document[HY__PART_VAL] == 0) return HY_OK;

@@ -74,6 +74,7 @@ moments_of() {
     spans=$(tail -c +9 "$file" | head -c $((n - 9)) | grep -oE '"stream\.[^}]*}' |
         grep -oE '\[[0-9]+,[0-9]+\]' | tr -d '[]' | tr , ' ' |
         awk 'NR == 1 || $1 < b { b = $1 } $2 > e { e = $2 } END { if (NR) print b, e }')
+    [ "$spans" ] || { tail -c +$n "$file"; return; }
     tail -c +$n "$file" | head -c "${spans% *}"
     tail -c +$((n + ${spans#* })) "$file"
 }

@@ -1,0 +1,71 @@
+/* task_logic.c: deduction in several steps. Facts "ab " say that b follows a; "?2ac" asks what
+ * follows a in two steps.
+ *
+ * The facts form one ring of all that is named, in an order of their own: everything is named
+ * twice, once on each side, every step from everywhere leads on, and nothing but the steps tells
+ * where they end. Those that a question does not need are its distractors. A model that cannot
+ * follow them can rule out the start alone. */
+#include "data/task.h"
+
+enum { HOPS, FEWEST, MOST, QUERIES };
+
+static int64_t facts_at_most(const hy__task *t) {
+    return t->number[HOPS] + t->number[MOST];
+}
+
+static hy_status plan(hy__task *t, hy_error *err) {
+    t->len = 3 * facts_at_most(t) + 1 + 4 * t->number[QUERIES];
+    if (t->number[QUERIES] > t->number[HOPS] + t->number[FEWEST]) {
+        return hy__fail(err, HY_E_INVALID,
+                        "task:logic: queries is %lld, wanted at most hops + fewest, %lld, for each "
+                        "begins elsewhere",
+                        (long long)t->number[QUERIES],
+                        (long long)(t->number[HOPS] + t->number[FEWEST]));
+    }
+    if (t->number[FEWEST] <= t->number[MOST]) return HY_OK;
+    return hy__fail(err, HY_E_INVALID,
+                    "task:logic: fewest is %lld and most is %lld, wanted fewest at most as large",
+                    (long long)t->number[FEWEST], (long long)t->number[MOST]);
+}
+
+static void write(const hy__task *t, hy__task_doc *d) {
+    int64_t ring[HY__TASK_SYMBOLS], order[HY__TASK_SYMBOLS], from[HY__TASK_SYMBOLS];
+    const int64_t hops = t->number[HOPS];
+    const int64_t n =
+        hops + t->number[FEWEST] + hy__task_draw(d, t->number[MOST] - t->number[FEWEST] + 1);
+    hy__task_choose(d, ring, n, HY__TASK_SYMBOLS);
+    hy__task_choose(d, order, n, n);
+    for (int64_t i = 0; i < n; i++) {
+        hy__task_say(d, hy__task_symbol(ring[order[i]]));
+        hy__task_say(d, hy__task_symbol(ring[(order[i] + 1) % n]));
+        hy__task_say(d, ' ');
+    }
+    hy__task_say(d, '\n');
+    hy__task_choose(d, from, t->number[QUERIES], n);
+    for (int64_t i = 0; i < t->number[QUERIES]; i++) {
+        hy__task_say(d, '?');
+        hy__task_say(d, '0' + (int)hops);
+        hy__task_say(d, hy__task_symbol(ring[from[i]]));
+        hy__task_ask(d, hy__task_symbol(ring[(from[i] + hops) % n]));
+    }
+}
+
+/* Over the numbers of facts, which are equally likely. */
+static double chance(const hy__task *t) {
+    double sum = 0.0;
+    for (int64_t n = t->number[FEWEST]; n <= t->number[MOST]; n++)
+        sum += 1.0 / (double)(t->number[HOPS] + n - 1);
+    return sum / (double)(t->number[MOST] - t->number[FEWEST] + 1);
+}
+
+const hy__task_kind hy__task_logic = {
+    .name = "logic",
+    .doc = "what follows a symbol in so many steps, by facts in random order",
+    .number = {[HOPS] = {"hops", 2, 1, 9, "steps"},
+               [FEWEST] = {"fewest", 4, 1, 40, "facts that a question does not need, at least"},
+               [MOST] = {"most", 16, 1, 40, "and at most"},
+               [QUERIES] = {"queries", 4, 1, 49, "questions in a document"}},
+    .plan = plan,
+    .write = write,
+    .chance = chance,
+};
