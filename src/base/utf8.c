@@ -43,3 +43,13 @@ size_t hy__utf8_invalid(const unsigned char *text, size_t size) {
     }
     return invalid;
 }
+
+void hy__utf8_mend(char *text) {
+    for (size_t left = strlen(text); left > 0;) {
+        const size_t n = hy__utf8_sequence((const unsigned char *)text, left);
+        const unsigned char c = (unsigned char)*text;
+        if (n == 0 || c < 0x20 || c == 0x7f) *text = '?';
+        text += n > 0 ? n : 1;
+        left -= n > 0 ? n : 1;
+    }
+}

@@ -17,4 +17,7 @@ size_t hy__utf8_sequence(const unsigned char *text, size_t size);
 /* Bytes that belong to no well-formed sequence. */
 size_t hy__utf8_invalid(const unsigned char *text, size_t size);
 
+/* Bytes that belong to none become '?', control characters too: a name can then be shown. */
+void hy__utf8_mend(char *text);
+
 #endif

@@ -63,10 +63,11 @@ typedef struct line {
     int width, room; /* columns: taken, and in all */
 } line;
 
-/* Characters of UTF-8, which take one column each here. */
+/* Columns that UTF-8 takes: one for a character, two from U+3000 on, where most are wide. */
 static int columns_of(const char *s) {
     int n = 0;
-    for (; *s; s++) n += (*s & 0xc0) != 0x80;
+    for (; *s; s++)
+        if ((*s & 0xc0) != 0x80) n += (unsigned char)*s >= 0xe3 ? 2 : 1;
     return n;
 }
 
@@ -244,7 +245,7 @@ static bool enters_stage(screen *s, const hy_train_progress *p) {
 
 static void show(screen *s, const hy_train_progress *p, double interval) {
     const bool enters = enters_stage(s, p);
-    const bool stays = s->every_line || p->evaluated || p->saved || p->unsound;
+    const bool stays = s->every_line || p->evaluated || p->saved || p->unsound || p->stage_end;
     const double now = hy__now();
     if (!stays && !enters && s->shown_at >= 0 && now - s->shown_at < interval) return;
     s->shown_at = now;

@@ -129,6 +129,9 @@ static hy_status read_name(const reader *d, const yaml_node_t *n, const char *ke
     const size_t len = strlen(text_of(n));
     if (len < 1 || len >= size)
         return refuse(d, n, "%s is '%.64s', wanted 1 to %zu bytes", key, text_of(n), size - 1);
+    for (const char *c = text_of(n); *c; c++) /* names are shown on terminals */
+        if ((unsigned char)*c < 0x20 || *c == 0x7f)
+            return refuse(d, n, "%s has the control character 0x%02x", key, (unsigned char)*c);
     memcpy(out, text_of(n), len + 1);
     return HY_OK;
 }

@@ -1,6 +1,8 @@
 /* mixture.c: see mixture.h. */
 #include "data/mixture.h"
 
+#include "base/utf8.h"
+
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -89,6 +91,7 @@ static void name_corpus(hy__mixture *m, const char *path) {
     while (begin + n < end && n + 1 < HY__CORPUS_NAME && !(n > 0 && path[begin + n] == '.')) n++;
     memcpy(m->name[m->n], path + begin, n);
     m->name[m->n][n] = '\0';
+    hy__utf8_mend(m->name[m->n]);
 }
 
 static hy_status add_built(hy__mixture *m, const char *dir, const hy__build_options *opt,

@@ -122,11 +122,12 @@ static hy_status write_line(hy__trainer *tr, const json_t *line, hy_error *err) 
 
 hy_status hy__metrics_add(hy__trainer *tr, const hy_train_progress *p, bool detail, hy_error *err) {
     json_t *line =
-        json_pack("{s:I, s:I, s:o, s:o, s:f, s:o, s:f, s:f, s:o*, s:o*, s:s*, s:s*}", "step",
+        json_pack("{s:I, s:I, s:o, s:o, s:f, s:o, s:f, s:f, s:o*, s:o*, s:o*, s:s*, s:s*}", "step",
                   (json_int_t)p->step, "tokens", (json_int_t)p->tokens, "loss", number(p->loss),
                   "bits_per_byte", number(p->bits_per_byte), "lr", p->lr, "grad_norm",
                   number(p->grad_norm), "tokens_per_s", p->tokens_per_s, "seconds", p->seconds,
-                  "val_loss", p->evaluated ? json_real(p->val_loss) : NULL, "val_accuracy",
+                  "val_loss", p->evaluated ? json_real(p->val_loss) : NULL, "val_bits_per_byte",
+                  p->evaluated ? json_real(tr->val_bits) : NULL, "val_accuracy",
                   p->evaluated ? json_real(tr->val_accuracy) : NULL, "stage", p->stage, "stage_end",
                   p->stage_end);
     if (line) add_guard(line, p);

@@ -60,6 +60,7 @@ static json_t *of_each_layer(const hy__trainer *tr, const hy__component *c, int 
     return to;
 }
 
+/* What the layers' outputs are multiplied by: g, times what a curriculum lets through of it. */
 static json_t *gates(const hy__trainer *tr, const hy__component *c) {
     json_t *to = json_array();
     for (int64_t i = 0; i < tr->model->cfg.n_layer; i++) {
@@ -67,7 +68,7 @@ static json_t *gates(const hy__trainer *tr, const hy__component *c) {
         double g;
         if (l->component != c) continue;
         hy__tensor_read_f64(tr->be, &g, l->value[l->gate], 1);
-        json_array_append_new(to, number(g));
+        json_array_append_new(to, number(l->scale * g));
     }
     return to;
 }
@@ -106,7 +107,7 @@ static bool add_letters(json_t *line, const hy__trainer *tr, bool detail) {
 static bool add_subjects(json_t *line, const hy__trainer *tr) {
     json_t *corpora = json_array();
     for (int64_t i = 0; i < tr->data.n; i++)
-        json_array_append_new(corpora, json_string(tr->data.corpus[i]->name));
+        json_array_append_new(corpora, json_string(tr->data.name[i]));
     return json_object_set_new(line, "corpora", corpora) == 0 &&
            json_object_set_new(line, "layers", json_string(tr->model->cfg.letter)) == 0;
 }

@@ -157,7 +157,8 @@ static hy_status reserve_pieces(hy__trainer *tr, hy_error *err) {
 /* The corpora of a stage and their shares: those that it mixes, or all as they are. */
 static void choose_corpora(hy__trainer *tr, const hy__stage *s, hy__loader_options *o) {
     for (int64_t i = 0; i < s->n_mix; i++) {
-        tr->mix[i] = tr->data.corpus[hy__mixture_find(&tr->data, s->mix[i].name)];
+        tr->mix_index[i] = hy__mixture_find(&tr->data, s->mix[i].name);
+        tr->mix[i] = tr->data.corpus[tr->mix_index[i]];
         tr->mix_weight[i] = s->mix[i].weight;
     }
     o->corpus = s->n_mix > 0 ? tr->mix : tr->data.corpus;

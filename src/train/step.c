@@ -40,6 +40,12 @@ static bool ends_stream(const hy__loader_batch *b, int64_t i) {
     return i + 1 == b->n_piece || b->piece[i + 1].stream != b->piece[i].stream;
 }
 
+/* Which of the run's corpora a training piece is of: a stage may mix some, in an order of its own.
+ */
+static int64_t corpus_of(const hy__trainer *tr, const hy__piece *piece) {
+    return tr->stage->n_mix > 0 ? tr->mix_index[piece->domain] : piece->domain;
+}
+
 /* What is carried decides the position: in a stream that begins anew, as all do with a stage, it is
  * 0, wherever the piece stands in its document. */
 hy_status hy__trainer_forward(hy__trainer *tr, hy__work *work, hy__lanes *lanes,
@@ -50,7 +56,7 @@ hy_status hy__trainer_forward(hy__trainer *tr, hy__work *work, hy__lanes *lanes,
         hy__state *carried = piece->pos > 0 ? lanes->now[piece->stream] : NULL;
         const int64_t pos = carried ? carried->pos : 0;
         p->seq[i] = (hy__seq){
-            .start = piece->start, .len = piece->len, .pos = pos, .domain = piece->domain};
+            .start = piece->start, .len = piece->len, .pos = pos, .domain = corpus_of(tr, piece)};
         p->in[i] = pos > 0 ? carried : NULL;
         p->out[i] = lanes->n > 0 && ends_stream(b, i) ? lanes->next[piece->stream] : NULL;
     }

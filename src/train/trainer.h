@@ -66,7 +66,8 @@ typedef struct hy__trainer {
     hy__loader **val;             /* [data.n] of each corpus; NULL where it holds nothing out */
     hy__corpus *mix[HY__MIX_MAX]; /* what the present stage mixes, where it says so */
     double mix_weight[HY__MIX_MAX];
-    bool has_val; /* one of them at least */
+    int64_t mix_index[HY__MIX_MAX]; /* which of `data` they are */
+    bool has_val;                   /* one of them at least */
     hy__work *work, *eval;
     hy__lanes lanes, val_lanes;
     hy__pieces pieces;

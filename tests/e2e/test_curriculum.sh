@@ -111,6 +111,42 @@ fails 1 "mixed.yaml:5: stage 'both': the share of other.txt in the data is too s
     --curriculum mixed.yaml --data text.txt:1 other.txt:1 --out bad --quiet
 absent bad "a training whose second stage cannot be"
 
+# What the experts got of each corpus goes by its name, whichever a stage mixes.
+cat >turns.yaml <<'YAML'
+stages:
+- {name: one, tokens: 640, mixture: {other: 1}}
+- {name: two, tokens: 640, mixture: {other: 1, text: 3}}
+YAML
+ok train --config tiny.yaml --curriculum turns.yaml --data text.txt:1 other.txt:1 --out turns --seed 7 \
+    --threads 1 --set train.detail_every=1 --set train.val_fraction=0
+grep -o '"corpora":[^]]*]' turns/metrics.jsonl | sort -u >names
+is "$(cat names)" '"corpora":["text","other"]' "names of corpora"
+# tokens of text and of other that the experts of layer 0 got in each step
+grep -o '"load":\[\[\[[^]]*\],\[[^]]*\]' turns/metrics.jsonl | tr -d '":[a-z' |
+    awk -F'],' '{ for (i = 1; i <= 2; i++) { n = split($i, x, ","); t = 0; for (j = 1; j <= n; j++) t += x[j]; printf "%d ", (t > 0) } print "" }' |
+    uniq -c >loads
+is "$(head -n 1 loads | xargs)" "10 0 1" "the first stage reads other alone: $(cat loads)"
+grep -q " 1 1 *$" loads || die "the second stage reads both: $(cat loads)"
+for stage in one two; do
+    grep -q "stage $stage ended by its length" <<<"$said" || die "the end of stage $stage was not told: $said"
+done
+name=$(printf 'caf\351')
+mkdir "$name" && cp text.txt "$name"
+ok train --config tiny.yaml --data "$name:1" other.txt:1 --out odd --seed 7 --steps 1 --quiet
+grep -q '"corpora":\["caf?","other"\]' odd/metrics.jsonl || die "a name that is no UTF-8: $(tail -n 1 odd/metrics.jsonl)"
+
+# The gate that is told is what the forward multiplies by: of letters that are off 0, in a ramp its share.
+printf 'stages:\n- {name: a, tokens: 256, on: S A}\n- {name: b, tokens: 640, gate_ramp: 512}\n' >ramp.yaml
+ok train --config tiny.yaml --curriculum ramp.yaml --data text.txt --out ramp --seed 7 --threads 1 --quiet \
+    --set train.detail_every=1 --set train.lr=1e-9
+for of in 'F 1' 'W 0.1' 'P 0.1'; do
+    grep -oE "\"${of% *}\":\{[^}]*\"gate\":\[[0-9.]+" ramp/metrics.jsonl | grep -oE '[0-9.]+$' |
+        awk -v g="${of#* }" '{ want = NR <= 4 ? 0 : NR <= 12 ? g * (NR - 4) / 8 : g
+                               if (($1 - want) ^ 2 > 1e-10) bad = bad " " NR ":" $1 }
+                             END { if (bad != "" || NR != 14) { print NR bad; exit 1 } }' ||
+        die "gates of $of in the ramp: $(grep -o '"W":{[^}]*}' ramp/metrics.jsonl)"
+done
+
 # What a stage leaves is a model like any other: letters that are off have gates of 0.
 ok inspect whole
 sed '/name: memories/,$d' recipe.yaml >first.yaml
@@ -130,6 +166,8 @@ refused "bad.yaml:3: stage 'a': there is no field train.speed" 'stages:
 - name: a
   train: {speed: 1}
   tokens: 1K'
+refused "bad.yaml:2: name has the control character 0x1b" 'stages:
+- {name: "\e[2J", tokens: 1K}'
 refused "bad.yaml has no stages" ''
 fails 1 "or a curriculum, which says its length" train --config tiny.yaml --curriculum recipe.yaml \
     --data text.txt --out bad --steps 3 --quiet
