@@ -205,18 +205,18 @@ typedef struct hy__attn_args {
     const hy__tensor *dk_out, *dv_out; /* (b) of the cache after it; kv_append_backward reads it */
     int64_t n_head, n_kv, head_dim, chunk, window, topk, memory_blocks;
     int64_t ldq, ldk, ldv;
-    double scale;       /* of q·k before the softmax */
-    hy__prec prec;      /* of the products */
-    hy__tensor stat;    /* attn_stat: [HY__ATTN_STAT_N] += */
-    int64_t stat_every; /* attn_stat: of every so many rows of the batch one is looked at */
+    double scale;                   /* of q·k before the softmax */
+    hy__prec prec;                  /* of the products */
+    hy__tensor stat;                /* attn_stat: [HY__ATTN_STAT_N] += */
+    int64_t stat_first, stat_every; /* attn_stat: the first row of the batch that is looked at, and
+                                     * from there every so many-th */
 } hy__attn_args;
 
-/* Where the weight of the softmax lies, over the heads of the last row of the batch and of every
- * stat_every-th before it; caches are real. A position counts as the window's before the sink's.
- *   0      looks: (row, head) pairs
- *   1 2 3  Σ of the weight in the window, in the sink, in selected blocks
- *   4      Σ weight · distance from the token, in tokens
- *   5 6    selected blocks, once for each (row, KV head); Σ distance of their middle positions */
+/* Where the weight of the softmax lies, over the heads of some rows; caches are real. A position
+ * counts as the window's before the sink's. 0      looks: (row, head) pairs 1 2 3  Σ of the weight
+ * in the window, in the sink, in selected blocks 4      Σ weight · distance from the token, in
+ * tokens 5 6    selected blocks, once for each (row, KV head); Σ distance of their middle positions
+ */
 enum {
     HY__ATTN_STAT_LOOKS,
     HY__ATTN_STAT_WINDOW,

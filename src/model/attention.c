@@ -29,9 +29,7 @@ enum {
 
 enum { SAY_WINDOW, SAY_SINK, SAY_CHOSEN, SAY_DISTANCE, SAY_BLOCK_DISTANCE };
 
-/* Of so many rows of a batch one is looked at for statistics: a prime, so that in time all places
- * of a segment have their turn. */
-enum { LOOK_EVERY = 251 };
+enum { LOOK_EVERY = 251 }; /* of so many rows of a batch one is looked at for statistics */
 
 typedef struct dims {
     int64_t head, kv, hd, q, kvw, qkv; /* q, kvw, qkv: widths in elements */
@@ -169,8 +167,17 @@ static hy__rmsnorm_args head_norm(const hy__call *c, const dims *m, bool keys) {
                               .eps = c->cfg->model.norm_eps};
 }
 
+/* The first row that is looked at. It moves by the golden section, so that the places of any few
+ * steps in a row are spread over the segment: how far back a token can look depends on its place.
+ */
+static int64_t look_first(const hy__call *c, int64_t every) {
+    const double turn = 0.6180339887498949 * (double)c->look;
+    return (int64_t)((turn - floor(turn)) * (double)every);
+}
+
 static hy__attn_args attention(const hy__call *c, const dims *m) {
     const bool norm = c->cfg->attention.qk_norm;
+    const int64_t every = c->rows->n_row < LOOK_EVERY ? c->rows->n_row : LOOK_EVERY;
     return (hy__attn_args){.o = c->buf[O],
                            .lse = c->buf[LSE],
                            .q = norm ? c->buf[QN] : c->buf[QKV],
@@ -200,7 +207,8 @@ static hy__attn_args attention(const hy__call *c, const dims *m) {
                            .scale = 1.0 / sqrt((double)m->hd),
                            .prec = c->prec,
                            .stat = c->stat,
-                           .stat_every = LOOK_EVERY};
+                           .stat_first = look_first(c, every),
+                           .stat_every = every};
 }
 
 /* Turns queries and keys (or their gradients, back) by their positions. */

@@ -226,6 +226,7 @@ typedef struct hy__call {
     const hy__tensor *const *dstate_in, *const *dstate_out;
     const int64_t *slot_in, *slot_out; /* [n_seq] KV slots of the states */
     hy__tensor touched;                /* I32 [rows of the value table], backward of P */
+    int64_t look;    /* which places statistics look at, where they do not look at all */
     hy__tensor stat; /* += statistics of the step; absent = do not count (recomputation) */
     const hy__expert_control *expert; /* NULL = none */
     double loss_scale; /* backward: weight of this batch's auxiliary losses, 1/accumulate */

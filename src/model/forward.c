@@ -148,6 +148,7 @@ static hy__call call_of(const hy__work *w, int64_t layer, bool again, call_roles
                       .slot_out = w->slot_out,
                       .room = w->room,
                       .touched = w->m->touched,
+                      .look = w->m->look,
                       .stat = again || !w->opt.training ? (hy__tensor){0} : l->stat,
                       .expert = &l->expert};
 }

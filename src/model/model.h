@@ -49,6 +49,7 @@ typedef struct hy__model {
     int32_t table;             /* the shared value table, or -1 */
     hy__tensor touched;        /* I32 [table rows]; absent until hy__model_train */
     double *stat_host;         /* [largest n_stat] owned; NULL until hy__model_train */
+    int64_t look;              /* places that statistics look at: others with another number */
     double *said;              /* of all layers; owned; NULL until hy__model_train */
     hy__buffer weights, grads; /* owned */
     hy__buffer *file;          /* [n_file] owned: mapped files that weights lie in, read-only */

@@ -158,6 +158,7 @@ hy_status hy__trainer_step(hy__trainer *tr, hy_train_progress *p, hy_error *err)
     int64_t n_target = 0, n_byte = 0;
     double sum = 0.0;
     hy__stage_set_gates(tr);
+    tr->model->look = tr->at.step;
     for (int64_t i = 0; i < tr->t.accumulate; i++)
         n_target += hy__loader_targets(tr->train, first + i);
     for (int64_t i = 0; i < tr->t.accumulate && isfinite(sum); i++) {

@@ -142,4 +142,11 @@ absent x/model.safetensors "a run that diverged"
 fails 1 "diverged" train --config tiny.yaml --data text --out y --quiet --steps 60 --set train.optimizer=adamw \
     --set train.eval_every=1 --set train.save_every=1 --set train.lr=10 --set train.weight_decay=1 \
     --set train.clip=0 --set train.warmup=0
+# Where attention looks is asked of all places of a segment in turn: in fresh segments of 64 tokens, all
+# of them in the window, even weights are 16 tokens back on average, and 31 at the last place.
+ok train --config tiny.yaml --data text --seed 7 --threads 2 --quiet --out places --steps 60 --set train.carry=false \
+    --set train.batch=1 --set train.seq_len=64 --set attention.window=64 --set train.lr=1e-9
+grep -oE '"distance":[0-9.]+' places/metrics.jsonl | cut -d: -f2 |
+    awk '{ sum += $1 } END { if (NR != 60 || (sum / NR - 15.75) ^ 2 > 1) { print sum / NR; exit 1 } }' ||
+    die "places that attention is looked at in"
 exit 0

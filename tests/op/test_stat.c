@@ -19,7 +19,7 @@ static void expect(double got, double want, double tol) {
 /* ---- attn_stat: whole sequences, or cut in two with the cache between ---- */
 
 typedef struct attn_shape {
-    int64_t n_head, n_kv, head_dim, chunk, window, topk, len, cut, every;
+    int64_t n_head, n_kv, head_dim, chunk, window, topk, len, cut, first, every;
 } attn_shape;
 
 static hy__attn_args attn_args(op_bench *b, const attn_shape *s, int64_t first, int64_t n,
@@ -39,6 +39,7 @@ static hy__attn_args attn_args(op_bench *b, const attn_shape *s, int64_t first, 
         .window = s->window,
         .topk = s->topk,
         .scale = 1 / sqrt((double)s->head_dim),
+        .stat_first = s->first,
         .stat_every = s->every};
 }
 
@@ -73,9 +74,9 @@ static void attn_run(op_bench *b, const void *user, op_result *out) {
 }
 
 static const attn_shape ATTN[] = {
-    {2, 1, 8, 16, 20, 2, 150, 0, 1}, {2, 2, 8, 16, 20, 2, 150, 70, 1},
-    {4, 2, 12, 16, 1, 1, 99, 0, 1},  {2, 1, 8, 16, 40, 0, 90, 0, 7},
-    {3, 1, 8, 16, 500, 3, 63, 0, 1},
+    {2, 1, 8, 16, 20, 2, 150, 0, 0, 1}, {2, 2, 8, 16, 20, 2, 150, 70, 0, 1},
+    {4, 2, 12, 16, 1, 1, 99, 0, 0, 1},  {2, 1, 8, 16, 40, 0, 90, 0, 5, 7},
+    {3, 1, 8, 16, 500, 3, 63, 0, 0, 1},
 };
 
 static void attn_is_the_same_everywhere(void **state) {
@@ -89,7 +90,8 @@ static void attn_weights_sum_to_the_looks(void **state) {
     for (size_t i = 0; i < sizeof ATTN / sizeof *ATTN; i++) {
         op_result r = op_run(attn_run, &ATTN[i], "ref64", 1);
         const double *s = op_kept(&r, "stat");
-        const double rows = (double)((ATTN[i].len + ATTN[i].every - 1) / ATTN[i].every);
+        const double rows =
+            (double)((ATTN[i].len - ATTN[i].first + ATTN[i].every - 1) / ATTN[i].every);
         expect(s[HY__ATTN_STAT_LOOKS], rows * (double)ATTN[i].n_head, 1e-9);
         expect(s[HY__ATTN_STAT_WINDOW] + s[HY__ATTN_STAT_SINK] + s[HY__ATTN_STAT_CHOSEN],
                s[HY__ATTN_STAT_LOOKS], 1e-6);
@@ -105,7 +107,7 @@ static void attn_counts_what_is_seen(void **state) {
     enum { LEN = 60, CHUNK = 16, WINDOW = 10 };
     op_bench b;
     op_open(&b, "ref64", 1);
-    const attn_shape s = {1, 1, 4, CHUNK, WINDOW, 1, LEN, 0, 1};
+    const attn_shape s = {1, 1, 4, CHUNK, WINDOW, 1, LEN, 0, 0, 1};
     double zero[LEN * 4] = {0};
     const hy__seq seq = {.len = LEN};
     const hy__rows rows = {.n_row = LEN, .n_seq = 1, .seq = &seq};

@@ -353,7 +353,7 @@ static void stat_head(const hy__attn_args *a, int64_t i, int64_t t, int64_t h, d
 static void attn_stat(hy__backend *be, const hy__attn_args *a) {
     (void)be;
     double sum[HY__ATTN_STAT_N] = {0};
-    for (int64_t i = 0, r = (a->rows->n_row - 1) % a->stat_every; i < a->rows->n_seq; i++) {
+    for (int64_t i = 0, r = a->stat_first; i < a->rows->n_seq; i++) {
         const hy__seq *seq = &a->rows->seq[i];
         for (; r < seq->start + seq->len; r += a->stat_every) {
             const int64_t t = seq->pos + r - seq->start;
