@@ -44,8 +44,8 @@ typedef struct hy__series {
     const double *y;       /* [n]; of bars one per category */
     const double *lo, *hi; /* [n] or NULL: band around a line, error bar */
     int64_t n;
-    int color; /* 0 = by the series's index; k = the k-th of the palette, to keep a letter's colour
-                */
+    int color; /* 0 = by the series's index; k = the k-th of the palette, to keep a letter's colour;
+                  beyond its end the palette comes again, dashed */
     bool markers, dashed;
     bool faint; /* a line behind the others, without a name: what another one smooths */
 } hy__series;

@@ -163,7 +163,7 @@ const char *hy__series_dash(const hy__chart *c, int64_t series) {
                                          " stroke-dasharray=\"2 3\""};
     const hy__series *s = &c->series[series];
     if (s->dashed) return dashes[1];
-    const int64_t round = s->color ? 0 : series / HY__COLORS;
+    const int64_t round = (s->color ? s->color - 1 : series) / HY__COLORS;
     return dashes[round < 2 ? round : 2];
 }
 

@@ -12,8 +12,9 @@ enum {
     ROW_LEAST = 3,
     COLUMN_LEAST = 5,
     SCALE_WIDTH = 6 * HY__HEAT_LEVELS,
-    NAME_ROOM = 14, /* a row's name needs so much height */
-    TELLING = 4000  /* cells that tell their value; beyond, a page would grow too large */
+    NAME_ROOM = 14,  /* a row's name needs so much height */
+    LEAST_NAME = 36, /* and a category's at least so much width */
+    TELLING = 4000   /* cells that tell their value; beyond, a page would grow too large */
 };
 
 /* What stands for a column. */
@@ -204,11 +205,13 @@ static void draw_columns(hy__canvas *cv) {
     double widest = 0;
     for (int64_t i = 0; i < n; i++) widest = fmax(widest, hy__words_width(column_name(c, i).text));
     widest = fmin(widest, 120);
-    const int64_t every = (int64_t)ceil((widest + 10) / wide);
+    const bool named = c->n_category > 0 && wide > LEAST_NAME; /* all of them, cut to their room */
+    const double room = named ? wide - 6 : 120;
+    const int64_t every = named ? 1 : (int64_t)ceil((widest + 10) / wide);
     hy__draw_ink(cv, "muted", "");
     for (int64_t i = 0; i < n; i += every)
         hy__draw_words(cv, cv->left + ((double)i + 0.5) * wide, cv->bottom + HY__LINE + 1,
-                       HY__ANCHOR_MIDDLE, 120, column_name(c, i).text);
+                       HY__ANCHOR_MIDDLE, room, column_name(c, i).text);
     if (c->x.label)
         hy__draw_words(cv, (cv->left + cv->right) / 2, cv->bottom + 2 * HY__LINE + 3,
                        HY__ANCHOR_MIDDLE, cv->width, c->x.label);

@@ -36,9 +36,17 @@ static double stacked_below(const hy__canvas *cv, int64_t s, int64_t i) {
     return sum;
 }
 
+/* Whether an area has something to stack at the point. */
+static bool stacked_any(const hy__canvas *cv, int64_t i) {
+    for (int64_t k = 0; k < cv->c->n_series; k++)
+        if (i < cv->c->series[k].n && isfinite(cv->c->series[k].y[i])) return true;
+    return false;
+}
+
 /* The value that is drawn: of areas the upper edge. */
 double hy__line_y(const hy__canvas *cv, int64_t s, int64_t i) {
-    return areas(cv) ? stacked_below(cv, s + 1, i) : cv->c->series[s].y[i];
+    if (areas(cv)) return stacked_any(cv, i) ? stacked_below(cv, s + 1, i) : (double)NAN;
+    return cv->c->series[s].y[i];
 }
 
 bool hy__line_visible(const hy__canvas *cv, double x, double y) {

@@ -401,6 +401,22 @@ static void test_gaps(void **state) {
     free(text);
 }
 
+/* Areas begin where there is something to stack, and do not rise from 0 to there. */
+static void test_area_gap(void **state) {
+    (void)state;
+    const double a[] = {NAN, NAN, 1, 2}, b[] = {NAN, NAN, NAN, 2};
+    const hy__series s[] = {{.y = a, .n = 4}, {.y = b, .n = 4}};
+    const hy__chart c = {.kind = HY__CHART_AREAS, .series = s, .n_series = 2, .width = 300};
+    char *text = drawn(&c);
+    for (const char *at = text; (at = strstr(at, "opacity=\".85\"")); at++) {
+        double x, y;
+        assert_int_equal(sscanf(strstr(at, " d=\"") + 4, "M%lf %lf", &x, &y), 2);
+        assert_true(x > 150);
+    }
+    assert_int_equal(occurrences(text, "opacity=\".85\""), 2);
+    free(text);
+}
+
 /* A logarithmic axis leaves out what is not positive, and spans the rest. */
 static void test_log_skips(void **state) {
     (void)state;
@@ -494,6 +510,17 @@ static void test_heat(void **state) {
     char *text = drawn(&c);
     assert_int_equal(occurrences(text, "<rect"), 5 + 24); /* cells that are numbers, the scale */
     assert_non_null(strstr(text, "<title>e0, step 2: 100%</title>"));
+    free(text);
+    /* categories all have their names, however long one of them is */
+    const char *const name[] = {"src", "docs", "a corpus of many words and more"};
+    hy__chart by_name = c;
+    by_name.category = name;
+    by_name.n_category = 3;
+    by_name.width = 400;
+    text = drawn(&by_name);
+    assert_non_null(strstr(text, ">src</text>"));
+    assert_non_null(strstr(text, ">docs</text>"));
+    assert_non_null(strstr(text, "<title>a corpus of many words and more</title>"));
     free(text);
 }
 
@@ -628,15 +655,16 @@ static void test_page(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_reader),  cmocka_unit_test(test_text),
-        cmocka_unit_test(test_escape),  cmocka_unit_test(test_locale),
-        cmocka_unit_test(test_numbers), cmocka_unit_test(test_ticks),
-        cmocka_unit_test(test_ranges),  cmocka_unit_test(test_any_data),
-        cmocka_unit_test(test_gaps),    cmocka_unit_test(test_log_skips),
-        cmocka_unit_test(test_names),   cmocka_unit_test(test_thinned),
-        cmocka_unit_test(test_bars),    cmocka_unit_test(test_heat),
-        cmocka_unit_test(test_page),    cmocka_unit_test(test_marks),
-        cmocka_unit_test(test_tells),   cmocka_unit_test(test_nothing),
+        cmocka_unit_test(test_reader),    cmocka_unit_test(test_text),
+        cmocka_unit_test(test_escape),    cmocka_unit_test(test_locale),
+        cmocka_unit_test(test_numbers),   cmocka_unit_test(test_ticks),
+        cmocka_unit_test(test_ranges),    cmocka_unit_test(test_any_data),
+        cmocka_unit_test(test_gaps),      cmocka_unit_test(test_area_gap),
+        cmocka_unit_test(test_log_skips), cmocka_unit_test(test_names),
+        cmocka_unit_test(test_thinned),   cmocka_unit_test(test_bars),
+        cmocka_unit_test(test_heat),      cmocka_unit_test(test_page),
+        cmocka_unit_test(test_marks),     cmocka_unit_test(test_tells),
+        cmocka_unit_test(test_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
