@@ -5,20 +5,32 @@
 #include "report/report.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 typedef struct report_options {
     text_list run;
-    const char *out;
+    const char *out, *over;
     bool json, quiet;
 } report_options;
+
+static hy_status read_over(const char *name, hy__over *over, hy_error *err) {
+    static const char *const names[] = {"steps", "tokens", "time"};
+    for (int i = 0; i < 3; i++) {
+        *over = (hy__over)i;
+        if (strcmp(name, names[i]) == 0) return HY_OK;
+    }
+    return hy__fail(err, HY_E_INVALID, "--x is '%s', wanted steps, tokens or time", name);
+}
 
 static hy_status report(const report_options *o, hy_error *err) {
     if (o->out && !*o->out)
         return hy__fail(err, HY_E_INVALID, "--out is empty, wanted a file's name");
+    hy__over over;
+    HY_TRY(read_over(o->over, &over, err));
     hy__report *r = calloc(1, sizeof *r);
     if (!r) return hy__fail(err, HY_E_MEMORY, "there is not enough memory for a report");
     hy_status status;
-    HY_TRY_GOTO(hy__report_read(r, o->run.item, o->run.n, err));
+    HY_TRY_GOTO(hy__report_read(r, o->run.item, o->run.n, over, err));
     if (o->out) HY_TRY_GOTO(hy__report_html(r, o->out, err));
     if (o->json) HY_TRY_GOTO(cmd_print_json(hy__report_json(r), err));
     if (o->out && !o->quiet) fprintf(stderr, "%s: %d run%s\n", o->out, r->n, r->n == 1 ? "" : "s");
@@ -29,11 +41,12 @@ done:
 }
 
 int cmd_report(int argc, char **argv) {
-    report_options o = {0};
+    report_options o = {.over = "steps"};
     const char *operand;
     /* clang-format off */
     option table[] = {
         {.name = "out", .kind = OPTION_TEXT, .to = &o.out, .value = "FILE", .required = true, .unless = "json", .doc = "the page to write (HTML)"},
+        {.name = "x", .kind = OPTION_TEXT, .to = &o.over, .value = "AXIS", .doc = "what curves are drawn over: steps, tokens or time"},
         {.name = "json", .kind = OPTION_FLAG, .to = &o.json, .doc = "a summary as one line of JSON on stdout"},
         {.name = "quiet", .letter = 'q', .kind = OPTION_FLAG, .to = &o.quiet, .doc = "nothing on stderr but errors"},
     };

@@ -15,30 +15,35 @@ static void tell_apart(hy__report *r) {
     }
 }
 
-hy_status hy__report_read(hy__report *r, const char *const *path, int64_t n, hy_error *err) {
+static hy_status read_all(hy__report *r, const char *const *path, int64_t n, hy_error *err) {
+    for (int64_t i = 0; i < n; i++) {
+        HY_TRY(hy__run_read(&r->run[i], path[i], err));
+        r->n++;
+        if (isfinite(hy__run_at(&r->run[i], r->over, 1))) continue;
+        return hy__fail(err, HY_E_INVALID,
+                        "%s does not say its %s, so that nothing can be drawn over them", path[i],
+                        r->over == HY__OVER_TOKENS ? "tokens" : "seconds");
+    }
+    return HY_OK;
+}
+
+hy_status hy__report_read(hy__report *r, const char *const *path, int64_t n, hy__over over,
+                          hy_error *err) {
     memset(r, 0, sizeof *r);
+    r->over = over;
     if (n > HY__REPORT_RUNS) {
         return hy__fail(err, HY_E_INVALID, "there are %lld runs, wanted at most %d of one report",
                         (long long)n, HY__REPORT_RUNS);
     }
-    for (int64_t i = 0; i < n; i++) {
-        const hy_status status = hy__run_read(&r->run[i], path[i], err);
-        if (status != HY_OK) {
-            hy__report_release(r);
-            return status;
-        }
-        r->n++;
-    }
-    tell_apart(r);
-    return HY_OK;
+    const hy_status status = read_all(r, path, n, err);
+    if (status == HY_OK)
+        tell_apart(r);
+    else
+        hy__report_release(r);
+    return status;
 }
 
 void hy__report_release(hy__report *r) {
     for (int i = 0; i < r->n; i++) hy__run_release(&r->run[i]);
     r->n = 0;
-}
-
-double hy__run_final(const hy__run *r, const char *track, int64_t i) {
-    const hy__track *t = hy__run_track(r, track);
-    return t && i < t->n ? hy__track_final(t, i, r->last_step) : (double)NAN;
 }

@@ -7,20 +7,6 @@
 #include <stdio.h>
 #include <string.h>
 
-static double last_of(const hy__run *r, const char *track) {
-    const hy__track *t = hy__run_track(r, track);
-    return t ? t->last : (double)NAN;
-}
-
-/* The least of a track, and the step it is of. */
-static double least_of(const hy__run *r, const char *track) {
-    const hy__track *t = hy__run_track(r, track);
-    double least = (double)NAN;
-    for (int64_t b = 0; t && b < t->n_bucket; b++)
-        if (t->seen[b] > 0) least = fmin(least, t->lo[b]);
-    return least;
-}
-
 /* ---- the head ---- */
 
 static void put_tile(hy__page *p, const char *name, hy__unit unit, double x, int digits) {
@@ -29,14 +15,14 @@ static void put_tile(hy__page *p, const char *name, hy__unit unit, double x, int
 
 static void put_tiles(hy__page *p, const hy__run *r) {
     hy__page_tiles(p);
-    put_tile(p, "training loss", HY__UNIT_PLAIN, hy__run_final(r, "loss", 0), 5);
-    put_tile(p, "held-out loss", HY__UNIT_PLAIN, last_of(r, "val_loss"), 5);
-    put_tile(p, "bits per byte", HY__UNIT_PLAIN, hy__run_final(r, "bits_per_byte", 0), 4);
+    put_tile(p, "training loss, nats per token", HY__UNIT_PLAIN, hy__run_final(r, "loss"), 4);
+    put_tile(p, "held-out loss, nats per token", HY__UNIT_PLAIN, hy__run_last(r, "val_loss"), 4);
+    put_tile(p, "held out, bits per byte", HY__UNIT_PLAIN, hy__run_last(r, "val_bits_per_byte"), 4);
     put_tile(p, "steps", HY__UNIT_COUNT, (double)r->last_step, 4);
-    put_tile(p, "tokens", HY__UNIT_COUNT, last_of(r, "tokens"), 3);
-    put_tile(p, "tokens each second", HY__UNIT_COUNT, hy__run_final(r, "tokens_per_s", 0), 3);
-    put_tile(p, "time", HY__UNIT_SECONDS, last_of(r, "seconds"), 3);
-    put_tile(p, "steps dropped", HY__UNIT_COUNT, last_of(r, "dropped"), 3);
+    put_tile(p, "tokens", HY__UNIT_COUNT, hy__run_last(r, "tokens"), 3);
+    put_tile(p, "tokens each second", HY__UNIT_COUNT, hy__run_final(r, "tokens_per_s"), 3);
+    put_tile(p, "time", HY__UNIT_SECONDS, hy__run_last(r, "seconds"), 3);
+    put_tile(p, "steps dropped", HY__UNIT_COUNT, hy__run_last(r, "dropped"), 3);
     hy__page_list_end(p);
 }
 
@@ -53,39 +39,39 @@ static void put_pattern(hy__page *p, const hy__run *r) {
 typedef struct measure {
     const char *name, *track;
     hy__unit unit;
-    enum { FINAL, LAST, LEAST } of;
+    double (*of)(const hy__run *r, const char *track);
 } measure;
 
-static const measure MEASURES[] = {
-    {"steps", NULL, HY__UNIT_COUNT, LAST},
-    {"tokens", "tokens", HY__UNIT_COUNT, LAST},
-    {"time", "seconds", HY__UNIT_SECONDS, LAST},
-    {"tokens each second", "tokens_per_s", HY__UNIT_COUNT, FINAL},
-    {"training loss", "loss", HY__UNIT_PLAIN, FINAL},
-    {"bits per byte", "bits_per_byte", HY__UNIT_PLAIN, FINAL},
-    {"held-out loss, last", "val_loss", HY__UNIT_PLAIN, LAST},
-    {"held-out loss, best", "val_loss", HY__UNIT_PLAIN, LEAST},
-    {"held-out accuracy", "val_accuracy", HY__UNIT_PERCENT, LAST},
-    {"norm of the gradient", "grad_norm", HY__UNIT_PLAIN, FINAL},
-    {"steps dropped", "dropped", HY__UNIT_COUNT, LAST},
-    {"returns to a checkpoint", "rewound", HY__UNIT_COUNT, LAST},
-    {"A: distance in tokens", "A.distance", HY__UNIT_COUNT, FINAL},
-    {"E: busiest expert above the mean", "E.max_violation", HY__UNIT_PERCENT, FINAL},
-    {"E: evenness (entropy)", "E.entropy", HY__UNIT_PERCENT, FINAL},
-    {"E: dead experts", "E.dead", HY__UNIT_PLAIN, FINAL},
-    {"W: decay", "W.decay", HY__UNIT_PLAIN, FINAL},
-    {"W: write rate", "W.write", HY__UNIT_PLAIN, FINAL},
-    {"W: norm of a memory", "W.norm", HY__UNIT_PLAIN, FINAL},
-    {"P: slots used", "P.slots", HY__UNIT_COUNT, FINAL},
-    {"P: KL from even", "P.kl", HY__UNIT_PLAIN, FINAL},
-    {"P: mean β", "P.beta", HY__UNIT_PLAIN, FINAL},
-};
-
-static double measured(const hy__run *r, const measure *m) {
-    if (!m->track) return (double)r->last_step;
-    if (m->of == LAST) return last_of(r, m->track);
-    return m->of == LEAST ? least_of(r, m->track) : hy__run_final(r, m->track, 0);
+static double last_step(const hy__run *r, const char *track) {
+    (void)track;
+    return (double)r->last_step;
 }
+
+static const measure MEASURES[] = {
+    {"steps", NULL, HY__UNIT_COUNT, last_step},
+    {"tokens", "tokens", HY__UNIT_COUNT, hy__run_last},
+    {"time", "seconds", HY__UNIT_SECONDS, hy__run_last},
+    {"tokens each second", "tokens_per_s", HY__UNIT_COUNT, hy__run_final},
+    {"training loss, nats per token", "loss", HY__UNIT_PLAIN, hy__run_final},
+    {"training, bits per byte", "bits_per_byte", HY__UNIT_PLAIN, hy__run_final},
+    {"held-out loss, last", "val_loss", HY__UNIT_PLAIN, hy__run_last},
+    {"held-out loss, best", "val_loss", HY__UNIT_PLAIN, hy__run_least},
+    {"held out, bits per byte, last", "val_bits_per_byte", HY__UNIT_PLAIN, hy__run_last},
+    {"held-out accuracy, last", "val_accuracy", HY__UNIT_PERCENT, hy__run_last},
+    {"norm of the gradient", "grad_norm", HY__UNIT_PLAIN, hy__run_final},
+    {"steps dropped", "dropped", HY__UNIT_COUNT, hy__run_last},
+    {"returns to a checkpoint", "rewound", HY__UNIT_COUNT, hy__run_last},
+    {"A: distance in tokens", "A.distance", HY__UNIT_COUNT, hy__run_final},
+    {"E: busiest expert above the mean", "E.max_violation", HY__UNIT_PERCENT, hy__run_final},
+    {"E: evenness (entropy)", "E.entropy", HY__UNIT_PERCENT, hy__run_final},
+    {"E: dead experts of a layer", "E.dead", HY__UNIT_PLAIN, hy__run_final},
+    {"W: decay", "W.decay", HY__UNIT_PLAIN, hy__run_final},
+    {"W: write rate", "W.write", HY__UNIT_PLAIN, hy__run_final},
+    {"W: norm of a memory", "W.norm", HY__UNIT_PLAIN, hy__run_final},
+    {"P: slots used", "P.slots", HY__UNIT_COUNT, hy__run_final},
+    {"P: KL from even, nats", "P.kl", HY__UNIT_PLAIN, hy__run_final},
+    {"P: mean β", "P.beta", HY__UNIT_PLAIN, hy__run_final},
+};
 
 static void put_table(hy__page *p, const hy__report *r) {
     hy__column column[1 + HY__REPORT_RUNS] = {{"", false}};
@@ -96,64 +82,63 @@ static void put_table(hy__page *p, const hy__report *r) {
     for (size_t k = 0; k < sizeof MEASURES / sizeof *MEASURES; k++) {
         const measure *m = &MEASURES[k];
         bool some = false;
-        for (int i = 0; i < r->n; i++) some = some || isfinite(measured(&r->run[i], m));
+        for (int i = 0; i < r->n; i++) some = some || isfinite(m->of(&r->run[i], m->track));
         if (!some) continue;
         hy__page_cell(p, "%s", m->name);
         for (int i = 0; i < r->n; i++) {
-            const double x = measured(&r->run[i], m);
+            const double x = m->of(&r->run[i], m->track);
             hy__page_cell(p, "%s", isfinite(x) ? hy__number_digits(m->unit, x, 4).text : "–");
         }
     }
     hy__page_table_end(p);
-    hy__page_note(p, "Held-out losses, steps, tokens and time as they were last; everything else "
-                     "is the mean over the last tenth of the steps.");
+    hy__page_note(p, "What is held out, steps, tokens, time and counts of steps as they were last; "
+                     "everything else is the mean over the last tenth of the steps.");
 }
 
-/* ---- figures over the steps ---- */
-
-static void put_curves(hy__page *p, const hy__report *r, const char *track, const char *title,
-                       const char *label, hy__unit unit, hy__scale scale, hy__look look,
-                       const char *caption) {
-    hy__figure f;
-    hy__figure_begin(&f, HY__CHART_LINES, title, label, unit);
-    f.chart.y.scale = scale;
-    if (strcmp(track, "loss") == 0) f.points = HY__TRACK_POINTS; /* as wide as the page */
-    for (int i = 0; i < r->n; i++)
-        hy__figure_curve(&f, r->run[i].title, hy__run_track(&r->run[i], track), 0, look);
-    if (r->n == 1) hy__figure_stages(&f, &r->run[0]);
-    hy__figure_put(&f, p, caption);
-}
+/* ---- losses ---- */
 
 static void put_losses(hy__page *p, const hy__report *r) {
+    static const hy__plot training = {"loss", "Training loss", "nats per token",
+                                      .caption = "Each point is a step, or the mean of as many as "
+                                                 "share a place; the line is a moving mean "
+                                                 "of them."};
+    static const hy__plot others[] = {
+        {"val_loss", "Held-out loss", "nats per token", .look = HY__LOOK_POINTS},
+        {"val_bits_per_byte", "Held out, in bits per byte", "bits per byte",
+         .look = HY__LOOK_POINTS},
+        {"bits_per_byte", "Training, in bits per byte", .label = "bits per byte"},
+        {"val_accuracy", "Held-out accuracy", "of the tokens", "Tokens that were the likeliest.",
+         HY__UNIT_PERCENT, .look = HY__LOOK_POINTS}};
     hy__page_heading(p, 2, "Losses");
-    put_curves(p, r, "loss", "Training loss", "nats per token", HY__UNIT_PLAIN, HY__SCALE_LINEAR,
-               HY__LOOK_BOTH,
-               "Each point is a step, or the mean of as many as share a place; the line is "
-               "a moving mean of them.");
+    hy__figure_plot(p, r, &training);
     hy__page_grid(p);
-    put_curves(p, r, "val_loss", "Held-out loss", "nats per token", HY__UNIT_PLAIN,
-               HY__SCALE_LINEAR, HY__LOOK_POINTS, NULL);
-    put_curves(p, r, "bits_per_byte", "Training, in bits per byte", "bits per byte", HY__UNIT_PLAIN,
-               HY__SCALE_LINEAR, HY__LOOK_BOTH, NULL);
-    put_curves(p, r, "val_accuracy", "Held-out accuracy", "of the tokens", HY__UNIT_PERCENT,
-               HY__SCALE_LINEAR, HY__LOOK_POINTS, "Tokens that were the likeliest.");
+    for (size_t i = 0; i < sizeof others / sizeof *others; i++) hy__figure_plot(p, r, &others[i]);
     hy__page_grid_end(p);
 }
 
+/* ---- the course ---- */
+
 /* The gradient's norm by letter, of one run. */
-static void put_norms(hy__page *p, const hy__run *r) {
+static void put_norms(hy__page *p, const hy__report *r) {
     static const char *const part[] = {"S", "A", "E", "F", "W", "P", "frame"};
     hy__figure f;
-    hy__figure_begin(&f, HY__CHART_LINES, "Norm of the gradient, by letter", NULL, HY__UNIT_PLAIN);
-    f.chart.y.scale = HY__SCALE_LOG10;
+    hy__figure_begin(
+        &f, p, r,
+        (hy__chart){.title = "Norm of the gradient, by letter", .y.scale = HY__SCALE_LOG10});
     for (size_t i = 0; i < sizeof part / sizeof *part; i++) {
         char track[32];
         snprintf(track, sizeof track, "grad_norms.%s", part[i]);
-        hy__series *s = hy__figure_curve(&f, part[i], hy__run_track(r, track), 0, HY__LOOK_MEAN);
+        hy__series *s = hy__figure_curve(&f, &r->run[0], part[i], hy__run_track(&r->run[0], track),
+                                         0, HY__LOOK_MEAN);
         if (s) s->color = (int)i + 1;
     }
-    hy__figure_stages(&f, r);
-    hy__figure_put(&f, p, "A moving mean. `frame`: the embedding and the final norm.");
+    hy__figure_put(&f, "A moving mean. `frame`: the embedding and the final norm.");
+}
+
+static const char *end_name(const hy__run_stage *s) {
+    if (strcmp(s->end, "val_loss") == 0) return "its held-out loss";
+    if (strcmp(s->end, "accuracy") == 0) return "its accuracy";
+    return strcmp(s->end, "length") == 0 ? "its length" : "–";
 }
 
 static void put_stages(hy__page *p, const hy__report *r) {
@@ -161,28 +146,52 @@ static void put_stages(hy__page *p, const hy__report *r) {
     for (int i = 0; i < r->n; i++) some = some || r->run[i].n_stage > 1;
     if (!some) return;
     hy__page_heading(p, 3, "Stages");
-    hy__page_table(p, (const hy__column[]){{"run", false}, {"stage", false}, {"first step", true}},
-                   3);
+    hy__page_table(p,
+                   (const hy__column[]){
+                       {"run", false}, {"stage", false}, {"first step", true}, {"ended by", false}},
+                   4);
     for (int i = 0; i < r->n; i++)
         for (int j = 0; j < r->run[i].n_stage; j++) {
+            const hy__run_stage *s = &r->run[i].stage[j];
             hy__page_cell(p, "%s", r->run[i].title);
-            hy__page_cell(p, "%s", r->run[i].stage[j].name);
-            hy__page_cell(p, "%lld", (long long)r->run[i].stage[j].first);
+            hy__page_cell(p, "%s", s->name);
+            hy__page_cell(p, "%lld", (long long)s->first);
+            hy__page_cell(p, "%s", end_name(s));
         }
     hy__page_table_end(p);
 }
 
+static void put_drops(hy__page *p, const hy__report *r) {
+    bool some = false, full = false;
+    for (int i = 0; i < r->n; i++) {
+        some = some || r->run[i].n_drop > 0;
+        full = full || hy__run_last(&r->run[i], "dropped") > r->run[i].n_drop;
+    }
+    if (!some) return;
+    hy__page_heading(p, 3, "Steps that were dropped");
+    hy__page_table(p, (const hy__column[]){{"run", false}, {"step", true}, {"because", false}}, 3);
+    for (int i = 0; i < r->n; i++)
+        for (int j = 0; j < r->run[i].n_drop; j++) {
+            hy__page_cell(p, "%s", r->run[i].title);
+            hy__page_cell(p, "%lld", (long long)r->run[i].drop[j].step);
+            hy__page_cell(p, "%s", r->run[i].drop[j].why);
+        }
+    hy__page_table_end(p);
+    if (full) hy__page_note(p, "The first %d of a run.", HY__RUN_DROPS);
+}
+
 static void put_course(hy__page *p, const hy__report *r) {
+    static const hy__plot plots[] = {
+        {"lr", "Learning rate", .look = HY__LOOK_POINTS},
+        {"tokens_per_s", "Tokens each second", .unit = HY__UNIT_COUNT,
+         .caption = "Of the steps alone, without evaluations and checkpoints."},
+        {"grad_norm", "Norm of the gradient", NULL, "Before clipping.", .scale = HY__SCALE_LOG10}};
     hy__page_heading(p, 2, "Course of the training");
     put_stages(p, r);
+    put_drops(p, r);
     hy__page_grid(p);
-    put_curves(p, r, "lr", "Learning rate", NULL, HY__UNIT_PLAIN, HY__SCALE_LINEAR, HY__LOOK_POINTS,
-               NULL);
-    put_curves(p, r, "tokens_per_s", "Tokens each second", NULL, HY__UNIT_COUNT, HY__SCALE_LINEAR,
-               HY__LOOK_BOTH, "Of the steps alone, without evaluations and checkpoints.");
-    put_curves(p, r, "grad_norm", "Norm of the gradient", NULL, HY__UNIT_PLAIN, HY__SCALE_LOG10,
-               HY__LOOK_BOTH, "Before clipping.");
-    if (r->n == 1) put_norms(p, &r->run[0]);
+    for (size_t i = 0; i < sizeof plots / sizeof *plots; i++) hy__figure_plot(p, r, &plots[i]);
+    if (r->n == 1) put_norms(p, r);
     hy__page_grid_end(p);
 }
 

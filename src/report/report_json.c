@@ -10,20 +10,6 @@ static json_t *number(double x) {
     return x == floor(x) && fabs(x) < 1e15 ? json_integer((json_int_t)x) : json_real(x);
 }
 
-static double last_of(const hy__run *r, const char *track) {
-    const hy__track *t = hy__run_track(r, track);
-    return t ? t->last : (double)NAN;
-}
-
-/* The least number of a track, of single steps. */
-static double least_of(const hy__run *r, const char *track) {
-    const hy__track *t = hy__run_track(r, track);
-    double least = (double)NAN;
-    for (int64_t b = 0; t && b < t->n_bucket; b++)
-        if (t->seen[b] > 0) least = fmin(least, t->lo[b]);
-    return least;
-}
-
 /* What tracks named LETTER.x are at the end: of numbers alone. */
 static json_t *final_figures(const hy__run *r) {
     json_t *to = json_object();
@@ -46,22 +32,39 @@ static json_t *final_figures(const hy__run *r) {
 
 static json_t *stages(const hy__run *r) {
     json_t *to = json_array();
-    for (int i = 0; i < r->n_stage; i++)
-        json_array_append_new(to, json_pack("{s:s, s:I}", "name", r->stage[i].name, "first_step",
-                                            (json_int_t)r->stage[i].first));
+    for (int i = 0; i < r->n_stage; i++) {
+        const hy__run_stage *s = &r->stage[i];
+        json_array_append_new(to, json_pack("{s:s, s:I, s:s*}", "name", s->name, "first_step",
+                                            (json_int_t)s->first, "end", *s->end ? s->end : NULL));
+    }
     return to;
 }
 
+/* Numbers of the whole run, by their names in docs/format.md. */
+static const struct summed {
+    const char *name, *track;
+    double (*of)(const hy__run *r, const char *track);
+} SUMMED[] = {{"tokens", "tokens", hy__run_last},
+              {"seconds", "seconds", hy__run_last},
+              {"loss", "loss", hy__run_final},
+              {"bits_per_byte", "bits_per_byte", hy__run_final},
+              {"val_loss", "val_loss", hy__run_last},
+              {"best_val_loss", "val_loss", hy__run_least},
+              {"val_bits_per_byte", "val_bits_per_byte", hy__run_last},
+              {"val_accuracy", "val_accuracy", hy__run_last},
+              {"tokens_per_s", "tokens_per_s", hy__run_final},
+              {"dropped", "dropped", hy__run_last},
+              {"rewound", "rewound", hy__run_last}};
+
 static json_t *run_json(const hy__run *r) {
-    return json_pack("{s:s, s:s, s:I, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:b, s:o, s:o}", "path",
-                     r->path, "layers", r->layers, "steps", (json_int_t)r->last_step, "tokens",
-                     number(last_of(r, "tokens")), "seconds", number(last_of(r, "seconds")), "loss",
-                     number(hy__run_final(r, "loss", 0)), "bits_per_byte",
-                     number(hy__run_final(r, "bits_per_byte", 0)), "val_loss",
-                     number(last_of(r, "val_loss")), "best_val_loss",
-                     number(least_of(r, "val_loss")), "tokens_per_s",
-                     number(hy__run_final(r, "tokens_per_s", 0)), "cut", r->cut, "stages",
-                     stages(r), "letters", final_figures(r));
+    json_t *to = json_pack("{s:s, s:s, s:I}", "path", r->path, "layers", r->layers, "steps",
+                           (json_int_t)r->last_step);
+    for (size_t i = 0; i < sizeof SUMMED / sizeof *SUMMED; i++)
+        json_object_set_new(to, SUMMED[i].name, number(SUMMED[i].of(r, SUMMED[i].track)));
+    json_object_set_new(to, "cut", json_boolean(r->cut));
+    json_object_set_new(to, "stages", stages(r));
+    json_object_set_new(to, "letters", final_figures(r));
+    return to;
 }
 
 json_t *hy__report_json(const hy__report *r) {

@@ -2,6 +2,7 @@
 #include "report/run.h"
 
 #include "base/file.h"
+#include "base/utf8.h"
 
 #include <errno.h>
 #include <jansson.h>
@@ -10,7 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { LIST_MAX = 1 << 20 }; /* numbers of a list: more is not ours */
+enum { LIST_MAX = 1 << 17 }; /* numbers of a list: more is not ours */
 
 typedef struct reader {
     hy__run *run;
@@ -135,19 +136,38 @@ static hy_status keep_corpora(hy__run *r, const json_t *list, hy_error *err) {
     return HY_OK;
 }
 
-static void keep_stage(hy__run *r, const char *name, int64_t step) {
-    if (r->n_stage > 0 && strcmp(r->stage[r->n_stage - 1].name, name) == 0) return;
-    if (r->n_stage == HY__RUN_STAGES) return;
-    hy__run_stage *s = &r->stage[r->n_stage++];
-    snprintf(s->name, sizeof s->name, "%s", name);
-    s->first = step;
+static void keep_stage(hy__run *r, const char *name, const char *end, int64_t step) {
+    hy__run_stage *s = &r->stage[r->n_stage > 0 ? r->n_stage - 1 : 0];
+    if (r->n_stage == 0 || strncmp(s->name, name, sizeof s->name - 1) != 0) {
+        if (r->n_stage == HY__RUN_STAGES) return;
+        s = &r->stage[r->n_stage++];
+        snprintf(s->name, sizeof s->name, "%s", name);
+        hy__utf8_mend(s->name);
+        s->first = step;
+    }
+    if (end) snprintf(s->end, sizeof s->end, "%s", end);
+}
+
+static void keep_drop(hy__run *r, const char *why, int64_t step) {
+    if (r->n_drop == HY__RUN_DROPS) return;
+    hy__run_drop *d = &r->drop[r->n_drop++];
+    snprintf(d->why, sizeof d->why, "%s", why);
+    d->step = step;
+}
+
+static const char *text_of(const json_t *line, const char *key) {
+    return json_string_value(json_object_get(line, key));
 }
 
 static hy_status keep_words(hy__run *r, const json_t *line, int64_t step, hy_error *err) {
-    const char *layers = json_string_value(json_object_get(line, "layers"));
-    const char *stage = json_string_value(json_object_get(line, "stage"));
-    if (layers) snprintf(r->layers, sizeof r->layers, "%s", layers);
-    if (stage) keep_stage(r, stage, step);
+    const char *layers = text_of(line, "layers"), *stage = text_of(line, "stage");
+    const char *unsound = text_of(line, "unsound");
+    if (layers) {
+        snprintf(r->layers, sizeof r->layers, "%s", layers);
+        hy__utf8_mend(r->layers);
+    }
+    if (stage) keep_stage(r, stage, text_of(line, "stage_end"), step);
+    if (unsound) keep_drop(r, unsound, step);
     return keep_corpora(r, json_object_get(line, "corpora"), err);
 }
 
@@ -207,13 +227,23 @@ static hy_status read_lines(reader *rd, FILE *file, hy_error *err) {
     return status;
 }
 
-static hy_status read_metrics(reader *rd, hy_error *err) {
+/* Opens the file that rd->path names. A folder stands for the metrics in it. */
+static hy_status open_metrics(reader *rd, const char *path, FILE **file, hy_error *err) {
+    const bool folder = hy__path_is_dir(path);
+    rd->path = folder ? hy__path_join(path, "metrics.jsonl") : strdup(path);
+    if (!rd->path) return no_memory(err);
     HY_TRY(hy__file_check_ends(rd->path, err));
-    FILE *file = fopen(rd->path, "rb");
-    if (!file) {
-        return hy__fail(err, errno == ENOENT ? HY_E_INVALID : HY_E_IO, "%s could not be read: %s",
-                        rd->path, strerror(errno));
-    }
+    *file = fopen(rd->path, "rb");
+    if (*file) return HY_OK;
+    if (errno != ENOENT)
+        return hy__fail(err, HY_E_IO, "%s could not be read: %s", rd->path, strerror(errno));
+    if (!folder) return hy__fail(err, HY_E_INVALID, "there is no run %s", path);
+    return hy__fail(err, HY_E_INVALID, "%s is no run: there is no metrics.jsonl in it", path);
+}
+
+static hy_status read_metrics(reader *rd, const char *path, hy_error *err) {
+    FILE *file;
+    HY_TRY(open_metrics(rd, path, &file, err));
     const hy_status status = read_lines(rd, file, err);
     fclose(file);
     HY_TRY(status);
@@ -224,7 +254,7 @@ static hy_status read_metrics(reader *rd, hy_error *err) {
 /* ---- the run ---- */
 
 /* The last part of a path; of a file of metrics, that of its folder. */
-static char *name_of(const char *path) {
+static char *last_part(const char *path) {
     static const char metrics[] = "/metrics.jsonl";
     size_t end = strlen(path);
     if (end >= sizeof metrics && strcmp(path + end - (sizeof metrics - 1), metrics) == 0)
@@ -235,23 +265,18 @@ static char *name_of(const char *path) {
     return strndup(path + begin, end - begin);
 }
 
-/* A folder stands for the metrics in it. */
-static hy_status find_metrics(const char *path, char **out, hy_error *err) {
-    *out = hy__path_is_dir(path) ? hy__path_join(path, "metrics.jsonl") : strdup(path);
-    if (!*out) return no_memory(err);
-    FILE *file = fopen(*out, "rb");
-    if (file) {
-        fclose(file);
-        return HY_OK;
-    }
-    if (errno != ENOENT || *out == NULL) return HY_OK; /* reading tells why */
-    const hy_status status =
-        hy__path_is_dir(path)
-            ? hy__fail(err, HY_E_INVALID, "%s is no run: there is no metrics.jsonl in it", path)
-            : hy__fail(err, HY_E_INVALID, "there is no run %s", path);
-    free(*out);
-    *out = NULL;
-    return status;
+/* What "." and the like stand for has a name. */
+static char *name_of(const char *path) {
+    char *name = last_part(path);
+    if (!name ||
+        (strcmp(name, ".") != 0 && strcmp(name, "..") != 0 && strcmp(name, "metrics.jsonl") != 0))
+        return name;
+    char *whole = realpath(path, NULL);
+    if (!whole) return name;
+    free(name);
+    name = last_part(whole);
+    free(whole);
+    return name;
 }
 
 hy_status hy__run_read(hy__run *r, const char *path, hy_error *err) {
@@ -260,11 +285,15 @@ hy_status hy__run_read(hy__run *r, const char *path, hy_error *err) {
                    .track = calloc(HY__RUN_TRACKS, sizeof *r->track)};
     reader rd = {.run = r};
     hy_status status =
-        r->path && r->name && r->track ? find_metrics(path, &rd.path, err) : no_memory(err);
-    if (status == HY_OK) status = read_metrics(&rd, err);
+        r->path && r->name && r->track ? read_metrics(&rd, path, err) : no_memory(err);
     free(rd.path);
     free(rd.list);
-    if (status != HY_OK) hy__run_release(r);
+    if (status == HY_OK) {
+        hy__utf8_mend(r->path);
+        hy__utf8_mend(r->name);
+    } else {
+        hy__run_release(r);
+    }
     return status;
 }
 
@@ -276,4 +305,30 @@ void hy__run_release(hy__run *r) {
     free(r->path);
     free(r->name);
     *r = (hy__run){0};
+}
+
+/* ---- what it tells ---- */
+
+double hy__run_at(const hy__run *r, hy__over over, double step) {
+    if (over == HY__OVER_STEPS) return step;
+    const hy__track *t = hy__run_track(r, over == HY__OVER_TOKENS ? "tokens" : "seconds");
+    return t && t->depth == 0 ? hy__track_at(t, step) : (double)NAN;
+}
+
+double hy__run_final(const hy__run *r, const char *track) {
+    const hy__track *t = hy__run_track(r, track);
+    return t && t->depth == 0 ? hy__track_final(t, 0, r->last_step) : (double)NAN;
+}
+
+double hy__run_last(const hy__run *r, const char *track) {
+    const hy__track *t = hy__run_track(r, track);
+    return t ? t->last : (double)NAN;
+}
+
+double hy__run_least(const hy__run *r, const char *track) {
+    const hy__track *t = hy__run_track(r, track);
+    double least = (double)NAN;
+    for (int64_t b = 0; t && t->depth == 0 && b < t->n_bucket; b++)
+        if (t->seen[b] > 0) least = fmin(least, t->lo[b]);
+    return least;
 }

@@ -103,6 +103,12 @@ int64_t hy__track_points(const hy__track *t) {
     return n;
 }
 
+int64_t hy__track_steps(const hy__track *t) {
+    int64_t n = 0;
+    for (int64_t b = 0; b < t->n_bucket; b++) n += t->seen[b];
+    return n;
+}
+
 double hy__track_step(const hy__track *t, int64_t point) {
     const int64_t b = bucket_of(t, point);
     return t->steps[b] / (double)t->seen[b];
@@ -115,6 +121,18 @@ static double mean_of(const hy__track *t, int64_t b, int64_t i) {
 
 double hy__track_mean(const hy__track *t, int64_t point, int64_t i) {
     return mean_of(t, bucket_of(t, point), i);
+}
+
+double hy__track_at(const hy__track *t, double step) {
+    double before = 0, x = 0, at = 0, y = 0; /* the points on both sides of the step */
+    for (int64_t b = 0; b <= t->n_bucket && at < step; b++) {
+        if (b < t->n_bucket && t->seen[b] == 0) continue;
+        before = at;
+        x = y;
+        at = b < t->n_bucket ? t->steps[b] / (double)t->seen[b] : (double)t->last_step;
+        y = b < t->n_bucket ? mean_of(t, b, 0) : t->last;
+    }
+    return at > before ? x + (y - x) * (step - before) / (at - before) : y;
 }
 
 double hy__track_final(const hy__track *t, int64_t i, int64_t last) {

@@ -38,10 +38,14 @@ bool hy__track_fits(const hy__track *t, int depth, const int64_t *shape);
 /* Adds what step (1 …) says; later steps come later. */
 void hy__track_add(hy__track *t, int64_t step, const double *x);
 
-/* The points that there are, packed: n_point of them. */
+/* The points that there are, packed, and how many steps they are of. */
 int64_t hy__track_points(const hy__track *t);
+int64_t hy__track_steps(const hy__track *t);
 double hy__track_step(const hy__track *t, int64_t point);
 double hy__track_mean(const hy__track *t, int64_t point, int64_t i);
+
+/* What a number that grows from 0 was at a step, between points too. */
+double hy__track_at(const hy__track *t, double step);
 
 /* The mean of the last tenth of the run's steps up to `last`, at least of the last point. */
 double hy__track_final(const hy__track *t, int64_t i, int64_t last);

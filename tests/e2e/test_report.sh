@@ -46,6 +46,47 @@ ok report first --json --out page.html
 is "$(field steps)" 1 "one step"
 page "a run of one step" page.html "Training loss"
 
+# a number that one of two runs has goes by its name and in its colour, the second of the palette
+ok report plain whole --out page.html
+sed -n '/class="title">Dead experts/,/<\/figure>/p' page.html >figure
+grep -q '>whole</text>' figure || die "a curve of one of two runs has no name"
+grep -q 'class="hy-c2"' figure || die "a curve of the second run is not in its colour"
+grep -q 'class="hy-c1"' figure && die "a curve of the second run is in the first one's colour"
+
+# over tokens: a run of half the batch has half the tokens at the same step
+ok train --config tiny.yaml --data one --seed 8 --threads 2 --out half --quiet --set train.batch=1
+ok report plain half --x tokens --out page.html
+page "over tokens" page.html ">tokens<"
+sed -n '/class="title">Training loss/,/<\/figure>/p' page.html >figure
+awk -F'"' '/<title>tokens: / { exit } { n++ } END { exit !n }' figure || die "nothing is drawn over tokens"
+grep -o '<title>tokens: [0-9]*' figure | cut -d' ' -f2 | sort -n >at
+tokens=$(tail -n 1 half/metrics.jsonl | grep -oE '"tokens":[0-9]+' | cut -d: -f2)
+grep -qx "$tokens" at || die "the end of the shorter run is not drawn at its $tokens tokens: $(xargs <at)"
+ok report plain --x time --out page.html
+page "over time" page.html ">time<"
+fails 1 "--x is 'epochs', wanted steps, tokens or time" report plain --x epochs --out page.html
+echo '{"step": 1, "loss": 2}' >bare.jsonl
+fails 1 "bare.jsonl does not say its tokens" report bare.jsonl --x tokens --out page.html
+
+# steps that were dropped, and what ended the stages
+{
+    echo '{"step":1,"tokens":10,"loss":2,"stage":"one"}'
+    echo '{"step":2,"tokens":10,"loss":null,"unsound":"the loss is not a number","dropped":1,"stage":"one","stage_end":"val_loss"}'
+    echo '{"step":3,"tokens":20,"loss":1e308,"dropped":1,"stage":"two","grad_norm":-1e308,"lr":1e-320}'
+} >odd.jsonl
+ok report odd.jsonl --out page.html --json
+page "dropped steps" page.html "Steps that were dropped" "the loss is not a number" "its held-out loss"
+is "$(field dropped)/$(field end)" '1/"val_loss"' "dropped steps"
+
+# names: of a folder given as ".", of no UTF-8, of markup, long ones
+(cd whole && "$hydralm" report . --out ../page.html --quiet) || die "a run given as ."
+page "a run given as ." page.html "Training of whole"
+name=$(printf 'caf\351<script>alert(1)</script>&"`%0200d' 7)
+mkdir -p "$name" && cp whole/metrics.jsonl "$name"
+ok report "$name" whole --json --out page.html
+is "$(grep -o '"path"' <<<"$out" | wc -l)" 2 "runs in the summary"
+page "an odd name" page.html "caf?&lt;script&gt;alert(1)" "overflow-wrap:anywhere"
+
 # a million steps, told by a few numbers each
 awk 'BEGIN { for (i = 1; i <= 1000000; i++) printf "{\"step\":%d,\"loss\":%.4f,\"lr\":1e-3}\n", i, 2 + 100 / (i + 100) }' >long.jsonl
 ok report long.jsonl --json --out page.html
