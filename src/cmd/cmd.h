@@ -20,6 +20,7 @@ int cmd_plan(int argc, char **argv);
 int cmd_tokenizer(int argc, char **argv);
 int cmd_bench(int argc, char **argv);
 int cmd_report(int argc, char **argv);
+int cmd_lab(int argc, char **argv);
 
 /* The options of every command. */
 typedef struct cmd_shared {

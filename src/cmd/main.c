@@ -26,6 +26,7 @@ static const verb COMMANDS[] = {
     {"plan", cmd_plan, "tell what a configuration costs, before it is built"},
     {"bench", cmd_bench, "measure how fast a model trains, reads and writes"},
     {"report", cmd_report, "draw what trainings did, as one page"},
+    {"lab", cmd_lab, "put the blueprint's claims to tests that can fail"},
     {"tokenizer", cmd_tokenizer, "train a tokenizer, or turn text into tokens and back"},
     {"version", cmd_version, "the version of the program"},
 };

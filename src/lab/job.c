@@ -1,0 +1,204 @@
+/* job.c: one training of a lab and its evaluation; see lab.h.
+ *
+ *   DIR/config.yaml recipe.yaml   what is trained
+ *   DIR/model/                    the training, as `hydralm train --out` leaves it
+ *   DIR/result.json               written last: the job is done
+ *
+ * DIR carries a hash of everything that the result depends on: of another version of the lab it is
+ * another folder. */
+#include "base/file.h"
+#include "base/hash.h"
+#include "ckpt/checkpoint.h"
+#include "ckpt/json_file.h"
+#include "lab/lab.h"
+
+#include <ctype.h>
+#include <inttypes.h>
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define RESULT "result.json"
+
+static hy_status no_memory(hy_error *err) {
+    return hy__fail(err, HY_E_MEMORY, "there is not enough memory for a job of the lab");
+}
+
+/* ---- what it depends on ---- */
+
+static hy_status job_config(const hy__job *j, const hy__lab *lab, const hy__lab_scale *s,
+                            char **text, int64_t *parameters, hy_error *err) {
+    hy__config c;
+    hy__train_config t;
+    HY_TRY(hy__arm_config(lab, s, j->arm, &c, &t, parameters, err));
+    t.lr = s->rate[j->rate];
+    t.seed = j->seed;
+    *text = hy__config_print(&c, &t);
+    return *text ? HY_OK : no_memory(err);
+}
+
+static void hash_text(hy__hash *h, const char *text) {
+    hy__hash_add(h, text ? text : "", text ? strlen(text) + 1 : 1);
+}
+
+static uint64_t identity(const hy__lab_scale *s, const char *config) {
+    hy__hash h;
+    hy__hash_init(&h);
+    hash_text(&h, HY_VERSION);
+    hash_text(&h, config);
+    hash_text(&h, s->recipe);
+    for (int i = 0; s->data[i]; i++) hash_text(&h, s->data[i]);
+    for (int i = 0; s->probe[i].name; i++) hash_text(&h, s->probe[i].task);
+    return hy__hash_value(&h);
+}
+
+/* Letters and digits of the arm's name, the rest as dashes. */
+static void name_dir(hy__job *j, const hy__lab_scale *s, uint64_t id, const char *out) {
+    char name[40];
+    size_t n = 0;
+    for (const char *at = s->arm[j->arm].name; *at && n + 1 < sizeof name; at++)
+        name[n++] = isalnum((unsigned char)*at) ? *at : '-';
+    name[n] = '\0';
+    snprintf(j->dir, sizeof j->dir, "%.400s/runs/%s-lr%g-seed%" PRId64 "-%08x", out, name,
+             s->rate[j->rate], j->seed, (unsigned)(id >> 32));
+}
+
+/* ---- its result ---- */
+
+static json_t *number_or_null(double x) {
+    return isfinite(x) ? json_real(x) : json_null();
+}
+
+static double number_of(const json_t *x) {
+    return json_is_number(x) ? json_number_value(x) : (double)NAN;
+}
+
+static json_t *result_json(const hy__job *j, int n_probe) {
+    json_t *answers = json_array();
+    for (int p = 0; p < n_probe; p++) {
+        const hy__answer *a = &j->answer[p];
+        json_array_append_new(
+            answers, json_pack("{s:f, s:f, s:I, s:o, s:o}", "accuracy", a->accuracy, "loss",
+                               a->loss, "asked", (json_int_t)a->asked, "beta",
+                               number_or_null(a->beta), "slots", number_or_null(a->slots)));
+    }
+    return json_pack("{s:I, s:I, s:I, s:f, s:o}", "parameters", (json_int_t)j->parameters, "steps",
+                     (json_int_t)j->steps, "tokens", (json_int_t)j->tokens, "seconds", j->seconds,
+                     "answers", answers);
+}
+
+static hy_status write_result(const hy__job *j, int n_probe, hy_error *err) {
+    json_t *json = result_json(j, n_probe);
+    char *text = json ? json_dumps(json, JSON_INDENT(1)) : NULL;
+    char *path = hy__path_join(j->dir, RESULT);
+    const hy_status status =
+        text && path ? hy__file_write(path, text, strlen(text), err) : no_memory(err);
+    json_decref(json);
+    free(text);
+    free(path);
+    return status;
+}
+
+/* One that is not there or not whole is not done. */
+static void read_result(hy__job *j, int n_probe) {
+    hy_error ignored;
+    json_t *json = NULL, *answers = NULL;
+    json_int_t parameters, steps, tokens;
+    if (hy__json_read(&json, j->dir, RESULT, &ignored) != HY_OK) return;
+    j->done =
+        json_unpack(json, "{s:I, s:I, s:I, s:F, s:o}", "parameters", &parameters, "steps", &steps,
+                    "tokens", &tokens, "seconds", &j->seconds, "answers", &answers) == 0 &&
+        json_array_size(answers) == (size_t)n_probe;
+    for (int p = 0; p < n_probe && j->done; p++) {
+        const json_t *a = json_array_get(answers, (size_t)p);
+        j->answer[p] = (hy__answer){.accuracy = number_of(json_object_get(a, "accuracy")),
+                                    .loss = number_of(json_object_get(a, "loss")),
+                                    .beta = number_of(json_object_get(a, "beta")),
+                                    .slots = number_of(json_object_get(a, "slots")),
+                                    .asked = json_integer_value(json_object_get(a, "asked"))};
+        j->done = isfinite(j->answer[p].accuracy);
+    }
+    if (j->done) {
+        j->parameters = parameters;
+        j->steps = steps;
+        j->tokens = tokens;
+    }
+    json_decref(json);
+}
+
+hy_status hy__job_open(hy__job *j, const hy__lab *lab, const hy__lab_scale *s, const char *out,
+                       hy_error *err) {
+    char *config;
+    HY_TRY(job_config(j, lab, s, &config, &j->parameters, err));
+    name_dir(j, s, identity(s, config), out);
+    free(config);
+    read_result(j, hy__scale_probes(s));
+    return HY_OK;
+}
+
+/* ---- running it ---- */
+
+static hy_status write_text(const char *dir, const char *name, const char *text, char **path,
+                            hy_error *err) {
+    *path = hy__path_join(dir, name);
+    return *path ? hy__file_write(*path, text, strlen(text), err) : no_memory(err);
+}
+
+static hy_status train(hy__job *j, const hy__lab_scale *s, const char *config, const char *recipe,
+                       const char *out, hy_train_fn go_on, hy_error *err) {
+    hy_train_result r;
+    int64_t n_data = 0;
+    while (s->data[n_data]) n_data++;
+    const hy_train_options opt = {.config = config,
+                                  .curriculum = recipe,
+                                  .data = s->data,
+                                  .n_data = n_data,
+                                  .out = out,
+                                  .threads = 1,
+                                  .resume = true,
+                                  .on_step = go_on};
+    HY_TRY(hy_train(&opt, &r, err));
+    if (r.stopped) return hy__fail(err, HY_E_STOPPED, "the training was stopped");
+    j->steps = r.steps;
+    j->tokens = r.tokens;
+    j->seconds = r.seconds;
+    return HY_OK;
+}
+
+static hy_status evaluate(hy__job *j, const hy__lab_scale *s, const char *model, hy_error *err) {
+    hy__backend *be = NULL;
+    hy__model *m = NULL;
+    hy_status status;
+    HY_TRY_GOTO(hy__backend_open(&be, "cpu", 1, err));
+    HY_TRY_GOTO(hy__checkpoint_open_to_train(&m, be, model, err));
+    HY_TRY_GOTO(hy__model_train(m, err));
+    for (int p = 0; s->probe[p].name; p++)
+        HY_TRY_GOTO(hy__score(m, s->probe[p].task, &j->answer[p], err));
+done:
+    hy__model_free(m);
+    hy__backend_free(be);
+    return status;
+}
+
+hy_status hy__job_run(const hy__job *job, const hy__lab *lab, const hy__lab_scale *s,
+                      hy_train_fn go_on, hy_error *err) {
+    hy__job j = *job;
+    char *text = NULL, *config = NULL, *recipe = NULL, *model = hy__path_join(j.dir, "model");
+    hy_status status = model ? HY_OK : no_memory(err);
+    if (status != HY_OK) goto done;
+    HY_TRY_GOTO(hy__dir_make(j.dir, NULL, err));
+    HY_TRY_GOTO(job_config(&j, lab, s, &text, &j.parameters, err));
+    HY_TRY_GOTO(write_text(j.dir, "config.yaml", text, &config, err));
+    if (s->recipe) HY_TRY_GOTO(write_text(j.dir, "recipe.yaml", s->recipe, &recipe, err));
+    HY_TRY_GOTO(train(&j, s, config, recipe, model, go_on, err));
+    HY_TRY_GOTO(evaluate(&j, s, model, err));
+    HY_TRY_GOTO(write_result(&j, hy__scale_probes(s), err));
+done:
+    if (status != HY_OK) hy__fail_in(err, status, "%.300s", j.dir);
+    free(text);
+    free(config);
+    free(recipe);
+    free(model);
+    return status;
+}

@@ -1,0 +1,108 @@
+/* lab.c: the experiments that there are, and how one is run; see lab.h. */
+#include "lab/lab.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+const hy__lab *const hy__labs[] = {&hy__lab_logic, &hy__lab_hops, &hy__lab_recall, NULL};
+
+hy_status hy__lab_find(const hy__lab **out, const char *name, hy_error *err) {
+    char known[300] = "";
+    for (int i = 0; hy__labs[i]; i++) {
+        *out = hy__labs[i];
+        if (strcmp(hy__labs[i]->name, name) == 0) return HY_OK;
+        snprintf(known + strlen(known), sizeof known - strlen(known), "%s%s", i ? ", " : "",
+                 hy__labs[i]->name);
+    }
+    *out = NULL;
+    return hy__fail(err, HY_E_INVALID, "there is no experiment \"%.100s\"; there are %s", name,
+                    known);
+}
+
+/* The jobs of one experiment: the sweep of every arm, then the other seeds of every arm. */
+typedef struct plan {
+    const hy__lab *lab;
+    const hy__lab_scale *scale; /* with the changes that the options make */
+    const hy__lab_options *opt;
+    hy__job *job;
+    int64_t n_sweep, n;
+    int best[HY__LAB_ARMS];
+} plan;
+
+static hy_status plan_sweep(plan *p, hy_error *err) {
+    const int n_arm = hy__scale_arms(p->scale), n_rate = hy__scale_rates(p->scale);
+    p->n_sweep = (int64_t)n_arm * n_rate;
+    p->n = p->n_sweep + n_arm * (p->opt->seeds - 1);
+    p->job = calloc((size_t)p->n, sizeof *p->job);
+    if (!p->job) return hy__fail(err, HY_E_MEMORY, "there is not enough memory for a lab");
+    for (int64_t i = 0; i < p->n_sweep; i++) {
+        p->job[i] = (hy__job){.arm = (int)(i / n_rate), .rate = (int)(i % n_rate), .seed = 1};
+        HY_TRY(hy__job_open(&p->job[i], p->lab, p->scale, p->opt->out, err));
+    }
+    return HY_OK;
+}
+
+static hy_status plan_seeds(plan *p, hy_error *err) {
+    hy__job *j = p->job + p->n_sweep;
+    for (int arm = 0; arm < hy__scale_arms(p->scale); arm++) {
+        p->best[arm] = hy__results_best_rate(p->job, p->n_sweep, arm, p->scale);
+        for (int64_t seed = 2; seed <= p->opt->seeds; seed++, j++) {
+            *j = (hy__job){.arm = arm, .rate = p->best[arm], .seed = seed};
+            HY_TRY(hy__job_open(j, p->lab, p->scale, p->opt->out, err));
+        }
+    }
+    return HY_OK;
+}
+
+/* Runs the first n_run jobs and reads what they left. */
+static hy_status run_jobs(plan *p, int64_t n_run, hy_error *err) {
+    HY_TRY(hy__pool_run(p->job, n_run, p->n, p->lab, p->scale, p->opt, err));
+    for (int64_t i = 0; i < n_run; i++)
+        HY_TRY(hy__job_open(&p->job[i], p->lab, p->scale, p->opt->out, err));
+    return HY_OK;
+}
+
+static hy_status report(const plan *p, hy_error *err) {
+    hy__results *r = calloc(1, sizeof *r);
+    if (!r) return hy__fail(err, HY_E_MEMORY, "there is not enough memory for results");
+    r->lab = p->lab;
+    r->scale = p->scale;
+    r->opt = p->opt;
+    r->n_seed = p->opt->seeds;
+    r->job = p->job;
+    r->n_job = p->n;
+    memcpy(r->best, p->best, sizeof r->best);
+    hy_status status = hy__results_init(r, err);
+    if (status == HY_OK) status = hy__results_write(r, p->opt->out, err);
+    if (status == HY_OK) status = hy__results_page(r, p->opt->out, err);
+    free(r);
+    return status;
+}
+
+/* The changes of the options come behind the experiment's own. */
+static hy_status change(hy__lab_scale *s, const hy__lab_options *opt, hy_error *err) {
+    int n = 0;
+    while (n < HY__LAB_SETS && s->set[n]) n++;
+    if (opt->n_set > HY__LAB_SETS - n) {
+        return hy__fail(err, HY_E_INVALID, "%lld fields are to be changed, wanted at most %d",
+                        (long long)opt->n_set, HY__LAB_SETS - n);
+    }
+    for (int64_t i = 0; i < opt->n_set; i++) s->set[n++] = opt->set[i];
+    return HY_OK;
+}
+
+hy_status hy__lab_run(const hy__lab *lab, const hy__lab_options *opt, hy_error *err) {
+    hy__lab_scale scale = opt->full ? lab->full : lab->quick;
+    plan p = {.lab = lab, .scale = &scale, .opt = opt};
+    hy_status status;
+    HY_TRY_GOTO(change(&scale, opt, err));
+    HY_TRY_GOTO(plan_sweep(&p, err));
+    HY_TRY_GOTO(run_jobs(&p, p.n_sweep, err));
+    HY_TRY_GOTO(plan_seeds(&p, err));
+    HY_TRY_GOTO(run_jobs(&p, p.n, err));
+    HY_TRY_GOTO(report(&p, err));
+done:
+    free(p.job);
+    return status;
+}

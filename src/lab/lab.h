@@ -1,0 +1,190 @@
+/* lab.h: experiments: questions put so that the answer can be no.
+ *
+ *   lab_NAME.c   an experiment: its question, arms, tasks and goals, as tables
+ *   lab.c        the list of them; runs one: sweep, seeds, results, page
+ *   arm.c        an arm's configuration, brought to equal parameters
+ *   job.c        one training and its evaluation, in a folder of its own
+ *   pool.c       as many jobs at a time as there are cores, each a process
+ *   score.c      what a model answers to a task
+ *   results.c    means, spreads, goals; results.json and results.csv
+ *   lab_page.c   the page and its figures
+ *
+ * An arm is trained with each learning rate of the sweep for the first seed, and with the best for
+ * the others; best is what answers most of the tasks that it was trained on. Every job is an
+ * ordinary training (its folder can be opened by report, eval, generate), and what is done is never
+ * done again: an interrupted lab goes on where it was. */
+#ifndef HY_LAB_LAB_H
+#define HY_LAB_LAB_H
+
+#include "base/status.h"
+#include "config/config.h"
+
+#include <math.h>
+
+enum {
+    HY__LAB_SETS = 12,
+    HY__LAB_ARMS = 12,
+    HY__LAB_PROBES = 12,
+    HY__LAB_RATES = 4,
+    HY__LAB_SEEDS = 16,
+    HY__LAB_GOALS = 8,
+};
+
+/* ---- what an experiment is ---- */
+
+/* A kind of model. The first of a lab has the size that all are brought to. */
+typedef struct hy__arm {
+    const char *name;
+    const char *set[HY__LAB_SETS]; /* over the lab's configuration: "model.layers=S W" */
+    const char *fit;               /* the field that brings its parameters to the first one's */
+    int64_t step;                  /* which stays a multiple of this */
+} hy__arm;
+
+/* What is asked at the end. */
+typedef struct hy__probe {
+    const char *name;
+    const char *task;
+    bool unseen;      /* never trained on: it has no say in the choice of the rate */
+    double published; /* what the blueprint says of the first arm; 0 = nothing */
+} hy__probe;
+
+/* One length of an experiment; lists end with what is empty. */
+typedef struct hy__lab_scale {
+    const char *set[HY__LAB_SETS]; /* of all arms: train.steps, … */
+    hy__arm arm[HY__LAB_ARMS + 1];
+    double rate[HY__LAB_RATES + 1];
+    const char *data[HY__LAB_PROBES + 1];
+    const char *recipe; /* YAML of a curriculum, or NULL */
+    hy__probe probe[HY__LAB_PROBES + 1];
+} hy__lab_scale;
+
+/* Met where the arm's mean is at least so much at every probe from … to (indices); or, `ahead`,
+ * above that of every other arm. */
+typedef struct hy__goal {
+    const char *text;
+    int arm, from, to;
+    double at_least;
+    bool ahead;
+} hy__goal;
+
+typedef struct hy__lab {
+    const char *name, *question;
+    const char *about;     /* a paragraph: what is done, and why so */
+    const char *published; /* what the blueprint reports */
+    const char *config;    /* YAML */
+    hy__lab_scale quick, full;
+    hy__goal goal[2][HY__LAB_GOALS + 1]; /* of quick, of full; ends without a text */
+} hy__lab;
+
+extern const hy__lab hy__lab_logic, hy__lab_hops, hy__lab_recall, hy__lab_needle, hy__lab_facts;
+extern const hy__lab *const hy__labs[]; /* NULL behind the last */
+
+/* ---- running one ---- */
+
+typedef struct hy__lab_options {
+    bool full;
+    int64_t seeds;          /* 1 … HY__LAB_SEEDS */
+    const char *const *set; /* [n_set] changes of every arm's configuration: "train.steps=100" */
+    int64_t n_set;
+    const char *out; /* folder of this experiment */
+    int64_t jobs;    /* at a time; 0 = one for each core */
+    void (*on_progress)(void *user, int64_t done, int64_t of, const char *now);
+    bool (*stop)(void *user); /* asked now and then; or NULL */
+    void *user;
+} hy__lab_options;
+
+/* HY_E_INVALID lists the names that there are. */
+hy_status hy__lab_find(const hy__lab **out, const char *name, hy_error *err);
+
+/* Runs what is left to run and writes results.json, results.csv, the figures and index.html into
+ * opt->out. HY_E_STOPPED when it was asked to. */
+hy_status hy__lab_run(const hy__lab *lab, const hy__lab_options *opt, hy_error *err);
+
+/* ---- arm.c ---- */
+
+int hy__scale_arms(const hy__lab_scale *s);
+int hy__scale_probes(const hy__lab_scale *s);
+int hy__scale_rates(const hy__lab_scale *s);
+
+/* The configuration of an arm, its parameters within 2% of the first one's. HY_E_INVALID where its
+ * field cannot do that. */
+hy_status hy__arm_config(const hy__lab *lab, const hy__lab_scale *s, int arm, hy__config *c,
+                         hy__train_config *t, int64_t *parameters, hy_error *err);
+
+/* ---- job.c ---- */
+
+typedef struct hy__answer {
+    double accuracy, loss; /* of what is asked; nats */
+    double beta, slots; /* of P: mean β where something is asked, share of the rows read; or NaN */
+    int64_t asked;
+} hy__answer;
+
+typedef struct hy__job {
+    int arm, rate;
+    int64_t seed;
+    /* from its result */
+    bool done;
+    int64_t parameters, steps, tokens;
+    double seconds;
+    hy__answer answer[HY__LAB_PROBES];
+    char dir[512]; /* its folder below opt->out */
+} hy__job;
+
+/* Names the folder and reads the result that it holds, if it does. */
+hy_status hy__job_open(hy__job *j, const hy__lab *lab, const hy__lab_scale *s, const char *out,
+                       hy_error *err);
+/* Trains, evaluates and writes the result; HY_E_STOPPED when go_on ended the training, which goes
+ * on the next time. For a process of its own. */
+hy_status hy__job_run(const hy__job *j, const hy__lab *lab, const hy__lab_scale *s,
+                      hy_train_fn go_on, hy_error *err);
+
+/* ---- pool.c ---- */
+
+/* Runs those of the first n_run of n jobs that are not done. HY_E_STOPPED, or the first failure. */
+hy_status hy__pool_run(hy__job *job, int64_t n_run, int64_t n, const hy__lab *lab,
+                       const hy__lab_scale *s, const hy__lab_options *opt, hy_error *err);
+
+/* ---- score.c ---- */
+
+struct hy__model;
+struct hy__backend;
+/* What the model answers to a task's test documents, which neither training nor what is held out
+ * contains. */
+hy_status hy__score(struct hy__model *m, const char *task, hy__answer *a, hy_error *err);
+
+/* ---- results.c, lab_page.c ---- */
+
+typedef struct hy__spread {
+    double mean, low, high; /* over seeds */
+} hy__spread;
+
+typedef struct hy__results {
+    const hy__lab *lab;
+    const hy__lab_scale *scale;
+    const hy__lab_options *opt;
+    int n_arm, n_probe;
+    int64_t n_seed;
+    const hy__job *job; /* [n_job] all, those of the sweep too; borrowed */
+    int64_t n_job;
+    int best[HY__LAB_ARMS]; /* rate */
+    hy__spread accuracy[HY__LAB_ARMS][HY__LAB_PROBES];
+    hy__spread beta[HY__LAB_ARMS][HY__LAB_PROBES], slots[HY__LAB_ARMS][HY__LAB_PROBES];
+    double chance[HY__LAB_PROBES];
+    struct {
+        const hy__goal *goal;
+        double got, beside; /* the least over its probes; `ahead`: the best other arm there */
+        bool met;
+    } verdict[HY__LAB_GOALS];
+    int n_verdict;
+} hy__results;
+
+/* The rate that did best for the arm's first seed: all of these jobs are done. */
+int hy__results_best_rate(const hy__job *job, int64_t n, int arm, const hy__lab_scale *s);
+/* Adds up: lab, scale, opt, n_seed, job, n_job and best are set. */
+hy_status hy__results_init(hy__results *r, hy_error *err);
+/* The job of an arm's seed at its best rate. */
+const hy__job *hy__results_job(const hy__results *r, int arm, int64_t seed);
+hy_status hy__results_write(const hy__results *r, const char *out, hy_error *err);
+hy_status hy__results_page(const hy__results *r, const char *out, hy_error *err);
+
+#endif

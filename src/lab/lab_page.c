@@ -1,0 +1,210 @@
+/* lab_page.c: an experiment as one page, and its figures as files; see lab.h. */
+#include "base/file.h"
+#include "data/task.h"
+#include "lab/lab.h"
+#include "page/page.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { SAMPLES = 3, SAMPLE_BYTES = 1500 };
+
+/* ---- the figure ---- */
+
+/* Bars for each probe, one for each arm and one for chance. */
+typedef struct figure {
+    hy__chart chart;
+    hy__series series[HY__LAB_ARMS + 1];
+    double mean[HY__LAB_ARMS + 1][HY__LAB_PROBES], low[HY__LAB_ARMS][HY__LAB_PROBES],
+        high[HY__LAB_ARMS][HY__LAB_PROBES];
+    const char *category[HY__LAB_PROBES];
+} figure;
+
+static void figure_init(figure *f, const hy__results *r) {
+    memset(f, 0, sizeof *f);
+    for (int p = 0; p < r->n_probe; p++) f->category[p] = r->scale->probe[p].name;
+    for (int a = 0; a < r->n_arm; a++) {
+        for (int p = 0; p < r->n_probe; p++) {
+            f->mean[a][p] = r->accuracy[a][p].mean;
+            f->low[a][p] = r->accuracy[a][p].low;
+            f->high[a][p] = r->accuracy[a][p].high;
+        }
+        f->series[a] = (hy__series){.name = r->scale->arm[a].name,
+                                    .y = f->mean[a],
+                                    .lo = r->n_seed > 1 ? f->low[a] : NULL,
+                                    .hi = r->n_seed > 1 ? f->high[a] : NULL,
+                                    .n = r->n_probe};
+    }
+    memcpy(f->mean[r->n_arm], r->chance, sizeof r->chance);
+    f->series[r->n_arm] = (hy__series){.name = "chance", .y = f->mean[r->n_arm], .n = r->n_probe};
+    f->chart = (hy__chart){.kind = HY__CHART_GROUPED_BARS,
+                           .title = "Share of the questions that are answered",
+                           .y = {.label = "accuracy", .unit = HY__UNIT_PERCENT, .max = 1.0},
+                           .series = f->series,
+                           .n_series = r->n_arm + 1,
+                           .category = f->category,
+                           .n_category = r->n_probe};
+}
+
+/* ---- parts of the page ---- */
+
+static void put_verdicts(hy__page *p, const hy__results *r) {
+    hy__page_heading(p, 2, "Verdict");
+    hy__page_table(p, (const hy__column[]){{"goal", 0}, {"wanted", 1}, {"got", 1}, {"", 0}}, 4);
+    for (int i = 0; i < r->n_verdict; i++) {
+        const hy__goal *g = r->verdict[i].goal;
+        hy__page_cell(p, "%s", g->text);
+        if (g->ahead)
+            hy__page_cell(p, "above %.3f", r->verdict[i].beside);
+        else
+            hy__page_cell(p, "%.3f", g->at_least);
+        hy__page_cell(p, "%.3f", r->verdict[i].got);
+        hy__page_cell(p, "%s", r->verdict[i].met ? "met" : "missed");
+    }
+    hy__page_table_end(p);
+    hy__page_note(p,
+                  "Means over %" PRId64 " seed%s, the least of the probes that a goal names. "
+                  "Published: %s",
+                  r->n_seed, r->n_seed == 1 ? "" : "s", r->lab->published);
+}
+
+static hy_status put_samples(hy__page *p, const hy__results *r, hy_error *err) {
+    const hy__probe *probe = &r->scale->probe[r->n_probe > 1 ? 1 : 0];
+    hy__task t;
+    char name[256];
+    HY_TRY(hy__task_parse(&t, probe->task, err));
+    hy__task_print(&t, name, sizeof name);
+    hy__page_heading(p, 2, "The task");
+    hy__page_paragraph(p, "%s", r->lab->about);
+    hy__page_note(p,
+                  "Three documents of `task:%s`; what is asked stands in angle brackets. Chance "
+                  "is %.3f.",
+                  name, hy__task_chance(&t));
+    for (int64_t i = 0; i < SAMPLES; i++) {
+        char *text = hy__task_sample(&t, 0, i);
+        if (!text) return hy__fail(err, HY_E_MEMORY, "there is not enough memory for a sample");
+        if (strlen(text) > SAMPLE_BYTES) strcpy(text + SAMPLE_BYTES - 4, " …");
+        hy__page_code(p, text);
+        free(text);
+    }
+    return HY_OK;
+}
+
+static void put_arms(hy__page *p, const hy__results *r) {
+    hy__page_heading(p, 2, "Arms");
+    hy__page_table(p,
+                   (const hy__column[]){{"arm", 0},
+                                        {"pattern and settings", 0},
+                                        {"parameters", 1},
+                                        {"learning rate", 1},
+                                        {"steps", 1},
+                                        {"asked in training", 1},
+                                        {"time", 1}},
+                   7);
+    for (int a = 0; a < r->n_arm; a++) {
+        const hy__arm *arm = &r->scale->arm[a];
+        const hy__job *j = hy__results_job(r, a, 1);
+        char set[512] = "";
+        for (int i = 0; i < HY__LAB_SETS && arm->set[i]; i++)
+            snprintf(set + strlen(set), sizeof set - strlen(set), "%s%s", i ? ", " : "",
+                     arm->set[i]);
+        hy__page_cell(p, "%s", arm->name);
+        hy__page_cell(p, "`%s`", set);
+        hy__page_cell(p, "%" PRId64, j->parameters);
+        hy__page_cell(p, "%g", r->scale->rate[j->rate]);
+        hy__page_cell(p, "%" PRId64, j->steps);
+        hy__page_cell(p, "%s", hy__count((double)j->tokens).text);
+        hy__page_cell(p, "%s", hy__seconds(j->seconds).text);
+    }
+    hy__page_table_end(p);
+    char rates[100] = "";
+    for (int i = 0; i < hy__scale_rates(r->scale); i++)
+        snprintf(rates + strlen(rates), sizeof rates - strlen(rates), "%s%g", i ? ", " : "",
+                 r->scale->rate[i]);
+    hy__page_note(
+        p,
+        "Each arm was trained with the rates %s for the first seed, and with the one that "
+        "answered most for the others. Steps and time are those of the first seed on one "
+        "thread; where a stage ends when it is learned, who learns sooner trains less.",
+        rates);
+}
+
+static void put_accuracies(hy__page *p, const hy__results *r) {
+    hy__column column[HY__LAB_PROBES + 1] = {{"arm", 0}};
+    hy__page_heading(p, 2, "Answers");
+    for (int i = 0; i < r->n_probe; i++)
+        column[1 + i] = (hy__column){r->scale->probe[i].name, true};
+    hy__page_table(p, column, r->n_probe + 1);
+    for (int a = 0; a < r->n_arm; a++) {
+        hy__page_cell(p, "%s", r->scale->arm[a].name);
+        for (int i = 0; i < r->n_probe; i++) {
+            const hy__spread *s = &r->accuracy[a][i];
+            if (r->n_seed > 1)
+                hy__page_cell(p, "%.3f (%.3f to %.3f)", s->mean, s->low, s->high);
+            else
+                hy__page_cell(p, "%.3f", s->mean);
+        }
+    }
+    hy__page_cell(p, "chance");
+    for (int i = 0; i < r->n_probe; i++) hy__page_cell(p, "%.3f", r->chance[i]);
+    hy__page_table_end(p);
+}
+
+static void put_reproduce(hy__page *p, const hy__results *r) {
+    char command[1024];
+    hy__page_heading(p, 2, "Again");
+    snprintf(command, sizeof command, "hydralm lab %s --%s --seeds %" PRId64 " --out DIR",
+             r->lab->name, r->opt->full ? "full" : "quick", r->n_seed);
+    for (int64_t i = 0; i < r->opt->n_set; i++)
+        snprintf(command + strlen(command), sizeof command - strlen(command), " --set '%.60s'",
+                 r->opt->set[i]);
+    hy__page_code(p, command);
+    hy__page_note(
+        p,
+        "hydralm %s. Every training is below `runs/`, with its configuration, its "
+        "metrics and its model: `hydralm report DIR/%s/runs/*/model --out runs.html` draws "
+        "them. `results.json` and `results.csv` have every number of this page.",
+        hy_version(), r->lab->name);
+}
+
+static hy_status save_figure(const figure *f, const char *out, hy_error *err) {
+    hy__text t = {0};
+    char *path = hy__path_join(out, "accuracy.svg");
+    hy_status status =
+        path ? HY_OK : hy__fail(err, HY_E_MEMORY, "there is not enough memory for a path");
+    hy__chart_document(&t, &f->chart);
+    if (status == HY_OK) status = hy__text_save(&t, path, err);
+    hy__text_release(&t);
+    free(path);
+    return status;
+}
+
+hy_status hy__results_page(const hy__results *r, const char *out, hy_error *err) {
+    figure *f = malloc(sizeof *f);
+    char *path = hy__path_join(out, "index.html");
+    hy__page p = {0};
+    hy_status status =
+        f && path ? HY_OK : hy__fail(err, HY_E_MEMORY, "there is not enough memory for a page");
+    if (status != HY_OK) goto done;
+    figure_init(f, r);
+    hy__page_begin(&p, "Lab: %s", r->lab->name);
+    hy__page_paragraph(&p, "%s", r->lab->question);
+    hy__page_figure(&p, &f->chart,
+                    r->n_seed > 1 ? "Means over the seeds; the bars' ends are the least and the "
+                                    "greatest of them."
+                                  : NULL);
+    put_verdicts(&p, r);
+    HY_TRY_GOTO(put_samples(&p, r, err));
+    put_accuracies(&p, r);
+    put_arms(&p, r);
+    put_reproduce(&p, r);
+    HY_TRY_GOTO(hy__page_save(&p, path, err));
+    HY_TRY_GOTO(save_figure(f, out, err));
+done:
+    hy__page_release(&p);
+    free(path);
+    free(f);
+    return status;
+}

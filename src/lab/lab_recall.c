@@ -1,0 +1,58 @@
+/* lab_recall.c: how much a state can hold, and whether attention takes the limit away. */
+#include "lab/lab.h"
+
+#define PAIRS(n) "task:recall/pairs=" #n
+
+const hy__lab hy__lab_recall = {
+    .name = "recall",
+    .question = "How many pairs does a state hold, and does attention take the limit away?",
+    .about = "Pairs of a key and its value, then every key again in another order: its value is "
+             "asked. A state of fixed size has to give up at some number of pairs; attention over "
+             "all that was read does not, and one over a window sees only what is near.",
+    .published = "nothing of this task; sparse attention is said to reach far",
+    .config = "model: {layers: S A F, d_model: 64, vocab: 256, chunk: 32}\n"
+              "ssm: {head_dim: 32, d_state: 16}\n"
+              "attention: {n_head: 2, window: 256, topk: 0}\n"
+              "train: {batch: 32, seq_len: 288, carry: false, warmup: 100,\n"
+              "        eval_every: 0, detail_every: 0, tensorboard: false}\n",
+    .quick = {.set = {"train.steps=800"},
+              .arm = {{.name = "S A, all", .set = {"model.layers=S A S F"}},
+                      {.name = "S A, window 32",
+                       .set = {"model.layers=S A S F", "attention.window=32"}},
+                      {.name = "S, N = 16",
+                       .set = {"model.layers=S S F", "ssm.d_state=16"},
+                       .fit = "ffn.d_ff",
+                       .step = 8},
+                      {.name = "S, N = 64",
+                       .set = {"model.layers=S S F", "ssm.d_state=64"},
+                       .fit = "ffn.d_ff",
+                       .step = 8}},
+              .rate = {3e-3, 1e-2},
+              .data = {PAIRS(4), PAIRS(16), PAIRS(64)},
+              .probe = {{"4 pairs", PAIRS(4)}, {"16 pairs", PAIRS(16)}, {"64 pairs", PAIRS(64)}}},
+    .full = {.set = {"train.steps=6000"},
+             .arm = {{.name = "S A, all", .set = {"model.layers=S A S F", "ffn.d_ff=512"}},
+                     {.name = "S A, window 32",
+                      .set = {"model.layers=S A S F", "ffn.d_ff=512", "attention.window=32"}},
+                     {.name = "S, N = 16",
+                      .set = {"model.layers=S S F", "ssm.d_state=16"},
+                      .fit = "ffn.d_ff",
+                      .step = 8},
+                     {.name = "S, N = 64",
+                      .set = {"model.layers=S S F", "ssm.d_state=64"},
+                      .fit = "ffn.d_ff",
+                      .step = 8},
+                     {.name = "S, N = 256",
+                      .set = {"model.layers=S S F", "ssm.d_state=256"},
+                      .fit = "ffn.d_ff",
+                      .step = 8}},
+             .rate = {1e-3, 3e-3, 1e-2},
+             .data = {PAIRS(4), PAIRS(16), PAIRS(32), PAIRS(64)},
+             .probe = {{"4 pairs", PAIRS(4)},
+                       {"16 pairs", PAIRS(16)},
+                       {"32 pairs", PAIRS(32)},
+                       {"64 pairs", PAIRS(64)}}},
+    .goal = {{{"attention: ahead of every other arm at 64 pairs", 0, 2, 2, 0, true}},
+             {{"attention: at least .99 at up to 64 pairs", 0, 0, 3, 0.99, false},
+              {"attention: ahead of every other arm at 64 pairs", 0, 3, 3, 0, true}}},
+};

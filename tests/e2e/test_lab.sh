@@ -1,0 +1,53 @@
+# The lab: an experiment from beginning to end, interrupted and gone on with; what it refuses.
+. "$(dirname "$0")/lib.sh" "$1"
+tiny="--set train.steps=3 --set train.batch=1 --set model.d_model=32 --set ssm.head_dim=16"
+tiny="$tiny --set attention.n_head=2 --set ffn.d_ff=256"
+
+ok lab recall --quick --seeds 2 --out whole $tiny
+for file in index.html accuracy.svg results.json results.csv; do
+    [ -s whole/recall/$file ] || die "there is no $file"
+done
+# four arms of two rates, each of which once more with another seed; three answers each
+is "$(ls whole/recall/runs | wc -l)" 12 "trainings"
+is "$(wc -l <whole/recall/results.csv)" $((1 + 12 * 3)) "lines of results.csv"
+for text in 'How many pairs' 'Verdict' 'missed' 'chance' 'S, N = 64' train.steps=3; do
+    grep -qF -- "$text" whole/recall/index.html || die "the page does not say \"$text\""
+done
+is "$(grep -c '<pre' whole/recall/index.html)" 4 "samples, and the command"
+grep -q '"published": "nothing' whole/recall/results.json || die "results.json: $(head -c 300 whole/recall/results.json)"
+
+# What is done is not done again.
+before=$(stat -c %Y.%i whole/recall/runs/*/result.json)
+ok lab recall --quick --seeds 2 --out whole $tiny
+is "$(stat -c %Y.%i whole/recall/runs/*/result.json)" "$before" "results that were there"
+
+# Killed and asked to stop, it goes on, and comes to the same.
+long="$tiny --set train.save_every=1"
+"$hydralm" lab recall --quick --seeds 2 --out cut $long --jobs 2 2>/dev/null &
+pid=$!
+for ((i = 0; i < 200; i++)); do compgen -G 'cut/recall/runs/*/result.json' >/dev/null && break; sleep .02; done
+kill -9 $pid
+wait $pid 2>/dev/null
+while pgrep -f "out cut $long" >/dev/null; do sleep .05; done # its trainings save and end
+"$hydralm" lab recall --quick --seeds 2 --out cut $long --jobs 2 2>stderr &
+pid=$!
+sleep .2
+kill -INT $pid
+wait $pid
+code=$?
+[ $code -eq 0 ] || grep -q 'stopped; the same command goes on' stderr || die "interrupted: $code: $(cat stderr)"
+ok lab recall --quick --seeds 2 --out cut $long --jobs 1
+answers() { sed 's/,[0-9.]*,"\([0-9]* pairs\)"/,"\1"/' "$1/recall/results.csv"; } # without seconds
+is "$(answers cut)" "$(answers whole)" "an interrupted experiment"
+
+fails 1 'there is no experiment "recal"; there are logic, hops, recall' lab recal --out z
+fails 1 'wanted the name of an experiment, or --all' lab --out z
+fails 1 'wanted the name of an experiment, or --all' lab recall --all --out z
+fails 1 'not both' lab recall --quick --full --out z
+fails 1 'within 2%' lab recall --out z --set model.d_model=8 --set attention.n_head=1 --set ssm.head_dim=8
+fails 1 'no field' lab recall --out z --set train.nothing=1
+absent z/recall/runs "a refused experiment"
+fails 2 "--out" lab recall
+touch file
+fails 1 "file" lab recall --out file/below $tiny
+exit 0

@@ -1,0 +1,145 @@
+/* The lab: arms of equal size, tasks and recipes that can be read, the choice of a rate, goals, and
+ * what is written. */
+#include "config/recipe.h"
+#include "data/task.h"
+#include "lab/lab.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+static void good(hy_status status, const hy_error *err) {
+    if (status != HY_OK) fail_msg("%s", err->text);
+}
+
+static void check_scale(const hy__lab *lab, const hy__lab_scale *s, const hy__goal *goal) {
+    hy_error err = {0};
+    int64_t size[HY__LAB_ARMS];
+    const int n_arm = hy__scale_arms(s), n_probe = hy__scale_probes(s);
+    assert_in_range(n_arm, 2, HY__LAB_ARMS);
+    assert_in_range(n_probe, 1, HY__LAB_PROBES);
+    assert_in_range(hy__scale_rates(s), 2, HY__LAB_RATES);
+    for (int a = 0; a < n_arm; a++) {
+        hy__config c;
+        hy__train_config t;
+        good(hy__arm_config(lab, s, a, &c, &t, &size[a], &err), &err);
+        if (!s->recipe) continue;
+        hy__recipe r;
+        good(hy__recipe_parse(&r, s->recipe, strlen(s->recipe), lab->name, &c, &t, &err), &err);
+        hy__recipe_release(&r);
+    }
+    for (int a = 1; a < n_arm; a++) assert_true(llabs(size[a] - size[0]) <= size[0] / 50);
+    for (int i = 0; s->data[i]; i++) {
+        hy__task t;
+        good(hy__task_parse(&t, s->data[i], &err), &err);
+    }
+    for (int p = 0; p < n_probe; p++) {
+        hy__task t;
+        bool trained = false;
+        good(hy__task_parse(&t, s->probe[p].task, &err), &err);
+        for (int i = 0; s->data[i]; i++)
+            trained = trained || strcmp(s->data[i], s->probe[p].task) == 0;
+        if (trained == s->probe[p].unseen)
+            fail_msg("%s: probe \"%s\" is %s", lab->name, s->probe[p].name,
+                     trained ? "trained on, and yet called unseen" : "not called unseen");
+    }
+    assert_non_null(goal->text);
+    for (; goal->text; goal++) {
+        assert_in_range(goal->arm, 0, n_arm - 1);
+        assert_true(goal->from >= 0 && goal->from <= goal->to && goal->to < n_probe);
+    }
+}
+
+static void test_all_experiments_can_run(void **state) {
+    (void)state;
+    for (int i = 0; hy__labs[i]; i++) {
+        check_scale(hy__labs[i], &hy__labs[i]->quick, hy__labs[i]->goal[0]);
+        check_scale(hy__labs[i], &hy__labs[i]->full, hy__labs[i]->goal[1]);
+    }
+}
+
+static void test_unknown_experiment(void **state) {
+    (void)state;
+    const hy__lab *lab;
+    hy_error err = {0};
+    assert_int_equal(hy__lab_find(&lab, "logics", &err), HY_E_INVALID);
+    assert_non_null(strstr(err.text, "there is no experiment \"logics\"; there are logic, hops"));
+    good(hy__lab_find(&lab, "hops", &err), &err);
+    assert_string_equal(lab->name, "hops");
+}
+
+/* ---- results of made-up jobs: two arms, two rates, two seeds, a probe that is trained on and one
+ * that is not ---- */
+
+static const hy__lab TOY = {
+    .name = "toy",
+    .question = "Is it <so>?",
+    .about = "About & around.",
+    .published = "nothing",
+    .quick = {.arm = {{.name = "one"}, {.name = "two"}},
+              .rate = {1e-3, 1e-2},
+              .probe = {{"seen", "task:logic"}, {"unseen", "task:logic/hops=3", .unseen = true}}},
+    .goal = {{{"one: at least .8 at both", 0, 0, 1, 0.8, false},
+              {"one: ahead at both", 0, 0, 1, 0, true},
+              {"one: ahead at the first", 0, 0, 0, 0, true}}},
+};
+
+static hy__job made(int arm, int rate, int64_t seed, double seen, double unseen) {
+    return (hy__job){.arm = arm,
+                     .rate = rate,
+                     .seed = seed,
+                     .done = true,
+                     .parameters = 100,
+                     .answer = {{.accuracy = seen, .loss = 1.0 - seen, .beta = NAN, .slots = NAN},
+                                {.accuracy = unseen, .beta = NAN, .slots = NAN}}};
+}
+
+static void test_results(void **state) {
+    (void)state;
+    hy_error err = {0};
+    const hy__job job[] = {made(0, 0, 1, 0.5, 1.0), made(0, 1, 1, 0.9, 0.7),
+                           made(1, 0, 1, 0.6, 0.9), made(1, 1, 1, 0.6, 0.0),
+                           made(0, 1, 2, 0.8, 0.7), made(1, 0, 2, 0.4, 0.7)};
+    const hy__lab_options opt = {.seeds = 2};
+    hy__results r = {
+        .lab = &TOY, .scale = &TOY.quick, .opt = &opt, .n_seed = 2, .job = job, .n_job = 6};
+    for (int a = 0; a < 2; a++) r.best[a] = hy__results_best_rate(job, 4, a, &TOY.quick);
+    assert_int_equal(r.best[0], 1); /* what was not trained on has no say */
+    assert_int_equal(r.best[1], 0); /* the first of equals */
+    good(hy__results_init(&r, &err), &err);
+    assert_true(fabs(r.accuracy[0][0].mean - 0.85) < 1e-12);
+    assert_true(r.accuracy[0][0].low == 0.8 && r.accuracy[0][0].high == 0.9);
+    assert_true(fabs(r.accuracy[1][1].mean - 0.8) < 1e-12);
+    assert_int_equal(r.n_verdict, 3);
+    assert_false(r.verdict[0].met);
+    assert_true(fabs(r.verdict[0].got - 0.7) < 1e-12);
+    assert_false(r.verdict[1].met);
+    assert_true(fabs(r.verdict[1].beside - 0.8) < 1e-12);
+    assert_true(r.verdict[2].met);
+    char dir[] = "/tmp/hydralm-lab-XXXXXX", path[64];
+    assert_non_null(mkdtemp(dir));
+    good(hy__results_write(&r, dir, &err), &err);
+    good(hy__results_page(&r, dir, &err), &err);
+    static const char *const NAME[] = {"results.json", "results.csv", "index.html", "accuracy.svg"};
+    for (int i = 0; i < 4; i++) {
+        snprintf(path, sizeof path, "%s/%s", dir, NAME[i]);
+        assert_int_equal(remove(path), 0);
+    }
+    assert_int_equal(remove(dir), 0);
+    assert_int_equal(hy__results_write(&r, dir, &err), HY_E_IO);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_all_experiments_can_run),
+        cmocka_unit_test(test_unknown_experiment),
+        cmocka_unit_test(test_results),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
