@@ -133,7 +133,9 @@ static hy_status extract_line(hy__extract *x, const char *line, size_t size, hy_
 
 static hy_status extract_lines(hy__extract *x, const hy__block *b, hy__encoder *encoder,
                                hy_error *err) {
-    const char *at = b->text, *const end = b->text + b->size;
+    static const char mark[] = "\xEF\xBB\xBF"; /* of UTF-8, which some programs begin files with */
+    const bool marked = b->first && b->size >= 3 && memcmp(b->text, mark, 3) == 0;
+    const char *at = b->text + (marked ? 3 : 0), *const end = b->text + b->size;
     while (at < end) {
         const char *stop = memchr(at, '\n', (size_t)(end - at));
         const size_t size = (size_t)((stop ? stop : end) - at);

@@ -4,6 +4,7 @@
  * offsets, special tokens put around a text, or decoding, is passed over. Where the reference
  * itself would give other ids than the file says (added tokens out of order), the file is refused
  * too. */
+#include "base/utf8.h"
 #include "text/bytemap.h"
 #include "text/normal.h"
 #include "text/tokenizer_parts.h"
@@ -216,6 +217,15 @@ static hy_status check_model(const reading *r, const json_t *model) {
 
 /* ---- how text is cut ---- */
 
+/* A character that was cut off at the end goes. */
+static void trim(char *text) {
+    const size_t n = strlen(text);
+    size_t at = n;
+    while (at > 0 && ((unsigned char)text[at - 1] & 0xC0) == 0x80) at--;
+    if (at > 0 && hy__utf8_sequence((unsigned char *)text + at - 1, n - at + 1) != n - at + 1)
+        text[at - 1] = '\0';
+}
+
 static hy_status add_stage(const reading *r, const char *text, bool literal, bool drop) {
     hy__rules *rules = &r->tok->rules;
     if (rules->n_stage == HY__RULES_STAGES)
@@ -232,6 +242,7 @@ static hy_status add_stage(const reading *r, const char *text, bool literal, boo
     char *words = r->tok->facts.words;
     const size_t used = strlen(words), room = sizeof r->tok->facts.words - used;
     snprintf(words + used, room, "%s%s", used ? ", then " : "", known);
+    trim(words);
     return HY_OK;
 }
 

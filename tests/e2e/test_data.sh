@@ -39,6 +39,9 @@ is "$(field too_short)" 1 "documents of one byte"
 printf '{"text": "first \\u00e9\\n", "id": 1}\n\n{"id": 2, "text": "second"}\n{"text":"third"}' >lines.jsonl
 build lines.jsonl --out lines --val-fraction 0
 is "$(field documents)" 3 "JSON lines"
+{ printf '\xef\xbb\xbf'; sed 's/$/\r/' lines.jsonl; } >marked.jsonl # as some programs write it
+build marked.jsonl --out marked --val-fraction 0
+same lines/tokens-00000.bin marked/tokens-00000.bin "JSON lines with a mark and other ends of lines"
 is "$(tail -c +129 lines/tokens-00000.bin)" "$(printf 'first é\nsecondthird')" "the text of JSON lines"
 for i in $(seq 400); do echo "{\"text\": \"document number $i, and more\"}"; done >many.jsonl
 build many.jsonl --out many

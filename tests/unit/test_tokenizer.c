@@ -204,6 +204,8 @@ static void added_tokens(void **state) {
     "\"}, \"behavior\": \"Isolated\"}, {\"type\": \"ByteLevel\", \"use_regex\": false, "           \
     "\"add_prefix_space\": false}]}"
 
+#define CUT_HERE "中中中中中中中中中中中中中中中中中中中中中中中中中中中中中中中中中中中中中中中中"
+
 static void expressions(void **state) {
     (void)state;
     hy__tokenizer *tok = opened(CUT_AT("b|\\\\s+(?!\\\\S)"), "");
@@ -219,6 +221,21 @@ static void expressions(void **state) {
     EXPECT(tok, "abc ab", "32 257 32 256");
     EXPECT(tok, " ab", "32 256");
     hy__tokenizer_free(tok);
+}
+
+/* What is said of long expressions ends with a whole character. */
+static void described(void **state) {
+    (void)state;
+    char pre[1024];
+    for (int i = 0; i < 3; i++) {
+        snprintf(pre, sizeof pre, CUT_AT("%.*s" CUT_HERE CUT_HERE), i, "xx");
+        hy__tokenizer *tok = opened(pre, "");
+        const char *words = hy__tokenizer_describe(tok)->words;
+        const size_t n = strlen(words);
+        assert_true(n > 155 && n < 160);
+        assert_int_equal(hy__utf8_invalid((const unsigned char *)words, n), 0);
+        hy__tokenizer_free(tok);
+    }
 }
 
 static uint32_t random_bits(uint32_t *seed) {
@@ -538,6 +555,7 @@ int main(void) {
         cmocka_unit_test(merges_by_rank),
         cmocka_unit_test(added_tokens),
         cmocka_unit_test(expressions),
+        cmocka_unit_test(described),
         cmocka_unit_test(cut_anywhere),
         cmocka_unit_test(huge_words),
         cmocka_unit_test(normalized),
