@@ -99,6 +99,14 @@ static hy_status check_recipe(const hy__trainer *tr, const char *had, const char
                     dir, !*had ? "no curriculum" : "another curriculum", loose);
 }
 
+/* What the last bits of a sum hang on: "cpu:avx2, 4 threads". */
+enum { KERNELS = 80 };
+static void describe_kernels(const hy__trainer *tr, char text[KERNELS]) {
+    const hy__backend *be = tr->be;
+    snprintf(text, KERNELS, "%.30s%s%.30s, %d thread%s", be->name, *be->isa ? ":" : "", be->isa,
+             be->n_thread, be->n_thread == 1 ? "" : "s");
+}
+
 /* Corpora and weights. */
 static void hash_data(const hy__trainer *tr, char hex[17]) {
     snprintf(hex, 17, "%016" PRIx64, hy__mixture_fingerprint(&tr->data));
@@ -224,7 +232,7 @@ static json_t *stages_json(const hy__trainer *tr) {
 }
 
 static hy_status put_counters(hy__trainer *tr, hy__fileset *set, hy_error *err) {
-    char data[17], recipe[17];
+    char data[17], recipe[17], kernels[KERNELS];
     HY_TRY(hash_recipe(tr, recipe, err));
     hash_data(tr, data);
     json_t *streams = json_array();
@@ -239,6 +247,8 @@ static hy_status put_counters(hy__trainer *tr, hy__fileset *set, hy_error *err) 
         "val_bits_per_byte", tr->val_bits, "metrics_bytes", (json_int_t)tr->metrics_size, "data",
         data, "config", hy__config_bound_json(&tr->base, &tr->base_t), "streams", streams);
     if (!all) return no_memory(err);
+    describe_kernels(tr, kernels);
+    json_object_set_new(all, "kernels", json_string(kernels));
     json_object_set_new(all, "updates", updates_json(tr));
     json_object_set_new(all, "guard", guard_json(&tr->guard));
     json_object_set_new(all, "curriculum", json_string(recipe));
@@ -322,6 +332,18 @@ static hy_status take_counters(hy__trainer *tr, json_t *json, const char *dir, h
     tr->tokens = tokens;
     tr->metrics_size = metrics;
     return HY_OK;
+}
+
+/* A run may go on elsewhere, but then not as if it had never stopped. */
+static void compare_kernels(const hy__trainer *tr, const json_t *json, const char *dir) {
+    const char *had = json_string_value(json_object_get(json, "kernels"));
+    char now[KERNELS];
+    describe_kernels(tr, now);
+    if (had && strcmp(had, now) == 0) return;
+    hy__training_warn(tr,
+                      "the training in %.400s was computed by %.80s and goes on by %s: from here "
+                      "on results differ in their last bits",
+                      dir, had ? had : "unknown kernels", now);
 }
 
 static hy_status take_guard(hy__guard *g, json_t *json, const char *dir, hy_error *err) {
@@ -442,6 +464,7 @@ hy_status hy__training_load(hy__trainer *tr, hy_error *err) {
     hy_status status;
     HY_TRY(hy__json_read(&json, dir, COUNTERS, err));
     HY_TRY_GOTO(take_counters(tr, json, dir, err));
+    compare_kernels(tr, json, dir);
     HY_TRY_GOTO(take_guard(&tr->guard, json, dir, err));
     HY_TRY_GOTO(take_streams(tr, json, dir, err));
     tr->history_cap = tr->at.step + 1;

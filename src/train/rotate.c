@@ -11,7 +11,7 @@
 #include <stdarg.h>
 #include <stdlib.h>
 
-static void warn(const hy__trainer *tr, const char *format, ...) {
+void hy__training_warn(const hy__trainer *tr, const char *format, ...) {
     char text[2 * sizeof(hy_error)];
     va_list args;
     if (!tr->opt->on_warning) return;
@@ -57,7 +57,7 @@ static hy_status fall_back(hy__trainer *tr, const char *why, hy_error *err) {
         return hy__fail(
             err, HY_E_INVALID, "the training in %.200s cannot be resumed: %.400s; %s", out, why,
             n > 0 ? "the older checkpoints are damaged, too" : "there is no older checkpoint");
-    warn(tr, "the newest checkpoint is damaged: %s; going on from %s", why, tr->from);
+    hy__training_warn(tr, "the newest checkpoint is damaged: %s; going on from %s", why, tr->from);
     return HY_OK;
 }
 
@@ -89,7 +89,7 @@ hy_status hy__training_replace(hy__trainer *tr, hy__fileset *set, hy_error *err)
     }
     HY_TRY(hy__fileset_commit(set, err));
     if (hy__kept_prune(tr->opt->out, tr->whole_step, tr->t.keep - 1, &why) != HY_OK)
-        warn(tr, "an old checkpoint stays: %s", why.text);
+        hy__training_warn(tr, "an old checkpoint stays: %s", why.text);
     free(tr->from);
     tr->from = NULL;
     tr->whole_step = tr->at.step;

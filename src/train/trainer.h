@@ -180,6 +180,10 @@ hy_status hy__training_load(hy__trainer *tr, hy_error *err);
 
 /* ---- rotate.c ---- */
 
+/* A sentence for opt->on_warning. */
+__attribute__((format(printf, 2, 3))) void hy__training_warn(const hy__trainer *tr,
+                                                             const char *format, ...);
+
 /* Finds the newest checkpoint that is whole, reading all of it; one that is passed over is told by
  * opt->on_warning. Before anything is read from the directory. */
 hy_status hy__training_choose(hy__trainer *tr, hy_error *err);

@@ -58,6 +58,14 @@ is "$(field train_loss)/$(field val_bits_per_byte)/$(field tokens)" "$result" "t
 train --out part --resume --steps 12
 is "$(field steps)" 12 "resuming a run that is over"
 
+# With other kernels or threads it goes on, and says that this is not the same to the last bit.
+cp -r part moved
+train --out moved --resume --steps 13 --threads 1
+grep -q "computed by cpu:.*, 2 threads and goes on by cpu:.*, 1 thread: from here on results differ" <<<"$said" ||
+    die "resumed with another number of threads: $said"
+train --out moved --resume --steps 14 --threads 1
+is "$said" "$(grep -v warning <<<"$said")" "resumed with the same number"
+
 # SIGINT: the step is finished and saved; the status is that of success.
 sed 's/steps: 12/steps: 100000/' tiny.yaml >long.yaml
 : >log
