@@ -25,8 +25,7 @@ import sys
 WINDOW = 20  # steps of a mean
 FIRST = 5  # steps of the first look
 LIMIT = 0.05  # nats: the rise that counts
-SET = ["train.schedule=wsd", "train.batch=4", "train.eval_every=300", "train.val_tokens=65536",
-       "train.optimizer=adamw"]  # of both
+SET = ["train.schedule=wsd", "train.batch=4", "train.eval_every=300", "train.val_tokens=65536"]  # of both
 RECIPE, ALL = "recipe", "all on"
 
 
