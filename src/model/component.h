@@ -250,7 +250,8 @@ typedef struct hy__component {
     const char *name;      /* "state space" */
     const char *blueprint; /* the blueprint's name for it */
     double gate;           /* initial g */
-    int32_t choice; /* the planned buffer of what it chose, I32, kept; 0 = it chooses nothing */
+    int32_t choice; /* the planned buffer of what it chose, I32, kept even where a work recomputes;
+                       0 = it chooses nothing */
     void (*declare)(const hy__config *c, hy__decl *d);
     void (*plan)(const hy__config *c, const hy__rows *rows, hy__plan *p);
     void (*cost)(const hy__config *c, hy__cost *cost);

@@ -34,6 +34,26 @@ static bool is_kept(hy__life life) {
     return life == HY__LIFE_KEEP || life == HY__LIFE_TRAIN;
 }
 
+static bool is_by_block(const hy__work *w) {
+    return w->opt.training && w->opt.recompute;
+}
+
+/* What a layer chose, where other layers' buffers lie over the rest of its own: it is asked for
+ * after the forward (hy__get_rows). */
+static bool is_apart(const hy__work *w, int64_t layer, int id) {
+    return is_by_block(w) && id > 0 && id == hy__component_find(w->cfg->letter[layer])->choice;
+}
+
+static void take_choices(hy__work *w, const hy__rows *rows, cursor *c) {
+    hy__plan plan;
+    for (int64_t i = 0; i < w->cfg->n_layer; i++) {
+        const int id = hy__component_find(w->cfg->letter[i])->choice;
+        if (!hy__work_runs(w, i) || !is_apart(w, i, id)) continue;
+        plan_layer(w, i, rows, &plan);
+        w->buf[i * HY__BUF_MAX + id] = take(c, plan.buf[id].dtype, plan.buf[id].count);
+    }
+}
+
 /* Takes the planned buffers of one layer that are kept (or, with kept = false, those that live
  * inside a call: shared ones first, then forward's and backward's over each other). */
 static void take_buffers(hy__work *w, int64_t layer, const hy__plan *p, bool kept, cursor *c,
@@ -42,6 +62,7 @@ static void take_buffers(hy__work *w, int64_t layer, const hy__plan *p, bool kep
     const bool training = w->opt.training;
     for (int id = 0; id < p->n_buf; id++) {
         const hy__buf_decl *b = &p->buf[id];
+        if (is_apart(w, layer, id)) continue;
         if (kept && is_kept(b->life) && (training || b->life == HY__LIFE_KEEP))
             buf[id] = take(c, b->dtype, b->count);
         if (!kept && b->life == HY__LIFE_CALL) buf[id] = take(c, b->dtype, b->count);
@@ -97,7 +118,7 @@ static void take_layers(hy__work *w, const hy__rows *rows, cursor *c) {
     const hy__config *cfg = w->cfg;
     const hy__dtype real = w->real;
     const int64_t n = rows->n_row, d = cfg->model.d_model, n_layer = cfg->n_layer;
-    const bool by_block = w->opt.training && w->opt.recompute;
+    const bool by_block = is_by_block(w);
     size_t peak = c->at;
     hy__plan plan;
 
@@ -105,6 +126,7 @@ static void take_layers(hy__work *w, const hy__rows *rows, cursor *c) {
         for (int64_t i = 0; i < n_layer; i++)
             if (hy__work_runs(w, i) && starts_block(w, i)) w->x[i] = take(c, real, n * d);
         w->x[n_layer] = take(c, real, n * d);
+        take_choices(w, rows, c);
     } else { /* one for all: the backward takes the layers' outputs off it again */
         const hy__tensor x = take(c, real, n * d);
         for (int64_t i = 0; i <= n_layer; i++) w->x[i] = x;

@@ -62,6 +62,9 @@ is "$(grep -o '"stage_end":"[a-z_]*"' whole/metrics.jsonl | cut -d: -f2 | xargs)
     "length length length val_loss" "what ended the stages"
 is "$(tail -n 1 whole/metrics.jsonl | grep -o '"stage":"[a-z]*"')" '"stage":"end"' "the last stage"
 
+# Whatever is kept for the backward, what reseeding looks at is there (tests/model/test_rows.c).
+(train --out again --set train.recompute=true) >stdout 2>stderr || die "with recomputation: $(cat stderr)"
+
 resumed=0
 for stop in 2 4 8 11 12 15 18 20 21 25; do
     rm -rf part log

@@ -1,0 +1,58 @@
+/* test_rows.c: the rows of P's table that a forward chose can be asked for when it is over, also
+ * where only the inputs of blocks are kept and other buffers lie over each other. */
+#include "support/law.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+enum { N = 53 };
+static const char PATTERN[] = "PSF WPA S P"; /* first, inside and alone in a block */
+
+/* The rows that layer i chose in a forward over one sequence; the caller frees. */
+static int32_t *rows_of(law_model *lm, const int32_t *token, bool recompute, int64_t i) {
+    hy_error err = {0};
+    hy__work *w;
+    const hy__config *c = &lm->m->cfg;
+    const hy__seq seq = {.len = N};
+    const hy__batch b = {.rows = {.n_row = N, .n_seq = 1, .seq = &seq}, .token = token};
+    const hy__work_options o = {.training = true, .recompute = recompute};
+    int32_t *rows = malloc((size_t)(N * c->pkm.n_head * c->pkm.topk) * sizeof *rows);
+    law_ok(hy__work_new(&w, lm->m, o, &err), &err);
+    law_ok(hy__forward(w, &b, &err), &err);
+    law_ok(hy__get_rows(w, i, rows, &err), &err);
+    hy__work_free(w);
+    return rows;
+}
+
+static void test_rows(void **state) {
+    (void)state;
+    const hy__config c = law_config(PATTERN);
+    const int64_t n = N * c.pkm.n_head * c.pkm.topk;
+    for (const char *const *be = hy__backend_names(); *be; be++) {
+        law_model lm;
+        hy_error err = {0};
+        law_open(&lm, *be, &c, 3);
+        law_ok(hy__model_train(lm.m, &err), &err);
+        int32_t *token = law_tokens(5, N, c.model.vocab);
+        for (int64_t i = 0; i < c.n_layer; i++) {
+            if (c.letter[i] != 'P') continue;
+            int32_t *kept = rows_of(&lm, token, false, i), *again = rows_of(&lm, token, true, i);
+            for (int64_t j = 0; j < n; j++)
+                assert_in_range(kept[j], 0, c.pkm.n_key * c.pkm.n_key - 1);
+            assert_memory_equal(kept, again, (size_t)n * sizeof *kept);
+            free(kept);
+            free(again);
+        }
+        free(token);
+        law_close(&lm);
+    }
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_rows)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
