@@ -40,7 +40,7 @@ static double like(const hy__ruler *r) {
 /* The smallest round step of at least `least`. */
 static double round_step(const hy__ruler *r, double least) {
     if (r->unit == HY__UNIT_TOKENS && least >= 1) return exp2(ceil(log2(least) - 1e-9));
-    if (r->unit == HY__UNIT_COUNT && r->hi - r->lo > 1) least = fmax(least, 1); /* whole things */
+    if (r->unit == HY__UNIT_COUNT && r->hi - r->lo >= 1) least = fmax(least, 1); /* whole things */
     const double unit = hy__unit_size(r->unit, like(r));
     const double decade = pow(10, floor(log10(least / unit) + 1e-9)) * unit;
     for (int i = 0; i < 4; i++) {

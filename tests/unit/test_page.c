@@ -268,6 +268,7 @@ static void test_ticks(void **state) {
     assert_ticks(HY__UNIT_PLAIN, linear, -1, 1, true, 6, "-1.0 -0.5 0 0.5 1.0");
     assert_ticks(HY__UNIT_COUNT, linear, 0, 1.6e9, false, 5, "0 0.5B 1.0B 1.5B");
     assert_ticks(HY__UNIT_COUNT, linear, 0, 2, false, 9, "0 1 2");
+    assert_ticks(HY__UNIT_COUNT, linear, 0, 1, false, 9, "0 1");
     assert_ticks(HY__UNIT_PERCENT, linear, 0, 1, true, 6, "0% 20% 40% 60% 80% 100%");
     assert_ticks(HY__UNIT_SECONDS, linear, 0, 5400, false, 6, "0 20 min 40 min 60 min 80 min");
     assert_ticks(HY__UNIT_TOKENS, linear, 0, 65536, true, 5, "0 16K 32K 48K 64K");
