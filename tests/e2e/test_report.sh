@@ -78,6 +78,20 @@ ok report odd.jsonl --out page.html --json
 page "dropped steps" page.html "Steps that were dropped" "the loss is not a number" "its held-out loss"
 is "$(field dropped)/$(field end)" '1/"val_loss"' "dropped steps"
 
+# A letter that comes on at step 61 of 120: its figures have the axis of all others, and nothing before it.
+for ((i = 1; i <= 120; i++)); do
+    if [ $i -gt 60 ]; then e='0.5},"E":{"entropy":0.9}'; else e='0}'; fi
+    echo "{\"step\":$i,\"loss\":2,\"layers\":\"SE\",\"grad_norms\":{\"E\":$e}"
+done >late.jsonl
+ok report late.jsonl --out page.html
+sed -n '/E: routed experts/,$p' page.html >part
+for title in "Norm of its gradient" Evenness; do
+    sed -n "/class=\"title\">$title/,/<\/figure>/p" part >figure
+    first=$(grep -oE '<title>step: [0-9]+' figure | grep -oE '[0-9]+' | sort -n | head -n 1)
+    [ "$first" -ge 61 ] || die "$title begins at step $first, before its letter is on"
+    grep -q '>20</text>' figure || die "$title has another axis than the page"
+done
+
 # names: of a folder given as ".", of no UTF-8, of markup, long ones
 (cd whole && "$hydralm" report . --out ../page.html --quiet) || die "a run given as ."
 page "a run given as ." page.html "Training of whole"
