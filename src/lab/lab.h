@@ -59,7 +59,8 @@ typedef struct hy__lab_scale {
 } hy__lab_scale;
 
 /* Met where the arm's mean is at least so much at every probe from … to (indices); or, `ahead`,
- * above that of every other arm. */
+ * where there its worst seed answers more than the best seed of every other arm, and than chance.
+ */
 typedef struct hy__goal {
     const char *text;
     int arm, from, to;
@@ -172,7 +173,7 @@ typedef struct hy__results {
     double chance[HY__LAB_PROBES];
     struct {
         const hy__goal *goal;
-        double got, beside; /* the least over its probes; `ahead`: the best other arm there */
+        double got, beside; /* the least over its probes; `ahead`: what it must be above there */
         bool met;
     } verdict[HY__LAB_GOALS];
     int n_verdict;

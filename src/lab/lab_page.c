@@ -64,10 +64,12 @@ static void put_verdicts(hy__page *p, const hy__results *r) {
         hy__page_cell(p, "%s", r->verdict[i].met ? "met" : "missed");
     }
     hy__page_table_end(p);
-    hy__page_note(p,
-                  "Means over %" PRId64 " seed%s, the least of the probes that a goal names. "
-                  "Published: %s",
-                  r->n_seed, r->n_seed == 1 ? "" : "s", r->lab->published);
+    hy__page_note(
+        p,
+        "Over %" PRId64 " seed%s, at the probe of a goal that came out worst: the mean; of a "
+        "goal to be ahead the worst seed, against chance and the best seed of the others.",
+        r->n_seed, r->n_seed == 1 ? "" : "s");
+    hy__page_paragraph(p, "Published: %s.", r->lab->published);
 }
 
 static hy_status put_samples(hy__page *p, const hy__results *r, hy_error *err) {
@@ -111,7 +113,10 @@ static void put_arms(hy__page *p, const hy__results *r) {
             snprintf(set + strlen(set), sizeof set - strlen(set), "%s%s", i ? ", " : "",
                      arm->set[i]);
         hy__page_cell(p, "%s", arm->name);
-        hy__page_cell(p, "`%s`", set);
+        if (arm->fit)
+            hy__page_cell(p, "`%s`; `%s` to fit", set, arm->fit);
+        else
+            hy__page_cell(p, "`%s`", set);
         hy__page_cell(p, "%" PRId64, j->parameters);
         hy__page_cell(p, "%g", r->scale->rate[j->rate]);
         hy__page_cell(p, "%" PRId64, j->steps);
@@ -129,6 +134,21 @@ static void put_arms(hy__page *p, const hy__results *r) {
         "answered most for the others. Steps and time are those of the first seed on one "
         "thread; where a stage ends when it is learned, who learns sooner trains less.",
         rates);
+}
+
+/* What the blueprint reports of the first arm, where it does. */
+static void put_published(hy__page *p, const hy__results *r) {
+    bool some = false;
+    for (int i = 0; i < r->n_probe; i++) some = some || r->scale->probe[i].published > 0.0;
+    if (!some) return;
+    hy__page_cell(p, "published, of the first");
+    for (int i = 0; i < r->n_probe; i++) {
+        const double x = r->scale->probe[i].published;
+        if (x > 0.0)
+            hy__page_cell(p, "%.3f", x);
+        else
+            hy__page_cell(p, "–");
+    }
 }
 
 static void put_accuracies(hy__page *p, const hy__results *r) {
@@ -149,6 +169,7 @@ static void put_accuracies(hy__page *p, const hy__results *r) {
     }
     hy__page_cell(p, "chance");
     for (int i = 0; i < r->n_probe; i++) hy__page_cell(p, "%.3f", r->chance[i]);
+    put_published(p, r);
     hy__page_table_end(p);
 }
 

@@ -59,11 +59,11 @@ static hy__spread spread(const hy__results *r, int arm, int probe, int part) {
     return s;
 }
 
-/* The best mean of another arm at a probe. */
+/* What an arm must be above to be ahead at a probe: chance, and every seed of another arm. */
 static double best_other(const hy__results *r, int arm, int probe) {
-    double best = 0.0;
+    double best = r->chance[probe];
     for (int a = 0; a < r->n_arm; a++)
-        if (a != arm) best = fmax(best, r->accuracy[a][probe].mean);
+        if (a != arm) best = fmax(best, r->accuracy[a][probe].high);
     return best;
 }
 
@@ -73,7 +73,8 @@ static void judge(hy__results *r, const hy__goal *g) {
     r->verdict[n].met = true;
     r->verdict[n].got = INFINITY;
     for (int p = g->from; p <= g->to; p++) {
-        const double got = r->accuracy[g->arm][p].mean, beside = best_other(r, g->arm, p);
+        const hy__spread *s = &r->accuracy[g->arm][p];
+        const double beside = best_other(r, g->arm, p), got = g->ahead ? s->low : s->mean;
         r->verdict[n].met = r->verdict[n].met && (g->ahead ? got > beside : got >= g->at_least);
         if (got >= r->verdict[n].got) continue;
         r->verdict[n].got = got;

@@ -120,8 +120,18 @@ static void test_results(void **state) {
     assert_false(r.verdict[0].met);
     assert_true(fabs(r.verdict[0].got - 0.7) < 1e-12);
     assert_false(r.verdict[1].met);
-    assert_true(fabs(r.verdict[1].beside - 0.8) < 1e-12);
-    assert_true(r.verdict[2].met);
+    assert_true(fabs(r.verdict[1].got - 0.7) < 1e-12);
+    assert_true(fabs(r.verdict[1].beside - 0.9) < 1e-12);
+    assert_true(r.verdict[2].met); /* .8 at worst, .6 at best */
+    /* alike to chance, nobody is ahead */
+    hy__job poor[6];
+    memcpy(poor, job, sizeof job);
+    for (int i = 0; i < 6; i++) poor[i].answer[0].accuracy = poor[i].arm == 0 ? 0.02 : 0.01;
+    hy__results below = {
+        .lab = &TOY, .scale = &TOY.quick, .opt = &opt, .n_seed = 2, .job = poor, .n_job = 6};
+    below.best[0] = 1;
+    good(hy__results_init(&below, &err), &err);
+    assert_false(below.verdict[2].met);
     char dir[] = "/tmp/hydralm-lab-XXXXXX", path[64];
     assert_non_null(mkdtemp(dir));
     good(hy__results_write(&r, dir, &err), &err);
