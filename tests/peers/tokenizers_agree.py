@@ -31,7 +31,7 @@ HYDRALM = str(ROOT / "build" / "hydralm")
 LLAMA3 = (r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}"
           r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+")
 SURROUNDINGS = ["{}", "a{}\u0301\u0323", "a{}b", " {}", "{}\n", "{} {}", "'{}", "1{}2", "  {}x", "\n{}\r\n", "!{}?", "é{}中"]
-PIECE = 4096  # code points
+PIECE = 1024  # code points
 HEADER = 128  # bytes of a file of built data
 MULTILINGUAL = """Всё счастливые семьи похожи друг на друга. 吾輩は猫である。名前はまだ無い。 모든 인간은 태어날 때부터
 자유로우며 كل الناس يولدون أحراراً सभी मनुष्यों को गौरव และสิทธิเท่าเทียมกัน Ångström naïve façade 𝔘𝔫𝔦𝔠𝔬𝔡𝔢 👩‍👩‍👧‍👦 🇫🇷
