@@ -25,9 +25,9 @@
     {                                                                                              \
         .name = "S W, " #n " reads", .set = { "model.layers=S W", "workspace.reads=" #n }          \
     }
-#define SSSS                                                                                       \
+#define S_ALONE                                                                                    \
     { .name = "S alone", .set = {"model.layers=S S"}, .fit = "ssm.d_state", .step = 4 }
-#define SASA                                                                                       \
+#define S_A                                                                                        \
     { .name = "S A", .set = {"model.layers=S A F"}, .fit = "ffn.d_ff", .step = 4 }
 
 const hy__lab hy__lab_logic = {
@@ -47,16 +47,17 @@ const hy__lab hy__lab_logic = {
               "workspace: {n_head: 3, d_k: 32, d_v: 32}\n"
               "train: {batch: 64, seq_len: 64, carry: false, warmup: 100, schedule: wsd,\n"
               "        eval_every: 100, val_tokens: 1500, detail_every: 0, tensorboard: false}\n",
-    .quick = {.arm = {READS(4), READS(1), SSSS, SASA, TRANSFORMER},
+    .quick = {.set = {"train.batch=32"},
+              .arm = {READS(4), READS(1), S_A, TRANSFORMER},
               .rate = {3e-3, 1e-2},
               .data = {STEPS(1), STEPS(2), STEPS(3)},
-              .recipe = "stages:\n" STAGE(1, "3M", MIX1) STAGE(2, "3M", MIX2) STAGE(3, "3M", MIX3),
+              .recipe = "stages:\n" STAGE(1, "2M", MIX1) STAGE(2, "5M", MIX2) STAGE(3, "3M", MIX3),
               .probe = {{"1 step", STEPS(1)},
                         {"2 steps", STEPS(2), .published = 0.76},
                         {"3 steps", STEPS(3), .published = 0.47},
                         {"4 steps, unseen", STEPS(4), .unseen = true}}},
     .full = {.set = {"train.seq_len=128"},
-             .arm = {READS(4), READS(1), READS(2), READS(8), SSSS, SASA, TRANSFORMER},
+             .arm = {READS(4), READS(1), READS(2), READS(8), S_ALONE, S_A, TRANSFORMER},
              .rate = {1e-3, 3e-3, 1e-2},
              .data = {STEPS(1), STEPS(2), STEPS(3), STEPS(4), STEPS(5)},
              .recipe = "stages:\n" STAGE(1, "10M", MIX1) STAGE(2, "10M", MIX2) STAGE(3, "15M", MIX3)
