@@ -6,7 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { WIDEST = 4096 };
+enum { WIDEST = 1 << 15 };
 
 int hy__scale_arms(const hy__lab_scale *s) {
     int n = 0;

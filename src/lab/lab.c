@@ -4,8 +4,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
-const hy__lab *const hy__labs[] = {&hy__lab_logic, &hy__lab_hops, &hy__lab_recall, NULL};
+const hy__lab *const hy__labs[] = {&hy__lab_crossover, &hy__lab_logic, &hy__lab_hops,
+                                   &hy__lab_recall, NULL};
 
 hy_status hy__lab_find(const hy__lab **out, const char *name, hy_error *err) {
     char known[300] = "";
@@ -55,9 +57,31 @@ static hy_status plan_seeds(plan *p, hy_error *err) {
     return HY_OK;
 }
 
-/* Runs the first n_run jobs and reads what they left. */
+static hy_status run_job(void *user, int64_t i, hy_train_fn go_on, hy_error *err) {
+    const plan *p = user;
+    return hy__job_run(&p->job[i], p->lab, p->scale, go_on, err);
+}
+
+static void name_job(const void *user, int64_t i, char *out, size_t size) {
+    const plan *p = user;
+    const hy__job *j = &p->job[i];
+    snprintf(out, size, "%.60s, rate %g, seed %lld", p->scale->arm[j->arm].name,
+             p->scale->rate[j->rate], (long long)j->seed);
+}
+
+/* Runs the first n_run jobs, one for each core at a time: a small model gains nothing from a second
+ * thread. Then reads what they left. */
 static hy_status run_jobs(plan *p, int64_t n_run, hy_error *err) {
-    HY_TRY(hy__pool_run(p->job, n_run, p->n, p->lab, p->scale, p->opt, err));
+    const long cores = sysconf(_SC_NPROCESSORS_ONLN);
+    bool *done = calloc((size_t)p->n, sizeof *done);
+    if (!done) return hy__fail(err, HY_E_MEMORY, "there is not enough memory for a lab");
+    for (int64_t i = 0; i < n_run; i++) done[i] = p->job[i].done;
+    const hy__chores chores = {
+        .n = n_run, .total = p->n, .done = done, .run = run_job, .name = name_job, .user = p};
+    const int64_t most = p->opt->jobs > 0 ? p->opt->jobs : cores > 0 ? cores : 1;
+    const hy_status status = hy__pool_run(&chores, most, p->opt, err);
+    free(done);
+    HY_TRY(status);
     for (int64_t i = 0; i < n_run; i++)
         HY_TRY(hy__job_open(&p->job[i], p->lab, p->scale, p->opt->out, err));
     return HY_OK;
@@ -80,8 +104,7 @@ static hy_status report(const plan *p, hy_error *err) {
     return status;
 }
 
-/* The changes of the options come behind the experiment's own. */
-static hy_status change(hy__lab_scale *s, const hy__lab_options *opt, hy_error *err) {
+hy_status hy__scale_change(hy__lab_scale *s, const hy__lab_options *opt, hy_error *err) {
     int n = 0;
     while (n < HY__LAB_SETS && s->set[n]) n++;
     if (opt->n_set > HY__LAB_SETS - n) {
@@ -96,7 +119,8 @@ hy_status hy__lab_run(const hy__lab *lab, const hy__lab_options *opt, hy_error *
     hy__lab_scale scale = opt->full ? lab->full : lab->quick;
     plan p = {.lab = lab, .scale = &scale, .opt = opt};
     hy_status status;
-    HY_TRY_GOTO(change(&scale, opt, err));
+    if (lab->run) return lab->run(lab, opt, err);
+    HY_TRY_GOTO(hy__scale_change(&scale, opt, err));
     HY_TRY_GOTO(plan_sweep(&p, err));
     HY_TRY_GOTO(run_jobs(&p, p.n_sweep, err));
     HY_TRY_GOTO(plan_seeds(&p, err));

@@ -8,6 +8,7 @@
  *   score.c      what a model answers to a task
  *   results.c    means, spreads, goals; results.json and results.csv
  *   lab_page.c   the page and its figures
+ *   crossover.c  an experiment that trains nothing: it measures rates and memory
  *
  * An arm is trained with each learning rate of the sweep for the first seed, and with the best for
  * the others; best is what answers most of the tasks that it was trained on. Every job is an
@@ -68,16 +69,21 @@ typedef struct hy__goal {
     bool ahead;
 } hy__goal;
 
+struct hy__lab_options;
+
 typedef struct hy__lab {
     const char *name, *question;
     const char *about;     /* a paragraph: what is done, and why so */
     const char *published; /* what the blueprint reports */
     const char *config;    /* YAML */
+    /* NULL: arms are trained and asked, as this file says. Otherwise only name, question, config
+     * and the scales' arms are used, and it does what lab_run does. */
+    hy_status (*run)(const struct hy__lab *lab, const struct hy__lab_options *opt, hy_error *err);
     hy__lab_scale quick, full;
     hy__goal goal[2][HY__LAB_GOALS + 1]; /* of quick, of full; ends without a text */
 } hy__lab;
 
-extern const hy__lab hy__lab_logic, hy__lab_hops, hy__lab_recall, hy__lab_needle, hy__lab_facts;
+extern const hy__lab hy__lab_crossover, hy__lab_logic, hy__lab_hops, hy__lab_recall;
 extern const hy__lab *const hy__labs[]; /* NULL behind the last */
 
 /* ---- running one ---- */
@@ -100,6 +106,10 @@ hy_status hy__lab_find(const hy__lab **out, const char *name, hy_error *err);
 /* Runs what is left to run and writes results.json, results.csv, the figures and index.html into
  * opt->out. HY_E_STOPPED when it was asked to. */
 hy_status hy__lab_run(const hy__lab *lab, const hy__lab_options *opt, hy_error *err);
+
+/* Puts the changes that the options ask for behind the experiment's own. HY_E_INVALID when there is
+ * no room. */
+hy_status hy__scale_change(hy__lab_scale *s, const hy__lab_options *opt, hy_error *err);
 
 /* ---- arm.c ---- */
 
@@ -141,9 +151,18 @@ hy_status hy__job_run(const hy__job *j, const hy__lab *lab, const hy__lab_scale 
 
 /* ---- pool.c ---- */
 
-/* Runs those of the first n_run of n jobs that are not done. HY_E_STOPPED, or the first failure. */
-hy_status hy__pool_run(hy__job *job, int64_t n_run, int64_t n, const hy__lab *lab,
-                       const hy__lab_scale *s, const hy__lab_options *opt, hy_error *err);
+/* What is to be done in processes of its own. */
+typedef struct hy__chores {
+    int64_t n, total; /* those that may be done now; with those that will follow */
+    bool *done;       /* [total] set as they are done; the others are run */
+    hy_status (*run)(void *user, int64_t i, hy_train_fn go_on, hy_error *err);
+    void (*name)(const void *user, int64_t i, char *out, size_t size);
+    void *user;
+} hy__chores;
+
+/* Runs so many at a time. HY_E_STOPPED, or the first failure, after which the others end too. */
+hy_status hy__pool_run(const hy__chores *c, int64_t at_a_time, const hy__lab_options *opt,
+                       hy_error *err);
 
 /* ---- score.c ---- */
 
@@ -155,9 +174,10 @@ hy_status hy__score(struct hy__model *m, const char *task, hy__answer *a, hy_err
 
 /* ---- results.c, lab_page.c ---- */
 
-typedef struct hy__spread {
-    double mean, low, high; /* over seeds */
-} hy__spread;
+/* Over the seeds of an arm. */
+typedef struct hy__seeds {
+    double mean, low, high;
+} hy__seeds;
 
 typedef struct hy__results {
     const hy__lab *lab;
@@ -168,8 +188,8 @@ typedef struct hy__results {
     const hy__job *job; /* [n_job] all, those of the sweep too; borrowed */
     int64_t n_job;
     int best[HY__LAB_ARMS]; /* rate */
-    hy__spread accuracy[HY__LAB_ARMS][HY__LAB_PROBES];
-    hy__spread beta[HY__LAB_ARMS][HY__LAB_PROBES], slots[HY__LAB_ARMS][HY__LAB_PROBES];
+    hy__seeds accuracy[HY__LAB_ARMS][HY__LAB_PROBES];
+    hy__seeds beta[HY__LAB_ARMS][HY__LAB_PROBES], slots[HY__LAB_ARMS][HY__LAB_PROBES];
     double chance[HY__LAB_PROBES];
     struct {
         const hy__goal *goal;

@@ -160,7 +160,7 @@ static void put_accuracies(hy__page *p, const hy__results *r) {
     for (int a = 0; a < r->n_arm; a++) {
         hy__page_cell(p, "%s", r->scale->arm[a].name);
         for (int i = 0; i < r->n_probe; i++) {
-            const hy__spread *s = &r->accuracy[a][i];
+            const hy__seeds *s = &r->accuracy[a][i];
             if (r->n_seed > 1)
                 hy__page_cell(p, "%.3f (%.3f to %.3f)", s->mean, s->low, s->high);
             else

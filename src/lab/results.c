@@ -48,8 +48,8 @@ static double answer_part(const hy__answer *a, int part) {
     return part == 0 ? a->accuracy : part == 1 ? a->beta : a->slots;
 }
 
-static hy__spread spread(const hy__results *r, int arm, int probe, int part) {
-    hy__spread s = {.low = INFINITY, .high = -INFINITY};
+static hy__seeds spread(const hy__results *r, int arm, int probe, int part) {
+    hy__seeds s = {.low = INFINITY, .high = -INFINITY};
     for (int64_t seed = 1; seed <= r->n_seed; seed++) {
         const double x = answer_part(&hy__results_job(r, arm, seed)->answer[probe], part);
         s.mean += x / (double)r->n_seed;
@@ -73,7 +73,7 @@ static void judge(hy__results *r, const hy__goal *g) {
     r->verdict[n].met = true;
     r->verdict[n].got = INFINITY;
     for (int p = g->from; p <= g->to; p++) {
-        const hy__spread *s = &r->accuracy[g->arm][p];
+        const hy__seeds *s = &r->accuracy[g->arm][p];
         const double beside = best_other(r, g->arm, p), got = g->ahead ? s->low : s->mean;
         r->verdict[n].met = r->verdict[n].met && (g->ahead ? got > beside : got >= g->at_least);
         if (got >= r->verdict[n].got) continue;
@@ -105,7 +105,7 @@ static json_t *number(double x) {
     return isfinite(x) ? json_real(x) : json_null();
 }
 
-static json_t *spread_json(const hy__spread *s) {
+static json_t *spread_json(const hy__seeds *s) {
     return json_pack("{s:o, s:o, s:o}", "mean", number(s->mean), "low", number(s->low), "high",
                      number(s->high));
 }

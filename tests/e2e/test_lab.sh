@@ -40,7 +40,7 @@ ok lab recall --quick --seeds 2 --out cut $long --jobs 1
 answers() { sed 's/,[0-9.]*,"\([0-9]* pairs\)"/,"\1"/' "$1/recall/results.csv"; } # without seconds
 is "$(answers cut)" "$(answers whole)" "an interrupted experiment"
 
-fails 1 'there is no experiment "recal"; there are logic, hops, recall' lab recal --out z
+fails 1 'there is no experiment "recal"; there are crossover, logic, hops, recall' lab recal --out z
 fails 1 'wanted the name of an experiment, or --all' lab --out z
 fails 1 'wanted the name of an experiment, or --all' lab recall --all --out z
 fails 1 'not both' lab recall --quick --full --out z

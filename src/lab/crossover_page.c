@@ -1,0 +1,283 @@
+/* crossover_page.c: what crossover.c measured: results.json, results.csv, figures and the page. */
+#include "base/file.h"
+#include "bench/bench.h"
+#include "lab/crossover.h"
+#include "page/page.h"
+
+#include <inttypes.h>
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { FIGURES = HY__PHASE_N + 1 };
+
+/* ---- goals ---- */
+
+typedef struct goal {
+    const char *text;
+    int64_t length; /* 0: of all */
+    double wanted, got;
+    bool met, known;
+} goal;
+
+enum { GOALS = 5 };
+
+static int find_length(const hy__crossover *x, int64_t length) {
+    for (int l = 0; l < x->n_length; l++)
+        if (x->length[l] == length) return l;
+    return -1;
+}
+
+/* The length from which on Hydra is ahead in reading, at all that were measured; 0 = none. */
+static int64_t crossing(const hy__crossover *x, int arm, hy__phase phase) {
+    int64_t from = 0;
+    for (int l = x->n_length - 1; l >= 0; l--) {
+        if (hy__crossover_ratio(x, arm, l, phase) <= 1.0) break;
+        from = x->length[l];
+    }
+    return from;
+}
+
+/* Growth of the memory from the shortest to the longest text, over the growth of the text. */
+static double growth(const hy__crossover *x) {
+    const hy__crossing *a = &x->at[0][0], *b = &x->at[0][x->n_length - 1];
+    const double length = (double)x->length[x->n_length - 1] / (double)x->length[0];
+    return b->peak[HY__PHASE_TRAIN] / a->peak[HY__PHASE_TRAIN] / length;
+}
+
+static void judge(const hy__crossover *x, goal g[GOALS]) {
+    const goal all[GOALS] = {
+        {.text = "reading 8,192 tokens, times the Transformer's rate", .length = 8192, .wanted = 3},
+        {.text = "reading 16,384 tokens", .length = 16384, .wanted = 5},
+        {.text = "reading 65,536 tokens", .length = 65536, .wanted = 15},
+        {.text = "ahead in reading from this length on, at most", .wanted = 2048},
+        {.text = "growth of training's memory over growth of the text, at most", .wanted = 1}};
+    memcpy(g, all, sizeof all);
+    for (int i = 0; i < 3; i++) {
+        const int l = find_length(x, g[i].length);
+        if (l < 0) continue;
+        g[i].known = true;
+        g[i].got = hy__crossover_ratio(x, 0, l, HY__PHASE_PREFILL);
+        g[i].met = g[i].got >= g[i].wanted;
+    }
+    g[3].known = g[4].known = true;
+    g[3].got = (double)crossing(x, 0, HY__PHASE_PREFILL);
+    g[3].met = g[3].got > 0.0 && g[3].got <= g[3].wanted;
+    g[4].got = growth(x);
+    g[4].met = g[4].got > 0.0 && g[4].got <= g[4].wanted;
+}
+
+/* ---- files ---- */
+
+static hy_status save_csv(const hy__crossover *x, const char *path, hy_error *err) {
+    hy__text t = {0};
+    hy__text_put(&t, "lab,arm,parameters,phase,tokens,tokens_per_s,low,high,peak_bytes\n");
+    for (int a = 0; a < x->n_arm; a++)
+        for (int l = 0; l < x->n_length; l++)
+            for (hy__phase p = 0; p < HY__PHASE_N; p++)
+                hy__text_add(&t,
+                             "crossover,\"%s\",%" PRId64 ",%s,%" PRId64 ",%.1f,%.1f,%.1f,%.0f\n",
+                             x->scale->arm[a].name, x->parameters[a], hy__phase_name(p),
+                             x->length[l], x->at[a][l].rate[p], x->at[a][l].low[p],
+                             x->at[a][l].high[p], x->at[a][l].peak[p]);
+    const hy_status status = hy__text_save(&t, path, err);
+    hy__text_release(&t);
+    return status;
+}
+
+static json_t *points_json(const hy__crossover *x, int arm) {
+    json_t *points = json_array();
+    for (int l = 0; l < x->n_length; l++)
+        for (hy__phase p = 0; p < HY__PHASE_N; p++) {
+            const hy__crossing *at = &x->at[arm][l];
+            json_array_append_new(points,
+                                  json_pack("{s:s, s:I, s:f, s:f, s:f, s:f}", "phase",
+                                            hy__phase_name(p), "tokens", (json_int_t)x->length[l],
+                                            "tokens_per_s", at->rate[p], "low", at->low[p], "high",
+                                            at->high[p], "peak_bytes", at->peak[p]));
+        }
+    return points;
+}
+
+static hy_status save_json(const hy__crossover *x, const goal *g, const char *path, hy_error *err) {
+    const hy__machine m = hy__machine_describe();
+    json_t *arms = json_array(), *verdicts = json_array();
+    for (int a = 0; a < x->n_arm; a++)
+        json_array_append_new(arms, json_pack("{s:s, s:I, s:o}", "arm", x->scale->arm[a].name,
+                                              "parameters", (json_int_t)x->parameters[a], "points",
+                                              points_json(x, a)));
+    for (int i = 0; i < GOALS; i++)
+        if (g[i].known)
+            json_array_append_new(verdicts,
+                                  json_pack("{s:s, s:f, s:f, s:b}", "goal", g[i].text, "wanted",
+                                            g[i].wanted, "got", g[i].got, "met", g[i].met));
+    json_t *all = json_pack("{s:s, s:s, s:s, s:s, s:I, s:s, s:s, s:o, s:o}", "lab", x->lab->name,
+                            "scale", x->opt->full ? "full" : "quick", "question", x->lab->question,
+                            "cpu", m.cpu, "cores", (json_int_t)m.cores, "commit", m.commit,
+                            "published", x->lab->published, "arms", arms, "verdicts", verdicts);
+    char *text = all ? json_dumps(all, JSON_INDENT(1) | JSON_REAL_PRECISION(6)) : NULL;
+    const hy_status status =
+        text ? hy__file_write(path, text, strlen(text), err)
+             : hy__fail(err, HY_E_MEMORY, "there is not enough memory for the results");
+    json_decref(all);
+    free(text);
+    return status;
+}
+
+/* ---- figures ---- */
+
+typedef struct figure {
+    hy__chart chart;
+    hy__series series[HY__LAB_ARMS];
+    double x[HY__CROSSOVER_LENGTHS], y[HY__LAB_ARMS][HY__CROSSOVER_LENGTHS],
+        low[HY__LAB_ARMS][HY__CROSSOVER_LENGTHS], high[HY__LAB_ARMS][HY__CROSSOVER_LENGTHS];
+} figure;
+
+static const char *const TITLE[FIGURES] = {[HY__PHASE_TRAIN] = "Training",
+                                           [HY__PHASE_PREFILL] = "Reading a prompt",
+                                           [HY__PHASE_DECODE] = "Writing behind a prompt",
+                                           [HY__PHASE_N] = "Memory of training"};
+static const char *const FILE_NAME[FIGURES] = {"train.svg", "prefill.svg", "decode.svg",
+                                               "memory.svg"};
+
+static double or_gap(double v) {
+    return v > 0.0 ? v : (double)NAN;
+}
+
+/* which: a phase, or HY__PHASE_N for memory. */
+static void figure_init(figure *f, const hy__crossover *x, int which) {
+    const bool memory = which == HY__PHASE_N;
+    memset(f, 0, sizeof *f);
+    for (int l = 0; l < x->n_length; l++) f->x[l] = (double)x->length[l];
+    for (int a = 0; a < x->n_arm; a++) {
+        for (int l = 0; l < x->n_length; l++) {
+            const hy__crossing *at = &x->at[a][l];
+            f->y[a][l] = or_gap(memory ? at->peak[HY__PHASE_TRAIN] : at->rate[which]);
+            f->low[a][l] = or_gap(memory ? f->y[a][l] : at->low[which]);
+            f->high[a][l] = or_gap(memory ? f->y[a][l] : at->high[which]);
+        }
+        f->series[a] = (hy__series){.name = x->scale->arm[a].name,
+                                    .x = f->x,
+                                    .y = f->y[a],
+                                    .lo = memory ? NULL : f->low[a],
+                                    .hi = memory ? NULL : f->high[a],
+                                    .n = x->n_length,
+                                    .markers = true};
+    }
+    f->chart =
+        (hy__chart){.kind = HY__CHART_LINES,
+                    .title = TITLE[which],
+                    .x = {.label = "tokens", .unit = HY__UNIT_TOKENS, .scale = HY__SCALE_LOG2},
+                    .y = {.label = memory ? "resident, at its peak" : "tokens per second",
+                          .unit = memory ? HY__UNIT_BYTES : HY__UNIT_COUNT,
+                          .scale = HY__SCALE_LOG10},
+                    .series = f->series,
+                    .n_series = x->n_arm};
+}
+
+static hy_status save_figure(const figure *f, const char *out, const char *name, hy_error *err) {
+    hy__text t = {0};
+    char *path = hy__path_join(out, name);
+    hy_status status =
+        path ? HY_OK : hy__fail(err, HY_E_MEMORY, "there is not enough memory for a path");
+    hy__chart_document(&t, &f->chart);
+    if (status == HY_OK) status = hy__text_save(&t, path, err);
+    hy__text_release(&t);
+    free(path);
+    return status;
+}
+
+/* ---- the page ---- */
+
+static void put_goals(hy__page *p, const hy__crossover *x, const goal *g) {
+    hy__page_heading(p, 2, "Verdict");
+    hy__page_table(
+        p, (const hy__column[]){{"goal, of Hydra", 0}, {"wanted", 1}, {"got", 1}, {"", 0}}, 4);
+    for (int i = 0; i < GOALS; i++) {
+        hy__page_cell(p, "%s", g[i].text);
+        hy__page_cell(p, "%g", g[i].wanted);
+        if (g[i].known) {
+            hy__page_cell(p, "%.3g", g[i].got);
+            hy__page_cell(p, "%s", g[i].met ? "met" : "missed");
+        } else {
+            hy__page_cell(p, "–");
+            hy__page_cell(p, "by --full");
+        }
+    }
+    hy__page_table_end(p);
+    hy__page_paragraph(p, "Published: %s.", x->lab->published);
+}
+
+static void put_ratios(hy__page *p, const hy__crossover *x, hy__phase phase) {
+    char name[HY__CROSSOVER_LENGTHS][32];
+    hy__column column[HY__CROSSOVER_LENGTHS + 3] = {{"arm", 0}, {"parameters", 1}};
+    for (int l = 0; l < x->n_length; l++) {
+        snprintf(name[l], sizeof name[l], "%s", hy__tokens((double)x->length[l]).text);
+        column[2 + l] = (hy__column){name[l], true};
+    }
+    hy__page_heading(p, 3, "%s, tokens per second (times the Transformer)", TITLE[phase]);
+    hy__page_table(p, column, x->n_length + 2);
+    for (int a = 0; a < x->n_arm; a++) {
+        hy__page_cell(p, "%s", x->scale->arm[a].name);
+        hy__page_cell(p, "%s", hy__count((double)x->parameters[a]).text);
+        for (int l = 0; l < x->n_length; l++) {
+            const double rate = x->at[a][l].rate[phase];
+            if (rate > 0.0)
+                hy__page_cell(p, "%s (%.2f)", hy__count(rate).text,
+                              hy__crossover_ratio(x, a, l, phase));
+            else
+                hy__page_cell(p, "no memory for it");
+        }
+    }
+    hy__page_table_end(p);
+}
+
+static hy_status save_page(const hy__crossover *x, const goal *g, figure *f, const char *out,
+                           hy_error *err) {
+    const hy__machine m = hy__machine_describe();
+    char *path = hy__path_join(out, "index.html");
+    hy__page p = {0};
+    hy_status status =
+        path ? HY_OK : hy__fail(err, HY_E_MEMORY, "there is not enough memory for a path");
+    hy__page_begin(&p, "Lab: %s", x->lab->name);
+    hy__page_paragraph(&p, "%s", x->lab->question);
+    hy__page_grid(&p);
+    for (int i = 0; i < FIGURES && status == HY_OK; i++) {
+        figure_init(f, x, i);
+        hy__page_figure(&p, &f->chart,
+                        i < HY__PHASE_N ? "Medians; the bands are the quartiles." : NULL);
+        status = save_figure(f, out, FILE_NAME[i], err);
+    }
+    hy__page_grid_end(&p);
+    put_goals(&p, x, g);
+    hy__page_heading(&p, 2, "What was measured");
+    hy__page_paragraph(&p, "%s", x->lab->about);
+    for (hy__phase phase = 0; phase < HY__PHASE_N; phase++) put_ratios(&p, x, phase);
+    hy__page_note(&p, "%s, %" PRId64 " cores, hydralm %s, commit %s.", m.cpu, m.cores, hy_version(),
+                  m.commit);
+    hy__page_heading(&p, 2, "Again");
+    hy__page_code(&p, x->opt->full ? "hydralm lab crossover --full --out DIR"
+                                   : "hydralm lab crossover --quick --out DIR");
+    if (status == HY_OK) status = hy__page_save(&p, path, err);
+    hy__page_release(&p);
+    free(path);
+    return status;
+}
+
+hy_status hy__crossover_write(const hy__crossover *x, const char *out, hy_error *err) {
+    goal g[GOALS];
+    figure *f = malloc(sizeof *f);
+    char *json = hy__path_join(out, "results.json"), *csv = hy__path_join(out, "results.csv");
+    hy_status status = f && json && csv
+                           ? HY_OK
+                           : hy__fail(err, HY_E_MEMORY, "there is not enough memory for results");
+    judge(x, g);
+    if (status == HY_OK) status = save_json(x, g, json, err);
+    if (status == HY_OK) status = save_csv(x, csv, err);
+    if (status == HY_OK) status = save_page(x, g, f, out, err);
+    free(f);
+    free(json);
+    free(csv);
+    return status;
+}
