@@ -1,7 +1,9 @@
 /* The lab: arms of equal size, tasks and recipes that can be read, the choice of a rate, goals, and
  * what is written. */
+#include "base/file.h"
 #include "config/recipe.h"
 #include "data/task.h"
+#include "lab/crossover.h"
 #include "lab/lab.h"
 
 #include <setjmp.h>
@@ -152,11 +154,58 @@ static void test_results(void **state) {
     assert_int_equal(hy__results_write(&r, dir, &err), HY_E_IO);
 }
 
+/* Hydra is at half of the Transformer's rate at 512, at 1.5 times at 1,024, at 4 times at 8,192,
+ * and there was no memory to train the Transformer there. */
+static void test_crossover(void **state) {
+    (void)state;
+    hy_error err = {0};
+    static const int64_t LENGTH[] = {512, 1024, 8192};
+    static const double TIMES[] = {0.5, 1.5, 4.0};
+    const hy__lab_options opt = {.seeds = 1};
+    const hy__lab_scale scale = {.arm = {{.name = "Hydra"}, {.name = "Transformer"}}};
+    hy__crossover x = {.lab = &hy__lab_crossover,
+                       .scale = &scale,
+                       .opt = &opt,
+                       .length = LENGTH,
+                       .n_arm = 2,
+                       .n_length = 3};
+    for (int l = 0; l < 3; l++)
+        for (int p = 0; p < HY__PHASE_N; p++) {
+            x.at[1][l].rate[p] = 100.0;
+            x.at[0][l].rate[p] = 100.0 * TIMES[l];
+            for (int a = 0; a < 2; a++) x.at[a][l].peak[p] = 1e6 * (double)LENGTH[l];
+        }
+    x.at[1][2].rate[HY__PHASE_TRAIN] = 0.0;
+    assert_true(hy__crossover_ratio(&x, 0, 2, HY__PHASE_PREFILL) == 4.0);
+    assert_true(hy__crossover_ratio(&x, 0, 2, HY__PHASE_TRAIN) == 0.0);
+    char dir[] = "/tmp/hydralm-lab-XXXXXX", path[64], *text;
+    size_t size;
+    assert_non_null(mkdtemp(dir));
+    good(hy__crossover_write(&x, dir, &err), &err);
+    snprintf(path, sizeof path, "%s/results.json", dir);
+    good(hy__file_read(path, 1 << 20, &text, &size, &err), &err);
+    static const char *const SAID[] = {"\"wanted\": 3.0,\n   \"got\": 4.0,\n   \"met\": true",
+                                       "\"wanted\": 2048.0,\n   \"got\": 1024.0,\n   \"met\": true",
+                                       "\"wanted\": 1.0,\n   \"got\": 1.0,\n   \"met\": true"};
+    for (int i = 0; i < 3; i++)
+        if (!strstr(text, SAID[i])) fail_msg("not in results.json: %s", SAID[i]);
+    assert_null(strstr(text, "16,384")); /* which was not measured */
+    free(text);
+    static const char *const NAME[] = {"results.json", "results.csv", "index.html", "train.svg",
+                                       "prefill.svg",  "decode.svg",  "memory.svg"};
+    for (int i = 0; i < 7; i++) {
+        snprintf(path, sizeof path, "%s/%s", dir, NAME[i]);
+        assert_int_equal(remove(path), 0);
+    }
+    assert_int_equal(remove(dir), 0);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_all_experiments_can_run),
         cmocka_unit_test(test_unknown_experiment),
         cmocka_unit_test(test_results),
+        cmocka_unit_test(test_crossover),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
