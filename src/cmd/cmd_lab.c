@@ -32,8 +32,8 @@ typedef struct watcher {
 
 static void on_progress(void *user, int64_t done, int64_t of, const char *now) {
     watcher *w = user;
-    hy__progress_bar_show(&w->bar, (double)done / (double)of, "%s: %lld of %lld trainings  %s",
-                          w->name, (long long)done, (long long)of, now);
+    hy__progress_bar_show(&w->bar, (double)done / (double)of, "%s: %lld of %lld runs  %s", w->name,
+                          (long long)done, (long long)of, now);
 }
 
 static hy_status run_one(const hy__lab *lab, hy__lab_options *opt, const char *out, bool quiet,

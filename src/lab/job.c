@@ -49,7 +49,7 @@ static uint64_t identity(const hy__lab_scale *s, const char *config) {
     hash_text(&h, config);
     hash_text(&h, s->recipe);
     for (int i = 0; s->data[i]; i++) hash_text(&h, s->data[i]);
-    for (int i = 0; s->probe[i].name; i++) hash_text(&h, s->probe[i].task);
+    for (int i = 0; s->probe[i].name; i++) hash_text(&h, s->probe[i].data);
     return hy__hash_value(&h);
 }
 
@@ -66,10 +66,6 @@ static void name_dir(hy__job *j, const hy__lab_scale *s, uint64_t id, const char
 
 /* ---- its result ---- */
 
-static json_t *number_or_null(double x) {
-    return isfinite(x) ? json_real(x) : json_null();
-}
-
 static double number_of(const json_t *x) {
     return json_is_number(x) ? json_number_value(x) : (double)NAN;
 }
@@ -78,10 +74,11 @@ static json_t *result_json(const hy__job *j, int n_probe) {
     json_t *answers = json_array();
     for (int p = 0; p < n_probe; p++) {
         const hy__answer *a = &j->answer[p];
-        json_array_append_new(
-            answers, json_pack("{s:f, s:f, s:I, s:o, s:o}", "accuracy", a->accuracy, "loss",
-                               a->loss, "asked", (json_int_t)a->asked, "beta",
-                               number_or_null(a->beta), "slots", number_or_null(a->slots)));
+        json_t *answer = json_pack("{s:I}", "asked", (json_int_t)a->asked);
+        for (int m = 0; m < HY__METRICS; m++)
+            if (isfinite(a->value[m]))
+                json_object_set_new(answer, hy__metric_of[m].name, json_real(a->value[m]));
+        json_array_append_new(answers, answer);
     }
     return json_pack("{s:I, s:I, s:I, s:f, s:o}", "parameters", (json_int_t)j->parameters, "steps",
                      (json_int_t)j->steps, "tokens", (json_int_t)j->tokens, "seconds", j->seconds,
@@ -101,7 +98,8 @@ static hy_status write_result(const hy__job *j, int n_probe, hy_error *err) {
 }
 
 /* One that is not there or not whole is not done. */
-static void read_result(hy__job *j, int n_probe) {
+static void read_result(hy__job *j, const hy__lab_scale *s) {
+    const int n_probe = hy__scale_probes(s);
     hy_error ignored;
     json_t *json = NULL, *answers = NULL;
     json_int_t parameters, steps, tokens;
@@ -112,12 +110,9 @@ static void read_result(hy__job *j, int n_probe) {
         json_array_size(answers) == (size_t)n_probe;
     for (int p = 0; p < n_probe && j->done; p++) {
         const json_t *a = json_array_get(answers, (size_t)p);
-        j->answer[p] = (hy__answer){.accuracy = number_of(json_object_get(a, "accuracy")),
-                                    .loss = number_of(json_object_get(a, "loss")),
-                                    .beta = number_of(json_object_get(a, "beta")),
-                                    .slots = number_of(json_object_get(a, "slots")),
-                                    .asked = json_integer_value(json_object_get(a, "asked"))};
-        j->done = isfinite(j->answer[p].accuracy);
+        j->answer[p].asked = json_integer_value(json_object_get(a, "asked"));
+        for (int m = 0; m < HY__METRICS; m++)
+            j->answer[p].value[m] = number_of(json_object_get(a, hy__metric_of[m].name));
     }
     if (j->done) {
         j->parameters = parameters;
@@ -133,7 +128,7 @@ hy_status hy__job_open(hy__job *j, const hy__lab *lab, const hy__lab_scale *s, c
     HY_TRY(job_config(j, lab, s, &config, &j->parameters, err));
     name_dir(j, s, identity(s, config), out);
     free(config);
-    read_result(j, hy__scale_probes(s));
+    read_result(j, s);
     return HY_OK;
 }
 
@@ -166,16 +161,27 @@ static hy_status train(hy__job *j, const hy__lab_scale *s, const char *config, c
     return HY_OK;
 }
 
-static hy_status evaluate(hy__job *j, const hy__lab_scale *s, const char *model, hy_error *err) {
+static hy_status evaluate(hy__job *j, const hy__lab *lab, const hy__lab_scale *s, const char *model,
+                          hy_error *err) {
     hy__backend *be = NULL;
     hy__model *m = NULL;
+    hy__exam *e = NULL;
+    hy__config c;
+    hy__train_config t;
     hy_status status;
+    HY_TRY_GOTO(hy__arm_config(lab, s, j->arm, &c, &t, &j->parameters, err));
     HY_TRY_GOTO(hy__backend_open(&be, "cpu", 1, err));
     HY_TRY_GOTO(hy__checkpoint_open_to_train(&m, be, model, err));
     HY_TRY_GOTO(hy__model_train(m, err));
-    for (int p = 0; s->probe[p].name; p++)
-        HY_TRY_GOTO(hy__score(m, s->probe[p].task, &j->answer[p], err));
+    HY_TRY_GOTO(hy__exam_new(&e, m, s, &t, err));
+    for (int p = 0; s->probe[p].name; p++) {
+        if (p > 0 && strcmp(s->probe[p].data, s->probe[p - 1].data) == 0)
+            j->answer[p] = j->answer[p - 1];
+        else
+            HY_TRY_GOTO(hy__exam_ask(e, s->probe[p].data, &j->answer[p], err));
+    }
 done:
+    hy__exam_free(e);
     hy__model_free(m);
     hy__backend_free(be);
     return status;
@@ -192,7 +198,7 @@ hy_status hy__job_run(const hy__job *job, const hy__lab *lab, const hy__lab_scal
     HY_TRY_GOTO(write_text(j.dir, "config.yaml", text, &config, err));
     if (s->recipe) HY_TRY_GOTO(write_text(j.dir, "recipe.yaml", s->recipe, &recipe, err));
     HY_TRY_GOTO(train(&j, s, config, recipe, model, go_on, err));
-    HY_TRY_GOTO(evaluate(&j, s, model, err));
+    HY_TRY_GOTO(evaluate(&j, lab, s, model, err));
     HY_TRY_GOTO(write_result(&j, hy__scale_probes(s), err));
 done:
     if (status != HY_OK) hy__fail_in(err, status, "%.300s", j.dir);

@@ -5,20 +5,21 @@
  *   arm.c        an arm's configuration, brought to equal parameters
  *   job.c        one training and its evaluation, in a folder of its own
  *   pool.c       as many jobs at a time as there are cores, each a process
- *   score.c      what a model answers to a task
+ *   exam.c       what a model answers to a task, and what it makes of held-out text
  *   results.c    means, spreads, goals; results.json and results.csv
  *   lab_page.c   the page and its figures
  *   crossover.c  an experiment that trains nothing: it measures rates and memory
  *
  * An arm is trained with each learning rate of the sweep for the first seed, and with the best for
- * the others; best is what answers most of the tasks that it was trained on. Every job is an
- * ordinary training (its folder can be opened by report, eval, generate), and what is done is never
- * done again: an interrupted lab goes on where it was. */
+ * the others; best is what does best at the first metric of what it was trained on. Every job is
+ * an ordinary training (its folder can be opened by report, eval, generate), and what is done is
+ * never done again: an interrupted lab goes on where it was. */
 #ifndef HY_LAB_LAB_H
 #define HY_LAB_LAB_H
 
 #include "base/status.h"
 #include "config/config.h"
+#include "page/number.h"
 
 #include <math.h>
 
@@ -41,10 +42,28 @@ typedef struct hy__arm {
     int64_t step;                  /* which stays a multiple of this */
 } hy__arm;
 
-/* What is asked at the end. */
+/* What is measured of a model at the end. */
+typedef enum hy__metric {
+    HY__ACCURACY, /* share of what is asked that is answered */
+    HY__LOSS,     /* nats per token of what is asked */
+    HY__BETA,     /* of P: mean β where something is asked */
+    HY__SLOTS,    /* of P: share of the rows that were read */
+    HY__METRICS
+} hy__metric;
+
+typedef struct hy__metric_info {
+    const char *name;  /* a word: of files and fields */
+    const char *title; /* of a chart */
+    hy__unit unit;
+    bool less; /* is better */
+} hy__metric_info;
+
+extern const hy__metric_info hy__metric_of[HY__METRICS];
+
 typedef struct hy__probe {
     const char *name;
-    const char *task;
+    const char *data; /* a task, a corpus of the training's by its name, or "*": all of them */
+    hy__metric metric;
     bool unseen;      /* never trained on: it has no say in the choice of the rate */
     double published; /* what the blueprint says of the first arm; 0 = nothing */
 } hy__probe;
@@ -59,14 +78,22 @@ typedef struct hy__lab_scale {
     hy__probe probe[HY__LAB_PROBES + 1];
 } hy__lab_scale;
 
-/* Met where the arm's mean is at least so much at every probe from … to (indices); or, `ahead`,
- * where there its worst seed answers more than the best seed of every other arm, and than chance.
- */
+/* When a goal is met, at every one of its probes. */
+typedef enum hy__goal_kind {
+    HY__AT_LEAST, /* the arm's mean is `wanted` or more */
+    HY__AT_MOST,
+    HY__AHEAD, /* its worst seed is better than the best seed of every other arm, and than chance */
+    HY__WITHIN, /* its mean is worse than that of arm `beside` by at most `wanted`, below 0: better
+                 */
+    HY__TIMES,  /* its mean is at most `wanted` times that of arm `beside` */
+} hy__goal_kind;
+
 typedef struct hy__goal {
     const char *text;
-    int arm, from, to;
-    double at_least;
-    bool ahead;
+    int arm, from, to; /* probes, indices */
+    hy__goal_kind kind;
+    double wanted;
+    int beside;
 } hy__goal;
 
 struct hy__lab_options;
@@ -125,8 +152,7 @@ hy_status hy__arm_config(const hy__lab *lab, const hy__lab_scale *s, int arm, hy
 /* ---- job.c ---- */
 
 typedef struct hy__answer {
-    double accuracy, loss; /* of what is asked; nats */
-    double beta, slots; /* of P: mean β where something is asked, share of the rows read; or NaN */
+    double value[HY__METRICS]; /* NaN where there is nothing to measure */
     int64_t asked;
 } hy__answer;
 
@@ -164,13 +190,18 @@ typedef struct hy__chores {
 hy_status hy__pool_run(const hy__chores *c, int64_t at_a_time, const hy__lab_options *opt,
                        hy_error *err);
 
-/* ---- score.c ---- */
+/* ---- exam.c ---- */
 
 struct hy__model;
-struct hy__backend;
-/* What the model answers to a task's test documents, which neither training nor what is held out
- * contains. */
-hy_status hy__score(struct hy__model *m, const char *task, hy__answer *a, hy_error *err);
+typedef struct hy__exam hy__exam;
+
+/* Of a trained model, and of what it was trained on. The model is borrowed. */
+hy_status hy__exam_new(hy__exam **out, struct hy__model *m, const hy__lab_scale *s,
+                       const hy__train_config *t, hy_error *err);
+void hy__exam_free(hy__exam *e);
+/* What the model makes of a probe's data: of a task test documents, which neither training nor what
+ * is held out contains; of text windows of train.seq_len in what is held out. */
+hy_status hy__exam_ask(hy__exam *e, const char *data, hy__answer *a, hy_error *err);
 
 /* ---- results.c, lab_page.c ---- */
 
@@ -187,13 +218,12 @@ typedef struct hy__results {
     int64_t n_seed;
     const hy__job *job; /* [n_job] all, those of the sweep too; borrowed */
     int64_t n_job;
-    int best[HY__LAB_ARMS]; /* rate */
-    hy__seeds accuracy[HY__LAB_ARMS][HY__LAB_PROBES];
-    hy__seeds beta[HY__LAB_ARMS][HY__LAB_PROBES], slots[HY__LAB_ARMS][HY__LAB_PROBES];
-    double chance[HY__LAB_PROBES];
+    int best[HY__LAB_ARMS];                        /* rate */
+    hy__seeds value[HY__LAB_ARMS][HY__LAB_PROBES]; /* of the probe's metric */
+    double chance[HY__LAB_PROBES];                 /* NaN where there is none */
     struct {
         const hy__goal *goal;
-        double got, beside; /* the least over its probes; `ahead`: what it must be above there */
+        double got, wanted; /* at the probe that came out worst */
         bool met;
     } verdict[HY__LAB_GOALS];
     int n_verdict;

@@ -57,6 +57,6 @@ const hy__lab hy__lab_hops = {
                        {"3 hops", HOPS(3)},
                        {"4 hops", HOPS(4)},
                        {"5 hops, unseen", HOPS(5), .unseen = true}}},
-    .goal = {{{"four reads: ahead of every other arm at 2 hops", 0, 1, 1, 0, true}},
-             {{"four reads: ahead of every other arm at 2 to 4 hops", 0, 1, 3, 0, true}}},
+    .goal = {{{"four reads: ahead of every other arm at 2 hops", 0, 1, 1, HY__AHEAD}},
+             {{"four reads: ahead of every other arm at 2 to 4 hops", 0, 1, 3, HY__AHEAD}}},
 };

@@ -70,8 +70,8 @@ const hy__lab hy__lab_logic = {
                        {"6 steps, unseen", STEPS(6), .unseen = true},
                        {"7 steps, unseen", STEPS(7), .unseen = true},
                        {"8 steps, unseen", STEPS(8), .unseen = true}}},
-    .goal = {{{"four reads: at least .95 at 2 and 3 steps", 0, 1, 2, 0.95, false},
-              {"four reads: ahead of every other arm at 2 and 3 steps", 0, 1, 2, 0, true}},
-             {{"four reads: at least .95 at 2 to 5 steps", 0, 1, 4, 0.95, false},
-              {"four reads: ahead of every other arm at 6 to 8 steps", 0, 5, 7, 0, true}}},
+    .goal = {{{"four reads: at least .95 at 2 and 3 steps", 0, 1, 2, HY__AT_LEAST, 0.95},
+              {"four reads: ahead of every other arm at 2 and 3 steps", 0, 1, 2, HY__AHEAD}},
+             {{"four reads: at least .95 at 2 to 5 steps", 0, 1, 4, HY__AT_LEAST, 0.95},
+              {"four reads: ahead of every other arm at 6 to 8 steps", 0, 5, 7, HY__AHEAD}}},
 };

@@ -11,9 +11,9 @@
 
 enum { SAMPLES = 3, SAMPLE_BYTES = 1500 };
 
-/* ---- the figure ---- */
+/* ---- a figure for each metric ---- */
 
-/* Bars for each probe, one for each arm and one for chance. */
+/* Bars for each probe of a metric, one for each arm and one for chance. */
 typedef struct figure {
     hy__chart chart;
     hy__series series[HY__LAB_ARMS + 1];
@@ -22,33 +22,96 @@ typedef struct figure {
     const char *category[HY__LAB_PROBES];
 } figure;
 
-static void figure_init(figure *f, const hy__results *r) {
-    memset(f, 0, sizeof *f);
-    for (int p = 0; p < r->n_probe; p++) f->category[p] = r->scale->probe[p].name;
+/* Column n of the figure; returns whether chance is known there. */
+static bool put_probe(figure *f, const hy__results *r, int probe, int n) {
+    f->category[n] = r->scale->probe[probe].name;
     for (int a = 0; a < r->n_arm; a++) {
-        for (int p = 0; p < r->n_probe; p++) {
-            f->mean[a][p] = r->accuracy[a][p].mean;
-            f->low[a][p] = r->accuracy[a][p].low;
-            f->high[a][p] = r->accuracy[a][p].high;
-        }
+        f->mean[a][n] = r->value[a][probe].mean;
+        f->low[a][n] = r->value[a][probe].low;
+        f->high[a][n] = r->value[a][probe].high;
+    }
+    f->mean[r->n_arm][n] = r->chance[probe];
+    return isfinite(r->chance[probe]);
+}
+
+/* False where no probe is of the metric. */
+static bool figure_init(figure *f, const hy__results *r, hy__metric m) {
+    const hy__metric_info *info = &hy__metric_of[m];
+    int n = 0;
+    bool chance = false;
+    memset(f, 0, sizeof *f);
+    for (int p = 0; p < r->n_probe; p++)
+        if (r->scale->probe[p].metric == m) chance = put_probe(f, r, p, n++) || chance;
+    for (int a = 0; a < r->n_arm; a++)
         f->series[a] = (hy__series){.name = r->scale->arm[a].name,
                                     .y = f->mean[a],
                                     .lo = r->n_seed > 1 ? f->low[a] : NULL,
                                     .hi = r->n_seed > 1 ? f->high[a] : NULL,
-                                    .n = r->n_probe};
-    }
-    memcpy(f->mean[r->n_arm], r->chance, sizeof r->chance);
-    f->series[r->n_arm] = (hy__series){.name = "chance", .y = f->mean[r->n_arm], .n = r->n_probe};
+                                    .n = n};
+    f->series[r->n_arm] = (hy__series){.name = "chance", .y = f->mean[r->n_arm], .n = n};
     f->chart = (hy__chart){.kind = HY__CHART_GROUPED_BARS,
-                           .title = "Share of the questions that are answered",
-                           .y = {.label = "accuracy", .unit = HY__UNIT_PERCENT, .max = 1.0},
+                           .title = info->title,
+                           .y = {.label = info->name,
+                                 .unit = info->unit,
+                                 .max = info->unit == HY__UNIT_PERCENT ? 1.0 : 0.0},
                            .series = f->series,
-                           .n_series = r->n_arm + 1,
+                           .n_series = r->n_arm + chance,
                            .category = f->category,
-                           .n_category = r->n_probe};
+                           .n_category = n};
+    return n > 0;
+}
+
+static hy_status save_figure(const figure *f, const char *out, hy_error *err) {
+    hy__text t = {0};
+    char name[40];
+    snprintf(name, sizeof name, "%s.svg", f->chart.y.label);
+    char *path = hy__path_join(out, name);
+    hy_status status =
+        path ? HY_OK : hy__fail(err, HY_E_MEMORY, "there is not enough memory for a path");
+    hy__chart_document(&t, &f->chart);
+    if (status == HY_OK) status = hy__text_save(&t, path, err);
+    hy__text_release(&t);
+    free(path);
+    return status;
+}
+
+static hy_status put_figures(hy__page *p, const hy__results *r, const char *out, hy_error *err) {
+    figure *f = malloc(sizeof *f);
+    hy_status status =
+        f ? HY_OK : hy__fail(err, HY_E_MEMORY, "there is not enough memory for a figure");
+    for (int m = 0; m < HY__METRICS && status == HY_OK; m++) {
+        if (!figure_init(f, r, (hy__metric)m)) continue;
+        hy__page_figure(p, &f->chart,
+                        r->n_seed > 1 ? "Means over the seeds; the bars' ends are the least and "
+                                        "the greatest of them."
+                                      : NULL);
+        status = save_figure(f, out, err);
+    }
+    free(f);
+    return status;
 }
 
 /* ---- parts of the page ---- */
+
+static void put_wanted(hy__page *p, const hy__goal *g, double wanted, const char *beside) {
+    switch (g->kind) {
+    case HY__AT_LEAST:
+        hy__page_cell(p, "at least %.3f", wanted);
+        break;
+    case HY__AT_MOST:
+        hy__page_cell(p, "at most %.3f", wanted);
+        break;
+    case HY__AHEAD:
+        hy__page_cell(p, "better than %.3f", wanted);
+        break;
+    case HY__WITHIN:
+        hy__page_cell(p, "worse than %s by at most %.3f", beside, wanted);
+        break;
+    case HY__TIMES:
+        hy__page_cell(p, "at most %.3f times %s", wanted, beside);
+        break;
+    }
+}
 
 static void put_verdicts(hy__page *p, const hy__results *r) {
     hy__page_heading(p, 2, "Verdict");
@@ -56,10 +119,7 @@ static void put_verdicts(hy__page *p, const hy__results *r) {
     for (int i = 0; i < r->n_verdict; i++) {
         const hy__goal *g = r->verdict[i].goal;
         hy__page_cell(p, "%s", g->text);
-        if (g->ahead)
-            hy__page_cell(p, "above %.3f", r->verdict[i].beside);
-        else
-            hy__page_cell(p, "%.3f", g->at_least);
+        put_wanted(p, g, r->verdict[i].wanted, r->scale->arm[g->beside].name);
         hy__page_cell(p, "%.3f", r->verdict[i].got);
         hy__page_cell(p, "%s", r->verdict[i].met ? "met" : "missed");
     }
@@ -72,14 +132,18 @@ static void put_verdicts(hy__page *p, const hy__results *r) {
     hy__page_paragraph(p, "Published: %s.", r->lab->published);
 }
 
+/* What the experiment is about, and three documents of a task that it asks, where it asks one. */
 static hy_status put_samples(hy__page *p, const hy__results *r, hy_error *err) {
-    const hy__probe *probe = &r->scale->probe[r->n_probe > 1 ? 1 : 0];
+    const char *entry = NULL;
     hy__task t;
     char name[256];
-    HY_TRY(hy__task_parse(&t, probe->task, err));
-    hy__task_print(&t, name, sizeof name);
+    for (int i = 0; i < r->n_probe && i < 2; i++)
+        if (hy__task_is(r->scale->probe[i].data)) entry = r->scale->probe[i].data;
     hy__page_heading(p, 2, "The task");
     hy__page_paragraph(p, "%s", r->lab->about);
+    if (!entry) return HY_OK;
+    HY_TRY(hy__task_parse(&t, entry, err));
+    hy__task_print(&t, name, sizeof name);
     hy__page_note(p,
                   "Three documents of `task:%s`; what is asked stands in angle brackets. Chance "
                   "is %.3f.",
@@ -131,9 +195,16 @@ static void put_arms(hy__page *p, const hy__results *r) {
     hy__page_note(
         p,
         "Each arm was trained with the rates %s for the first seed, and with the one that "
-        "answered most for the others. Steps and time are those of the first seed on one "
+        "did best for the others. Steps and time are those of the first seed on one "
         "thread; where a stage ends when it is learned, who learns sooner trains less.",
         rates);
+}
+
+static void put_value(hy__page *p, double x) {
+    if (isfinite(x))
+        hy__page_cell(p, "%.3f", x);
+    else
+        hy__page_cell(p, "–");
 }
 
 /* What the blueprint reports of the first arm, where it does. */
@@ -144,31 +215,36 @@ static void put_published(hy__page *p, const hy__results *r) {
     hy__page_cell(p, "published, of the first");
     for (int i = 0; i < r->n_probe; i++) {
         const double x = r->scale->probe[i].published;
-        if (x > 0.0)
-            hy__page_cell(p, "%.3f", x);
-        else
-            hy__page_cell(p, "–");
+        put_value(p, x > 0.0 ? x : (double)NAN);
     }
 }
 
-static void put_accuracies(hy__page *p, const hy__results *r) {
+static void put_values(hy__page *p, const hy__results *r) {
     hy__column column[HY__LAB_PROBES + 1] = {{"arm", 0}};
+    char name[HY__LAB_PROBES][80];
+    bool chance = false;
     hy__page_heading(p, 2, "Answers");
-    for (int i = 0; i < r->n_probe; i++)
-        column[1 + i] = (hy__column){r->scale->probe[i].name, true};
+    for (int i = 0; i < r->n_probe; i++) {
+        const hy__probe *probe = &r->scale->probe[i];
+        snprintf(name[i], sizeof name[i], "%s, %s", probe->name, hy__metric_of[probe->metric].name);
+        column[1 + i] = (hy__column){name[i], true};
+        chance = chance || isfinite(r->chance[i]);
+    }
     hy__page_table(p, column, r->n_probe + 1);
     for (int a = 0; a < r->n_arm; a++) {
         hy__page_cell(p, "%s", r->scale->arm[a].name);
         for (int i = 0; i < r->n_probe; i++) {
-            const hy__seeds *s = &r->accuracy[a][i];
-            if (r->n_seed > 1)
+            const hy__seeds *s = &r->value[a][i];
+            if (r->n_seed > 1 && isfinite(s->mean))
                 hy__page_cell(p, "%.3f (%.3f to %.3f)", s->mean, s->low, s->high);
             else
-                hy__page_cell(p, "%.3f", s->mean);
+                put_value(p, s->mean);
         }
     }
-    hy__page_cell(p, "chance");
-    for (int i = 0; i < r->n_probe; i++) hy__page_cell(p, "%.3f", r->chance[i]);
+    if (chance) {
+        hy__page_cell(p, "chance");
+        for (int i = 0; i < r->n_probe; i++) put_value(p, r->chance[i]);
+    }
     put_published(p, r);
     hy__page_table_end(p);
 }
@@ -190,42 +266,23 @@ static void put_reproduce(hy__page *p, const hy__results *r) {
         hy_version(), r->lab->name);
 }
 
-static hy_status save_figure(const figure *f, const char *out, hy_error *err) {
-    hy__text t = {0};
-    char *path = hy__path_join(out, "accuracy.svg");
-    hy_status status =
-        path ? HY_OK : hy__fail(err, HY_E_MEMORY, "there is not enough memory for a path");
-    hy__chart_document(&t, &f->chart);
-    if (status == HY_OK) status = hy__text_save(&t, path, err);
-    hy__text_release(&t);
-    free(path);
-    return status;
-}
-
 hy_status hy__results_page(const hy__results *r, const char *out, hy_error *err) {
-    figure *f = malloc(sizeof *f);
     char *path = hy__path_join(out, "index.html");
     hy__page p = {0};
     hy_status status =
-        f && path ? HY_OK : hy__fail(err, HY_E_MEMORY, "there is not enough memory for a page");
-    if (status != HY_OK) goto done;
-    figure_init(f, r);
+        path ? HY_OK : hy__fail(err, HY_E_MEMORY, "there is not enough memory for a page");
+    if (status != HY_OK) return status;
     hy__page_begin(&p, "Lab: %s", r->lab->name);
     hy__page_paragraph(&p, "%s", r->lab->question);
-    hy__page_figure(&p, &f->chart,
-                    r->n_seed > 1 ? "Means over the seeds; the bars' ends are the least and the "
-                                    "greatest of them."
-                                  : NULL);
+    HY_TRY_GOTO(put_figures(&p, r, out, err));
     put_verdicts(&p, r);
     HY_TRY_GOTO(put_samples(&p, r, err));
-    put_accuracies(&p, r);
+    put_values(&p, r);
     put_arms(&p, r);
     put_reproduce(&p, r);
     HY_TRY_GOTO(hy__page_save(&p, path, err));
-    HY_TRY_GOTO(save_figure(f, out, err));
 done:
     hy__page_release(&p);
     free(path);
-    free(f);
     return status;
 }

@@ -52,7 +52,7 @@ const hy__lab hy__lab_recall = {
                        {"16 pairs", PAIRS(16)},
                        {"32 pairs", PAIRS(32)},
                        {"64 pairs", PAIRS(64)}}},
-    .goal = {{{"attention: ahead of every other arm at 64 pairs", 0, 2, 2, 0, true}},
-             {{"attention: at least .99 at up to 64 pairs", 0, 0, 3, 0.99, false},
-              {"attention: ahead of every other arm at 64 pairs", 0, 3, 3, 0, true}}},
+    .goal = {{{"attention: ahead of every other arm at 64 pairs", 0, 2, 2, HY__AHEAD}},
+             {{"attention: at least .99 at up to 64 pairs", 0, 0, 3, HY__AT_LEAST, 0.99},
+              {"attention: ahead of every other arm at 64 pairs", 0, 3, 3, HY__AHEAD}}},
 };

@@ -9,27 +9,42 @@
 #include <stdlib.h>
 #include <string.h>
 
+const hy__metric_info hy__metric_of[HY__METRICS] = {
+    [HY__ACCURACY] = {"accuracy", "Share of the questions that are answered", HY__UNIT_PERCENT,
+                      false},
+    [HY__LOSS] = {"loss", "Loss in nats per token", HY__UNIT_PLAIN, true},
+    [HY__BETA] = {"beta", "How far the gate of P is open: mean β", HY__UNIT_PLAIN, true},
+    [HY__SLOTS] = {"slots", "Share of P's table that is read", HY__UNIT_PERCENT, false},
+};
+
 /* ---- adding up ---- */
 
-/* Of the probes that it was trained on: accuracy, and where that is the same the loss. */
-static void merit(const hy__job *j, const hy__lab_scale *s, double *accuracy, double *loss) {
-    *accuracy = *loss = 0.0;
+/* Of two values of a metric, whether the first is better. */
+static bool is_better(hy__metric m, double a, double b) {
+    return hy__metric_of[m].less ? a < b : a > b;
+}
+
+/* The first metric's sum over the probes that were trained on, more is better; and that of their
+ * losses. */
+static void merit(const hy__job *j, const hy__lab_scale *s, double *value, double *loss) {
+    const hy__metric m = s->probe[0].metric;
+    *value = *loss = 0.0;
     for (int p = 0; s->probe[p].name; p++) {
-        if (s->probe[p].unseen) continue;
-        *accuracy += j->answer[p].accuracy;
-        *loss += j->answer[p].loss;
+        if (s->probe[p].unseen || s->probe[p].metric != m) continue;
+        *value += hy__metric_of[m].less ? -j->answer[p].value[m] : j->answer[p].value[m];
+        *loss += j->answer[p].value[HY__LOSS];
     }
 }
 
 int hy__results_best_rate(const hy__job *job, int64_t n, int arm, const hy__lab_scale *s) {
-    double best_accuracy = -1.0, best_loss = INFINITY;
+    double best_value = -INFINITY, best_loss = INFINITY;
     int best = 0;
     for (int64_t i = 0; i < n; i++) {
-        double accuracy, loss;
+        double value, loss;
         if (job[i].arm != arm) continue;
-        merit(&job[i], s, &accuracy, &loss);
-        if (accuracy < best_accuracy || (accuracy == best_accuracy && loss >= best_loss)) continue;
-        best_accuracy = accuracy;
+        merit(&job[i], s, &value, &loss);
+        if (!(value > best_value || (value == best_value && loss < best_loss))) continue;
+        best_value = value;
         best_loss = loss;
         best = job[i].rate;
     }
@@ -44,14 +59,11 @@ const hy__job *hy__results_job(const hy__results *r, int arm, int64_t seed) {
     return NULL;
 }
 
-static double answer_part(const hy__answer *a, int part) {
-    return part == 0 ? a->accuracy : part == 1 ? a->beta : a->slots;
-}
-
-static hy__seeds spread(const hy__results *r, int arm, int probe, int part) {
+static hy__seeds spread(const hy__results *r, int arm, int probe) {
     hy__seeds s = {.low = INFINITY, .high = -INFINITY};
     for (int64_t seed = 1; seed <= r->n_seed; seed++) {
-        const double x = answer_part(&hy__results_job(r, arm, seed)->answer[probe], part);
+        const hy__job *j = hy__results_job(r, arm, seed);
+        const double x = j->answer[probe].value[r->scale->probe[probe].metric];
         s.mean += x / (double)r->n_seed;
         s.low = fmin(s.low, x);
         s.high = fmax(s.high, x);
@@ -59,41 +71,78 @@ static hy__seeds spread(const hy__results *r, int arm, int probe, int part) {
     return s;
 }
 
-/* What an arm must be above to be ahead at a probe: chance, and every seed of another arm. */
+/* What an arm must be better than to be ahead at a probe: chance, and every seed of another arm. */
 static double best_other(const hy__results *r, int arm, int probe) {
+    const hy__metric m = r->scale->probe[probe].metric;
     double best = r->chance[probe];
-    for (int a = 0; a < r->n_arm; a++)
-        if (a != arm) best = fmax(best, r->accuracy[a][probe].high);
+    for (int a = 0; a < r->n_arm; a++) {
+        if (a == arm) continue;
+        const hy__seeds *s = &r->value[a][probe];
+        const double x = hy__metric_of[m].less ? s->low : s->high;
+        if (isnan(best) || is_better(m, x, best)) best = x;
+    }
     return best;
+}
+
+/* What a goal is about at one of its probes, and what it must be there; `above`: at least that. */
+static void weigh(const hy__results *r, const hy__goal *g, int probe, double *got, double *wanted,
+                  bool *above) {
+    const hy__seeds *s = &r->value[g->arm][probe], *beside = &r->value[g->beside][probe];
+    const bool less = hy__metric_of[r->scale->probe[probe].metric].less;
+    *got = s->mean;
+    *wanted = g->wanted;
+    *above = g->kind == HY__AT_LEAST;
+    switch (g->kind) {
+    case HY__AT_LEAST:
+    case HY__AT_MOST:
+        break;
+    case HY__AHEAD:
+        *got = less ? s->high : s->low;
+        *wanted = best_other(r, g->arm, probe);
+        *above = !less;
+        break;
+    case HY__WITHIN:
+        *got = less ? s->mean - beside->mean : beside->mean - s->mean;
+        break;
+    case HY__TIMES:
+        *got = s->mean / beside->mean;
+        break;
+    }
 }
 
 static void judge(hy__results *r, const hy__goal *g) {
     const int n = r->n_verdict++;
+    double least = INFINITY; /* by how much it is met */
     r->verdict[n].goal = g;
     r->verdict[n].met = true;
-    r->verdict[n].got = INFINITY;
     for (int p = g->from; p <= g->to; p++) {
-        const hy__seeds *s = &r->accuracy[g->arm][p];
-        const double beside = best_other(r, g->arm, p), got = g->ahead ? s->low : s->mean;
-        r->verdict[n].met = r->verdict[n].met && (g->ahead ? got > beside : got >= g->at_least);
-        if (got >= r->verdict[n].got) continue;
+        double got, wanted;
+        bool above;
+        weigh(r, g, p, &got, &wanted, &above);
+        const double spare = above ? got - wanted : wanted - got;
+        if (!(g->kind == HY__AHEAD ? spare > 0.0 : spare >= 0.0)) r->verdict[n].met = false;
+        if (spare >= least) continue;
+        least = spare;
         r->verdict[n].got = got;
-        r->verdict[n].beside = beside;
+        r->verdict[n].wanted = wanted;
     }
+}
+
+static hy_status find_chance(const hy__probe *p, double *chance, hy_error *err) {
+    hy__task t;
+    *chance = (double)NAN;
+    if (p->metric != HY__ACCURACY || !hy__task_is(p->data)) return HY_OK;
+    HY_TRY(hy__task_parse(&t, p->data, err));
+    *chance = hy__task_chance(&t);
+    return HY_OK;
 }
 
 hy_status hy__results_init(hy__results *r, hy_error *err) {
     r->n_arm = hy__scale_arms(r->scale);
     r->n_probe = hy__scale_probes(r->scale);
     for (int p = 0; p < r->n_probe; p++) {
-        hy__task t;
-        HY_TRY(hy__task_parse(&t, r->scale->probe[p].task, err));
-        r->chance[p] = hy__task_chance(&t);
-        for (int a = 0; a < r->n_arm; a++) {
-            r->accuracy[a][p] = spread(r, a, p, 0);
-            r->beta[a][p] = spread(r, a, p, 1);
-            r->slots[a][p] = spread(r, a, p, 2);
-        }
+        HY_TRY(find_chance(&r->scale->probe[p], &r->chance[p], err));
+        for (int a = 0; a < r->n_arm; a++) r->value[a][p] = spread(r, a, p);
     }
     for (const hy__goal *g = r->lab->goal[r->opt->full]; g->text; g++) judge(r, g);
     return HY_OK;
@@ -111,18 +160,15 @@ static json_t *spread_json(const hy__seeds *s) {
 }
 
 static json_t *probe_json(const hy__results *r, int arm, int probe) {
+    const hy__probe *p = &r->scale->probe[probe];
     json_t *seeds = json_array();
     for (int64_t seed = 1; seed <= r->n_seed; seed++)
-        json_array_append_new(seeds, number(hy__results_job(r, arm, seed)->answer[probe].accuracy));
-    const hy__probe *p = &r->scale->probe[probe];
-    json_t *j = json_pack("{s:s, s:s, s:b, s:f, s:o, s:o}", "probe", p->name, "task", p->task,
-                          "unseen", p->unseen, "chance", r->chance[probe], "accuracy",
-                          spread_json(&r->accuracy[arm][probe]), "seeds", seeds);
-    if (isfinite(r->beta[arm][probe].mean)) {
-        json_object_set_new(j, "beta", spread_json(&r->beta[arm][probe]));
-        json_object_set_new(j, "slots", spread_json(&r->slots[arm][probe]));
-    }
-    return j;
+        json_array_append_new(
+            seeds, number(hy__results_job(r, arm, seed)->answer[probe].value[p->metric]));
+    return json_pack("{s:s, s:s, s:s, s:b, s:o, s:o, s:o}", "probe", p->name, "data", p->data,
+                     "metric", hy__metric_of[p->metric].name, "unseen", p->unseen, "chance",
+                     number(r->chance[probe]), "value", spread_json(&r->value[arm][probe]), "seeds",
+                     seeds);
 }
 
 static json_t *arm_json(const hy__results *r, int arm) {
@@ -130,12 +176,12 @@ static json_t *arm_json(const hy__results *r, int arm) {
     for (int p = 0; p < r->n_probe; p++) json_array_append_new(probes, probe_json(r, arm, p));
     for (int64_t i = 0; i < r->n_job; i++) {
         const hy__job *j = &r->job[i];
-        double accuracy, loss;
+        double value, loss;
         if (j->arm != arm || j->seed != 1) continue;
-        merit(j, r->scale, &accuracy, &loss);
+        merit(j, r->scale, &value, &loss);
         json_array_append_new(sweep,
-                              json_pack("{s:f, s:f, s:f}", "rate", r->scale->rate[j->rate],
-                                        "sum_of_accuracies", accuracy, "sum_of_losses", loss));
+                              json_pack("{s:f, s:o, s:o}", "rate", r->scale->rate[j->rate], "merit",
+                                        number(value), "sum_of_losses", number(loss)));
     }
     return json_pack("{s:s, s:I, s:f, s:o, s:o}", "arm", r->scale->arm[arm].name, "parameters",
                      (json_int_t)hy__results_job(r, arm, 1)->parameters, "rate",
@@ -146,10 +192,10 @@ static json_t *verdicts_json(const hy__results *r) {
     json_t *all = json_array();
     for (int i = 0; i < r->n_verdict; i++) {
         const hy__goal *g = r->verdict[i].goal;
-        json_array_append_new(all, json_pack("{s:s, s:f, s:f, s:b}", "goal", g->text, "got",
-                                             r->verdict[i].got, "wanted",
-                                             g->ahead ? r->verdict[i].beside : g->at_least, "met",
-                                             r->verdict[i].met));
+        json_array_append_new(all,
+                              json_pack("{s:s, s:o, s:o, s:b}", "goal", g->text, "got",
+                                        number(r->verdict[i].got), "wanted",
+                                        number(r->verdict[i].wanted), "met", r->verdict[i].met));
     }
     return all;
 }
@@ -170,30 +216,29 @@ static hy_status save_json(const hy__results *r, const char *path, hy_error *err
     return status;
 }
 
-/* ---- results.csv: a line for each answer of each job ---- */
+/* ---- results.csv: a line for each metric of each answer of each job ---- */
+
+static void put_job(hy__text *t, const hy__results *r, const hy__job *j) {
+    for (int p = 0; p < r->n_probe; p++) {
+        const hy__probe *probe = &r->scale->probe[p];
+        for (int m = 0; m < HY__METRICS; m++) {
+            if (!isfinite(j->answer[p].value[m])) continue;
+            hy__text_add(t,
+                         "%s,%s,\"%s\",%" PRId64 ",%g,%d,%" PRId64 ",%" PRId64 ",%" PRId64
+                         ",%.1f,\"%s\",%d,%" PRId64 ",%s,%.5f\n",
+                         r->lab->name, r->opt->full ? "full" : "quick", r->scale->arm[j->arm].name,
+                         j->parameters, r->scale->rate[j->rate], j->rate == r->best[j->arm],
+                         j->seed, j->steps, j->tokens, j->seconds, probe->name, probe->unseen,
+                         j->answer[p].asked, hy__metric_of[m].name, j->answer[p].value[m]);
+        }
+    }
+}
 
 static hy_status save_csv(const hy__results *r, const char *path, hy_error *err) {
     hy__text t = {0};
-    hy__text_put(
-        &t, "lab,scale,arm,parameters,rate,chosen,seed,steps,tokens,seconds,probe,unseen,chance,"
-            "accuracy,loss,asked,beta,slots\n");
-    for (int64_t i = 0; i < r->n_job; i++) {
-        const hy__job *j = &r->job[i];
-        for (int p = 0; p < r->n_probe; p++) {
-            const hy__answer *a = &j->answer[p];
-            hy__text_add(&t,
-                         "%s,%s,\"%s\",%" PRId64 ",%g,%d,%" PRId64 ",%" PRId64 ",%" PRId64
-                         ",%.1f,\"%s\",%d,%.4f,%.4f,%.4f,%" PRId64,
-                         r->lab->name, r->opt->full ? "full" : "quick", r->scale->arm[j->arm].name,
-                         j->parameters, r->scale->rate[j->rate], j->rate == r->best[j->arm],
-                         j->seed, j->steps, j->tokens, j->seconds, r->scale->probe[p].name,
-                         r->scale->probe[p].unseen, r->chance[p], a->accuracy, a->loss, a->asked);
-            if (isfinite(a->beta))
-                hy__text_add(&t, ",%.4f,%.4f\n", a->beta, a->slots);
-            else
-                hy__text_put(&t, ",,\n");
-        }
-    }
+    hy__text_put(&t, "lab,scale,arm,parameters,rate,chosen,seed,steps,tokens,seconds,probe,unseen,"
+                     "asked,metric,value\n");
+    for (int64_t i = 0; i < r->n_job; i++) put_job(&t, r, &r->job[i]);
     const hy_status status = hy__text_save(&t, path, err);
     hy__text_release(&t);
     return status;

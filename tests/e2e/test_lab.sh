@@ -9,7 +9,7 @@ for file in index.html accuracy.svg results.json results.csv; do
 done
 # four arms of two rates, each of which once more with another seed; three answers each
 is "$(ls whole/recall/runs | wc -l)" 12 "trainings"
-is "$(wc -l <whole/recall/results.csv)" $((1 + 12 * 3)) "lines of results.csv"
+is "$(wc -l <whole/recall/results.csv)" $((1 + 12 * 3 * 2)) "lines of results.csv"
 for text in 'How many pairs' 'Verdict' 'missed' 'chance' 'S, N = 64' train.steps=3; do
     grep -qF -- "$text" whole/recall/index.html || die "the page does not say \"$text\""
 done

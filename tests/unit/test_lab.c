@@ -45,14 +45,15 @@ static void check_scale(const hy__lab *lab, const hy__lab_scale *s, const hy__go
     assert_in_range(hy__scale_rates(s), 2, HY__LAB_RATES);
     for (int i = 0; s->data[i]; i++) {
         hy__task t;
-        good(hy__task_parse(&t, s->data[i], &err), &err);
+        if (hy__task_is(s->data[i])) good(hy__task_parse(&t, s->data[i], &err), &err);
     }
     for (int p = 0; p < n_probe; p++) {
         hy__task t;
         bool trained = false;
-        good(hy__task_parse(&t, s->probe[p].task, &err), &err);
+        if (!hy__task_is(s->probe[p].data)) continue;
+        good(hy__task_parse(&t, s->probe[p].data, &err), &err);
         for (int i = 0; s->data[i]; i++)
-            trained = trained || strcmp(s->data[i], s->probe[p].task) == 0;
+            trained = trained || strcmp(s->data[i], s->probe[p].data) == 0;
         if (trained == s->probe[p].unseen)
             fail_msg("%s: probe \"%s\" is %s", lab->name, s->probe[p].name,
                      trained ? "trained on, and yet called unseen" : "not called unseen");
@@ -60,6 +61,7 @@ static void check_scale(const hy__lab *lab, const hy__lab_scale *s, const hy__go
     assert_non_null(goal->text);
     for (; goal->text; goal++) {
         assert_in_range(goal->arm, 0, n_arm - 1);
+        assert_in_range(goal->beside, 0, n_arm - 1);
         assert_true(goal->from >= 0 && goal->from <= goal->to && goal->to < n_probe);
     }
 }
@@ -84,7 +86,7 @@ static void test_unknown_experiment(void **state) {
 }
 
 /* ---- results of made-up jobs: two arms, two rates, two seeds, a probe that is trained on and one
- * that is not ---- */
+ * that is not, and the loss of the first ---- */
 
 static const hy__lab TOY = {
     .name = "toy",
@@ -93,20 +95,34 @@ static const hy__lab TOY = {
     .published = "nothing",
     .quick = {.arm = {{.name = "one"}, {.name = "two"}},
               .rate = {1e-3, 1e-2},
-              .probe = {{"seen", "task:logic"}, {"unseen", "task:logic/hops=3", .unseen = true}}},
-    .goal = {{{"one: at least .8 at both", 0, 0, 1, 0.8, false},
-              {"one: ahead at both", 0, 0, 1, 0, true},
-              {"one: ahead at the first", 0, 0, 0, 0, true}}},
+              .probe = {{"seen", "task:logic"},
+                        {"unseen", "task:logic/hops=3", .unseen = true},
+                        {"seen", "task:logic", HY__LOSS}}},
+    .goal = {{{"one: at least .8 at both", 0, 0, 1, HY__AT_LEAST, 0.8},
+              {"one: ahead at both", 0, 0, 1, HY__AHEAD},
+              {"one: ahead at the first", 0, 0, 0, HY__AHEAD},
+              {"one: a loss of at most .1", 0, 2, 2, HY__AT_MOST, 0.1},
+              {"one: the lowest loss", 0, 2, 2, HY__AHEAD},
+              {"two: a loss within .4 of one's", 1, 2, 2, HY__WITHIN, 0.4, 0},
+              {"two: at most twice the loss of one", 1, 2, 2, HY__TIMES, 2.0, 0},
+              {"two: within .05 of one at both", 1, 0, 1, HY__WITHIN, 0.05, 0}}},
 };
 
 static hy__job made(int arm, int rate, int64_t seed, double seen, double unseen) {
-    return (hy__job){.arm = arm,
-                     .rate = rate,
-                     .seed = seed,
-                     .done = true,
-                     .parameters = 100,
-                     .answer = {{.accuracy = seen, .loss = 1.0 - seen, .beta = NAN, .slots = NAN},
-                                {.accuracy = unseen, .beta = NAN, .slots = NAN}}};
+    hy__job j = {.arm = arm, .rate = rate, .seed = seed, .done = true, .parameters = 100};
+    for (int p = 0; p < 3; p++) {
+        for (int m = 0; m < HY__METRICS; m++) j.answer[p].value[m] = NAN;
+        j.answer[p].value[HY__ACCURACY] = p == 1 ? unseen : seen;
+        j.answer[p].value[HY__LOSS] = 1.0 - j.answer[p].value[HY__ACCURACY];
+    }
+    return j;
+}
+
+static void check_verdict(const hy__results *r, int i, double got, double wanted, bool met) {
+    if (fabs(r->verdict[i].got - got) > 1e-12 || fabs(r->verdict[i].wanted - wanted) > 1e-12 ||
+        r->verdict[i].met != met)
+        fail_msg("%s: got %g, wanted %g, %s", r->verdict[i].goal->text, r->verdict[i].got,
+                 r->verdict[i].wanted, r->verdict[i].met ? "met" : "missed");
 }
 
 static void test_results(void **state) {
@@ -122,20 +138,23 @@ static void test_results(void **state) {
     assert_int_equal(r.best[0], 1); /* what was not trained on has no say */
     assert_int_equal(r.best[1], 0); /* the first of equals */
     good(hy__results_init(&r, &err), &err);
-    assert_true(fabs(r.accuracy[0][0].mean - 0.85) < 1e-12);
-    assert_true(r.accuracy[0][0].low == 0.8 && r.accuracy[0][0].high == 0.9);
-    assert_true(fabs(r.accuracy[1][1].mean - 0.8) < 1e-12);
-    assert_int_equal(r.n_verdict, 3);
-    assert_false(r.verdict[0].met);
-    assert_true(fabs(r.verdict[0].got - 0.7) < 1e-12);
-    assert_false(r.verdict[1].met);
-    assert_true(fabs(r.verdict[1].got - 0.7) < 1e-12);
-    assert_true(fabs(r.verdict[1].beside - 0.9) < 1e-12);
-    assert_true(r.verdict[2].met); /* .8 at worst, .6 at best */
+    assert_true(fabs(r.value[0][0].mean - 0.85) < 1e-12);
+    assert_true(r.value[0][0].low == 0.8 && r.value[0][0].high == 0.9);
+    assert_true(fabs(r.value[1][1].mean - 0.8) < 1e-12);
+    assert_int_equal(r.n_verdict, 8);
+    check_verdict(&r, 0, 0.7, 0.8, false);
+    check_verdict(&r, 1, 0.7, 0.9, false);
+    check_verdict(&r, 2, 0.8, 0.6, true); /* at worst, at best */
+    check_verdict(&r, 3, 0.15, 0.1, false);
+    check_verdict(&r, 4, 0.2, 0.4, true);
+    check_verdict(&r, 5, 0.35, 0.4, true);
+    check_verdict(&r, 6, 0.5 / 0.15, 2.0, false);
+    check_verdict(&r, 7, 0.35, 0.05, false);
     /* alike to chance, nobody is ahead */
     hy__job poor[6];
     memcpy(poor, job, sizeof job);
-    for (int i = 0; i < 6; i++) poor[i].answer[0].accuracy = poor[i].arm == 0 ? 0.02 : 0.01;
+    for (int i = 0; i < 6; i++)
+        poor[i].answer[0].value[HY__ACCURACY] = poor[i].arm == 0 ? 0.02 : 0.01;
     hy__results below = {
         .lab = &TOY, .scale = &TOY.quick, .opt = &opt, .n_seed = 2, .job = poor, .n_job = 6};
     below.best[0] = 1;
@@ -145,8 +164,9 @@ static void test_results(void **state) {
     assert_non_null(mkdtemp(dir));
     good(hy__results_write(&r, dir, &err), &err);
     good(hy__results_page(&r, dir, &err), &err);
-    static const char *const NAME[] = {"results.json", "results.csv", "index.html", "accuracy.svg"};
-    for (int i = 0; i < 4; i++) {
+    static const char *const NAME[] = {"results.json", "results.csv", "index.html", "accuracy.svg",
+                                       "loss.svg"};
+    for (int i = 0; i < 5; i++) {
         snprintf(path, sizeof path, "%s/%s", dir, NAME[i]);
         assert_int_equal(remove(path), 0);
     }
