@@ -243,7 +243,10 @@ static inline int64_t hy__kv_slot(int64_t b, int64_t n_slot) {
  * = the row of m that serves the token. State: sum[d] of the open unit so far, prev[d] the router
  * input of the open unit (valid when pos % unit != 0, or as the mean-to-be when pos % unit == 0:
  * then prev is ignored and sum/unit serves). After a piece that ends a unit, sum holds that full
- * unit. Backward: dx =, dfirst +=, dsum_in/dprev_in = from dm and dsum_out/dprev_out. */
+ * unit. Backward: dx =, dfirst +=, dsum_in/dprev_in = from dm and dsum_out/dprev_out.
+ *
+ * own: m[u] = mean over the tokens of u itself, as many as the piece has of it. Every pos is a
+ * multiple of unit then; there is no state and no `first`. */
 typedef struct hy__unit_mean_args {
     hy__tensor m, unit_of, x, first; /* [U,d], I32 [N], [N,d], [d] */
     const hy__rows *rows;
@@ -251,6 +254,7 @@ typedef struct hy__unit_mean_args {
     hy__tensor dm, dx, dfirst;                                   /* (b) */
     const hy__tensor *dsum_in, *dprev_in, *dsum_out, *dprev_out; /* (b) */
     int64_t dim, unit;
+    bool own;
 } hy__unit_mean_args;
 
 enum { HY__EXPERT_MAX = 256 };

@@ -133,6 +133,10 @@ hy_status hy__config_finish(hy__config *c, hy_error *err) {
     return HY_OK;
 }
 
+bool hy__config_sees_ahead(const hy__config *c) {
+    return strchr(c->letter, 'E') && c->experts.route == HY__ROUTE_OWN;
+}
+
 /* ---- one field, and all of them as text ---- */
 
 hy_status hy__config_set(hy__config *c, hy__train_config *t, const char *key, const char *value,

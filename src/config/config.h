@@ -21,6 +21,7 @@ typedef enum hy__route_mode {
     HY__ROUTE_PREVIOUS = 0,
     HY__ROUTE_SHORTLIST = 1,
     HY__ROUTE_TOKEN = 2,
+    HY__ROUTE_OWN = 3, /* a leak: hy__config_sees_ahead */
 } hy__route_mode;
 
 typedef struct hy__config {
@@ -155,6 +156,10 @@ hy_status hy__config_from_json(const struct json_t *json, const char *name, hy__
  * heads divide, expert_chunk divides chunk, k <= n_expert, … Only letters in the pattern are
  * checked for their sections. Idempotent. */
 hy_status hy__config_finish(hy__config *c, hy_error *err);
+
+/* Whether the model is not causal (experts.route own): a token's logits then depend on what follows
+ * in its unit, so that texts can be scored but not continued. */
+bool hy__config_sees_ahead(const hy__config *c);
 
 /* Expands e.g. "2x(SE 2x(S) A)" to letters and block numbers. Errors show the place with a caret.
  */

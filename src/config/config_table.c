@@ -11,7 +11,7 @@
 #include <string.h>
 #include <strings.h>
 
-static const char *const route_words[] = {"previous", "shortlist", "token", NULL};
+static const char *const route_words[] = {"previous", "shortlist", "token", "own", NULL};
 static const char *const schedule_words[] = {"cosine", "wsd", NULL};
 static const char *const optimizer_words[] = {"adamw", "muon", NULL};
 static const char *const on_spike_words[] = {"stop", "skip", "rewind", NULL};
@@ -106,7 +106,7 @@ const hy__field hy__fields[] = {
     {MODEL(experts, d_ff), DERIVED(FF_MAX, expert_width), DOC("", "inner width of an expert; 0 = 8/3 d_model / k, rounded up to 32")},
     {MODEL(experts, expert_chunk), INT(1, 256, 32), DOC("tokens", "routing unit, a divisor of model.chunk")},
     {MODEL(experts, shared), INT(0, 16, 0), DOC("", "experts that always run")},
-    {MODEL(experts, route), CHOICE(route_words), DOC("", "previous unit, shortlist by unit then by token, or by token")},
+    {MODEL(experts, route), CHOICE(route_words), DOC("", "previous unit, shortlist by unit then by token, by token; own leaks: the lab's control")},
     {MODEL(experts, shortlist), DERIVED(256, shortlist), STAGED, DOC("", "experts a unit offers its tokens (route shortlist); 0 = min(2k, n_expert)")},
     {MODEL(experts, z_loss), NUMBER(0, 10, 1e-3), STAGED, DOC("", "weight of the router's z-loss")},
     {MODEL(experts, aux_loss), NUMBER(0, 10, 0), STAGED, DOC("", "weight of the classic balance loss")},

@@ -10,6 +10,11 @@ hy_status hy__session_work(hy__work **out, const hy_model *model, hy_error *err)
 }
 
 hy_status hy_session_new(hy_session **out, hy_model *model, hy_error *err) {
+    if (hy__config_sees_ahead(&model->net->cfg)) {
+        return hy__fail(err, HY_E_INVALID,
+                        "the model's experts.route is own, by which a token sees what follows it: "
+                        "a control of the lab, wanted previous, shortlist or token");
+    }
     hy_session *s = calloc(1, sizeof *s);
     if (!s) return hy__fail(err, HY_E_MEMORY, "there is not enough memory for a session");
     *s = (hy_session){.model = model, .last = -1};

@@ -6,8 +6,11 @@
  *   shortlist  the same input names m candidates; each token chooses its k among them by the sum of
  *              the unit's logits and its own
  *   token      every token chooses by its own input: the ordinary mixture
+ *   own        as previous, by the mean of unit u itself, whose later tokens its earlier ones must
+ *              not know: a leak, there to be measured by the lab (hy__config_sees_ahead)
  * Rows are sorted by expert, so that one product per chosen expert does all its rows, and an expert
- * that nobody chose is never read. State: the open unit's sum of inputs and its router input. */
+ * that nobody chose is never read. State of previous and shortlist: the open unit's sum of inputs
+ * and its router input. */
 #include "model/component.h"
 
 #include <math.h>
@@ -50,6 +53,7 @@ enum { SAY_VIOLATION, SAY_ENTROPY, SAY_DEAD, SAY_LSE2, SAY_LOAD };
 typedef struct dims {
     int64_t width, n_expert, k, f, shared; /* shared: width of the shared experts together */
     bool by_unit, by_token;                /* units have logits; tokens have logits */
+    bool by_past;                          /* the units', by the unit before */
 } dims;
 
 static dims dims_of(const hy__config *c, const hy__expert_control *ctl) {
@@ -60,7 +64,8 @@ static dims dims_of(const hy__config *c, const hy__expert_control *ctl) {
               .f = c->experts.d_ff,
               .shared = c->experts.shared * c->experts.d_ff,
               .by_unit = route != HY__ROUTE_TOKEN,
-              .by_token = route != HY__ROUTE_PREVIOUS};
+              .by_token = route == HY__ROUTE_SHORTLIST || route == HY__ROUTE_TOKEN,
+              .by_past = route == HY__ROUTE_PREVIOUS || route == HY__ROUTE_SHORTLIST};
     if (ctl && ctl->n_force > 0)
         m.k = ctl->n_force;
     else if (ctl && ctl->k > 0)
@@ -76,7 +81,7 @@ static void declare(const hy__config *c, hy__decl *d) {
         hy__declare(d, ROUTER_TOKEN, "mixer.router_token.weight", HY__GROUP_ROUTER, HY__INIT_LINEAR,
                     0, 2, router);
     }
-    if (m.by_unit) {
+    if (m.by_past) {
         hy__declare(d, FIRST, "mixer.router.first", HY__GROUP_VECTOR, HY__INIT_NORMAL, 0.1, 1,
                     &m.width);
     }
@@ -94,7 +99,7 @@ static void declare(const hy__config *c, hy__decl *d) {
         hy__declare(d, SHARED_DOWN, "mixer.shared.down.weight", HY__GROUP_MATRIX, HY__INIT_OUTPUT,
                     0, 2, (int64_t[]){m.width, m.shared});
     }
-    if (m.by_unit) {
+    if (m.by_past) {
         hy__declare_state(d, SUM_STATE, "sum", m.width, 0);
         hy__declare_state(d, PREV_STATE, "prev", m.width, 0);
     }
@@ -174,7 +179,8 @@ static hy__unit_mean_args unit_mean(const hy__call *c) {
                                 .sum_out = c->state_out[SUM_STATE],
                                 .prev_out = c->state_out[PREV_STATE],
                                 .dim = c->cfg->model.d_model,
-                                .unit = c->cfg->experts.expert_chunk};
+                                .unit = c->cfg->experts.expert_chunk,
+                                .own = c->cfg->experts.route == HY__ROUTE_OWN};
 }
 
 static int64_t n_unit(const hy__call *c) {

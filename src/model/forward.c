@@ -69,6 +69,22 @@ static hy_status check_batch(const hy__work *w, const hy__batch *b, hy_error *er
     return HY_OK;
 }
 
+/* A model that sees ahead has no state of an open unit: only the last piece of a document may end
+ * inside one. */
+static hy_status check_whole_units(const hy__work *w, const hy__batch *b, hy_error *err) {
+    const int64_t unit = w->m->cfg.experts.expert_chunk;
+    if (!hy__config_sees_ahead(&w->m->cfg)) return HY_OK;
+    for (int64_t i = 0; i < b->rows.n_seq; i++) {
+        const hy__seq *s = &b->rows.seq[i];
+        if (s->pos % unit == 0) continue;
+        return hy__fail(err, HY_E_INVALID,
+                        "sequence %lld goes on at position %lld; with experts.route own pieces "
+                        "begin where a unit does, at a multiple of %lld",
+                        (long long)i, (long long)s->pos, (long long)unit);
+    }
+    return HY_OK;
+}
+
 /* The handles of (layer, role, id), [n_seq]. */
 static hy__tensor *state_handles(const hy__work *w, int64_t layer, int role, int id) {
     return w->state + ((layer * HY__ROLE_N + role) * HY__STATE_MAX + id) * w->seq_cap;
@@ -245,6 +261,7 @@ static void end_states(const hy__batch *b) {
 hy_status hy__forward(hy__work *w, const hy__batch *b, hy_error *err) {
     w->ran = w->graded = false;
     HY_TRY(check_batch(w, b, err));
+    HY_TRY(check_whole_units(w, b, err));
     HY_TRY(hy__work_lay_out(w, &b->rows, err));
     memcpy(w->seq, b->rows.seq, (size_t)b->rows.n_seq * sizeof *w->seq);
     w->rows = (hy__rows){.n_row = b->rows.n_row, .n_seq = b->rows.n_seq, .seq = w->seq};

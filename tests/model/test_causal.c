@@ -1,7 +1,8 @@
 /* test_causal.c: the law "causal" (docs/numerics.md): change token t, and the logits before t are
  * bit-identical on the reference kernels and within 1e-5 on the fast ones (whose sums may be
  * ordered by position in a tile), for every letter alone and for random patterns. And the change is
- * seen from t on, so that the test cannot pass by a model that ignores its input. */
+ * seen from t on, so that the test cannot pass by a model that ignores its input. The control of
+ * the test is a model that is not causal: experts routed by the mean of a unit's own tokens. */
 #include "support/law.h"
 #include "support/op.h"
 
@@ -70,11 +71,36 @@ static void test_shipped_configurations(void **state) {
     law_each_shipped(try_shipped);
 }
 
+/* The first tokens of a unit see a change of its last one; those of the unit before do not. */
+static void test_a_leak_is_seen(void **state) {
+    (void)state;
+    hy__config c = law_config("E");
+    c.experts.route = HY__ROUTE_OWN;
+    law_finish(&c);
+    const int64_t unit = c.experts.expert_chunk, last = 3 * unit - 1, vocab = c.model.vocab;
+    for (const char *const *be = hy__backend_names(); *be; be++) {
+        law_model lm;
+        law_open(&lm, *be, &c, 9);
+        int32_t *token = law_tokens(9, N_TOKEN, vocab);
+        double *before = law_logits(&lm, token, N_TOKEN, NULL, 0, NULL);
+        token[last] = (token[last] + 1) % (int32_t)vocab;
+        double *after = law_logits(&lm, token, N_TOKEN, NULL, 0, NULL);
+        const int64_t at = 2 * unit * vocab;
+        op_expect("own routing: units before", lm.be->isa, before, after, at, 1e-5);
+        assert_true(op_error(before + at, after + at, (unit - 1) * vocab) > 1e-4);
+        free(before);
+        free(after);
+        free(token);
+        law_close(&lm);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_each_letter),
         cmocka_unit_test(test_random_patterns),
         cmocka_unit_test(test_shipped_configurations),
+        cmocka_unit_test(test_a_leak_is_seen),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,6 +1,7 @@
 /* test_losses.c: the losses (docs/model.md) as a whole: cross-entropy through the tied output,
  * plus the experts' z-loss and auxiliary loss, against differences in double; padding counts for
  * nothing; tiles of logits join without a seam. */
+#include "infer/engine.h"
 #include "support/law.h"
 #include "support/op.h"
 
@@ -174,11 +175,41 @@ static void test_refusals(void **state) {
     rig_close(&r);
 }
 
+/* What is not causal is scored in whole units, and never continued. */
+static void test_leak_refused(void **state) {
+    (void)state;
+    hy__config c = law_config("E");
+    c.experts.route = HY__ROUTE_OWN;
+    law_finish(&c);
+    rig r = {0};
+    hy_error err = {0};
+    rig_open(&r, "ref", &c);
+    hy__state *s = NULL;
+    law_ok(hy__state_new(&s, r.lm.m, 2 * N, &err), &err);
+    hy__seq seq = {.len = c.experts.expert_chunk - 1};
+    hy__batch b = {
+        .rows = {.n_row = seq.len, .n_seq = 1, .seq = &seq}, .token = r.token, .state_out = &s};
+    law_ok(hy__forward(r.work, &b, &err), &err);
+    b.state_in = &s;
+    b.state_out = NULL;
+    seq.pos = seq.len;
+    seq.len = b.rows.n_row = 1;
+    assert_int_equal(hy__forward(r.work, &b, &err), HY_E_INVALID);
+    assert_non_null(strstr(err.text, "goes on at position 7"));
+    hy_session *session;
+    assert_int_equal(hy_session_new(&session, &(hy_model){.be = r.lm.be, .net = r.lm.m}, &err),
+                     HY_E_INVALID);
+    assert_non_null(strstr(err.text, "experts.route is own"));
+    hy__state_free(s);
+    rig_close(&r);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_gradient),
         cmocka_unit_test(test_padding_and_logits),
         cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_leak_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -51,7 +51,7 @@ static void test_unchosen_experts_unread(void **state) {
     (void)state;
     enum { N = 45 };
     for (const char *const *be = hy__backend_names(); *be; be++)
-        for (int route = HY__ROUTE_PREVIOUS; route <= HY__ROUTE_TOKEN; route++) {
+        for (int route = HY__ROUTE_PREVIOUS; route <= HY__ROUTE_OWN; route++) {
             hy__config c = law_config("SE");
             c.experts.route = (hy__route_mode)route;
             law_model lm;

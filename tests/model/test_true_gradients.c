@@ -32,7 +32,7 @@ typedef struct rig {
     int32_t *token;
     double *c; /* [N_ROW, d] */
     double *e; /* of every state tensor, sequence after sequence */
-    int64_t n_e;
+    int64_t n_e, past;
 } rig;
 
 static double scale = 1; /* of the gates of every rig */
@@ -108,10 +108,11 @@ static void gradients(rig *r) {
 static void run_past(rig *r, uint64_t seed) {
     hy_error err = {0};
     hy__work *w = NULL;
-    int32_t *token = law_tokens(seed + 7, PAST, r->lm.m->cfg.model.vocab);
-    const hy__seq seq = {.len = PAST};
-    const hy__batch b = {
-        .rows = {.n_row = PAST, .n_seq = 1, .seq = &seq}, .token = token, .state_out = &r->in[1]};
+    int32_t *token = law_tokens(seed + 7, r->past, r->lm.m->cfg.model.vocab);
+    const hy__seq seq = {.len = r->past};
+    const hy__batch b = {.rows = {.n_row = r->past, .n_seq = 1, .seq = &seq},
+                         .token = token,
+                         .state_out = &r->in[1]};
     law_ok(hy__work_new(&w, r->lm.m, (hy__work_options){0}, &err), &err);
     law_ok(hy__forward(w, &b, &err), &err);
     hy__work_free(w);
@@ -121,7 +122,7 @@ static void run_past(rig *r, uint64_t seed) {
 static void rig_open(rig *r, const char *backend, const hy__config *c, uint64_t seed,
                      bool recompute) {
     hy_error err = {0};
-    *r = (rig){0};
+    *r = (rig){.past = hy__config_sees_ahead(c) ? c->model.chunk : PAST};
     law_open(&r->lm, backend, c, seed);
     hy__model *m = r->lm.m;
     for (int64_t i = 0; i < c->n_layer; i++) m->layer[i].scale = scale;
@@ -136,7 +137,7 @@ static void rig_open(rig *r, const char *backend, const hy__config *c, uint64_t 
         law_ok(hy__state_new(&r->dout[i], m, cap, &err), &err);
     }
     r->seq[0] = (hy__seq){.start = 0, .len = LEN_0, .pos = 0};
-    r->seq[1] = (hy__seq){.start = LEN_0, .len = LEN_1, .pos = PAST};
+    r->seq[1] = (hy__seq){.start = LEN_0, .len = LEN_1, .pos = r->past};
     r->token = law_tokens(seed, N_ROW, c->model.vocab);
     r->c = op_random(seed + 1, N_ROW * c->model.d_model, 1.0);
     r->n_e = N_SEQ * (int64_t)(r->in[0]->bytes / sizeof(float) + 64);
@@ -398,7 +399,7 @@ static void for_each_letter(config_fn fn) {
         const hy__config c = law_config((char[]){*p, 0});
         fn(&c, 3 + (uint64_t)*p);
     }
-    for (int route = HY__ROUTE_PREVIOUS; route <= HY__ROUTE_TOKEN; route++) {
+    for (int route = HY__ROUTE_PREVIOUS; route <= HY__ROUTE_OWN; route++) {
         hy__config c = law_config("E");
         c.experts.route = (hy__route_mode)route;
         c.experts.shortlist = 3;

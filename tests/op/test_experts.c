@@ -36,6 +36,7 @@ enum { SEQ_MAX = 8 };
 
 typedef struct mean_case {
     int64_t dim, unit, n_seq;
+    bool own;
     hy__seq seq[SEQ_MAX];
     double *x, *first, *sum, *prev; /* inputs and states [n_seq, dim] */
     double *gm, *gsum, *gprev;      /* cotangents of m and of the states that leave */
@@ -104,11 +105,16 @@ static void mean_run(op_bench *b, const void *user, op_result *out) {
         .dprev_out = of[DPREV_OUT],
         .dim = d,
         .unit = c->unit,
+        .own = c->own,
     };
     b->be->kernels.unit_mean(b->be, &a);
     b->be->kernels.unit_mean_backward(b->be, &a);
     op_keep(out, b, "m", a.m, n_unit * d);
     op_keep(out, b, "unit_of", a.unit_of, n);
+    if (c->own) { /* which has no state */
+        op_keep(out, b, "dx", a.dx, n * d);
+        return;
+    }
     op_keep(out, b, "sum_out", whole[SUM_OUT], c->n_seq * d);
     op_keep(out, b, "prev_out", whole[PREV_OUT], c->n_seq * d);
     op_keep(out, b, "dx", a.dx, n * d);
@@ -121,9 +127,11 @@ static double mean_loss(void *user) {
     const mean_case *c = user;
     const hy__rows rows = mean_rows(c);
     op_result r = op_run(mean_run, c, "ref64", 1);
-    const double loss = dot(op_kept(&r, "m"), c->gm, hy__rows_units(&rows, c->unit) * c->dim) +
-                        dot(op_kept(&r, "sum_out"), c->gsum, c->n_seq * c->dim) +
-                        dot(op_kept(&r, "prev_out"), c->gprev, c->n_seq * c->dim);
+    double loss = dot(op_kept(&r, "m"), c->gm, hy__rows_units(&rows, c->unit) * c->dim);
+    if (!c->own) {
+        loss += dot(op_kept(&r, "sum_out"), c->gsum, c->n_seq * c->dim) +
+                dot(op_kept(&r, "prev_out"), c->gprev, c->n_seq * c->dim);
+    }
     op_result_free(&r);
     return loss;
 }
@@ -153,8 +161,27 @@ static void test_mean_gradient(void **state) {
     mean_case_release(&c);
 }
 
+/* Pieces that begin units of 4, and end inside and on a boundary. */
+static const int64_t WHOLE[SEQ_MAX][2] = {{0, 5}, {8, 7}, {4, 1},  {16, 8},
+                                          {4, 2}, {4, 4}, {12, 3}, {0, 1}};
+
+static void test_own_mean_gradient(void **state) {
+    (void)state;
+    enum { DIM = 3 };
+    mean_case c;
+    mean_case_init(&c, DIM, 4, SEQ_MAX, WHOLE);
+    c.own = true;
+    const hy__rows rows = mean_rows(&c);
+    op_result r = op_run(mean_run, &c, "ref64", 1);
+    op_expect_slope("unit_mean own dx", mean_loss, &c, c.x, op_kept(&r, "dx"), rows.n_row * DIM,
+                    TOL_SLOPE);
+    op_result_free(&r);
+    mean_case_release(&c);
+}
+
 static void test_mean_backends(void **state) {
     (void)state;
+    static const int64_t long_whole[3][2] = {{0, 257}, {96, 63}, {32, 1000}};
     static const int64_t long_ones[3][2] = {{0, 257}, {96, 63}, {31, 1000}}, dims[] = {1, 63, 257};
     for (int i = 0; i < 3; i++) {
         mean_case c;
@@ -163,6 +190,14 @@ static void test_mean_backends(void **state) {
         mean_case_release(&c);
         mean_case_init(&c, dims[i], 32, 3, long_ones);
         op_judge("unit_mean, long", mean_run, &c, TOL_FLOAT);
+        mean_case_release(&c);
+        mean_case_init(&c, dims[i], 4, SEQ_MAX, WHOLE);
+        c.own = true;
+        op_judge("unit_mean own, short", mean_run, &c, TOL_FLOAT);
+        mean_case_release(&c);
+        mean_case_init(&c, dims[i], 32, 3, long_whole);
+        c.own = true;
+        op_judge("unit_mean own, long", mean_run, &c, TOL_FLOAT);
         mean_case_release(&c);
     }
 }
@@ -651,11 +686,12 @@ static void test_balance(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_mean_gradient),  cmocka_unit_test(test_mean_backends),
-        cmocka_unit_test(test_mean_split),     cmocka_unit_test(test_route_gradient),
-        cmocka_unit_test(test_route_backends), cmocka_unit_test(test_route_choice),
-        cmocka_unit_test(test_route_nan),      cmocka_unit_test(test_move_gradient),
-        cmocka_unit_test(test_move_backends),  cmocka_unit_test(test_balance),
+        cmocka_unit_test(test_mean_gradient),  cmocka_unit_test(test_own_mean_gradient),
+        cmocka_unit_test(test_mean_backends),  cmocka_unit_test(test_mean_split),
+        cmocka_unit_test(test_route_gradient), cmocka_unit_test(test_route_backends),
+        cmocka_unit_test(test_route_choice),   cmocka_unit_test(test_route_nan),
+        cmocka_unit_test(test_move_gradient),  cmocka_unit_test(test_move_backends),
+        cmocka_unit_test(test_balance),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -227,7 +227,7 @@ static void bad_files(void **state) {
         {"train: {schedule: linear}", "train.schedule is 'linear'", "one of cosine, wsd"},
         {"train: {dtype: fp16}", "train.dtype is 'fp16'", "one of fp32, bf16"},
         {"train: {val_fraction: 1}", "train.val_fraction is '1'", "from 0 to 0.9"},
-        {"experts: {route: own}", "experts.route is 'own'", "previous, shortlist, token"},
+        {"experts: {route: mine}", "experts.route is 'mine'", "previous, shortlist, token, own"},
         {"workspace: {reads: 17}", "workspace.reads is '17'", "from 1 to 16"},
         {"attention: {window: 0}", "attention.window is '0'", "from 1"},
         {"model: {chunk: 512}", "model.chunk is '512'", "from 16 to 256"},
@@ -311,7 +311,7 @@ static void help_is_the_defaults(void **state) {
     hy__train_config t, t_back;
     char *text = hy__config_help();
     assert_non_null(text);
-    assert_non_null(strstr(text, "one of previous, shortlist, token"));
+    assert_non_null(strstr(text, "one of previous, shortlist, token, own"));
     must_parse(text, &back, &t_back);
     hy__config_default(&c, &t);
     hy__config_finish(&c, NULL);

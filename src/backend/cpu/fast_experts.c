@@ -47,9 +47,6 @@ static void unit_mean_begin(const hy__unit_mean_args *a, int64_t s, int64_t unit
         vec_scale(m, 1.0f / (float)a->unit, a->dim);
     }
     if (sum) copy_or_zero(sum, inside ? sum_in : NULL, a->dim);
-    int32_t *unit_of = (int32_t *)hy__ptr(a->unit_of) + q->start;
-    for (int64_t t = 0; t < q->len; t++)
-        unit_of[t] = (int32_t)(unit0 + (q->pos % a->unit + t) / a->unit);
 }
 
 static void unit_mean_sum(const hy__unit_mean_args *a, int64_t s, int64_t unit0, int64_t j) {
@@ -62,6 +59,17 @@ static void unit_mean_sum(const hy__unit_mean_args *a, int64_t s, int64_t unit0,
     for (int64_t r = begin; r < end; r++)
         vec_axpy(sum, 1.0f, (const float *)hy__ptr(a->x) + r * a->dim, a->dim);
     if (j + 1 < hy__seq_units(q, a->unit)) vec_scale(sum, 1.0f / (float)a->unit, a->dim);
+}
+
+/* own: each unit is summed into its own row of m. */
+static void unit_mean_own(const hy__unit_mean_args *a, int64_t s, int64_t unit0, int64_t j) {
+    float *m = (float *)hy__ptr(a->m) + (unit0 + j) * a->dim;
+    int64_t begin, end;
+    unit_rows(&a->rows->seq[s], a->unit, j, &begin, &end);
+    memset(m, 0, (size_t)a->dim * sizeof *m);
+    for (int64_t r = begin; r < end; r++)
+        vec_axpy(m, 1.0f, (const float *)hy__ptr(a->x) + r * a->dim, a->dim);
+    vec_scale(m, 1.0f / (float)(end - begin), a->dim);
 }
 
 typedef void (*unit_task)(const hy__unit_mean_args *a, int64_t s, int64_t unit0, int64_t j);
@@ -86,10 +94,15 @@ static void for_each_unit(hy__backend *be, const hy__unit_mean_args *a, unit_tas
 static void unit_mean(hy__backend *be, const hy__unit_mean_args *a) {
     int64_t unit0 = 0;
     for (int64_t s = 0; s < a->rows->n_seq; s++) {
-        unit_mean_begin(a, s, unit0);
+        const hy__seq *q = &a->rows->seq[s];
+        int32_t *unit_of = (int32_t *)hy__ptr(a->unit_of) + q->start;
+        for (int64_t t = 0; t < q->len; t++)
+            unit_of[t] = (int32_t)(unit0 + (q->pos % a->unit + t) / a->unit);
+        if (!a->own) unit_mean_begin(a, s, unit0);
         unit0 += hy__seq_units(&a->rows->seq[s], a->unit);
     }
-    for_each_unit(be, a, unit_mean_sum);
+    for_each_unit(be, a, a->own ? unit_mean_own : unit_mean_sum);
+    if (a->own) return;
     unit0 = 0;
     for (int64_t s = 0; s < a->rows->n_seq; s++) {
         unit0 += hy__seq_units(&a->rows->seq[s], a->unit);
@@ -118,8 +131,19 @@ static void unit_mean_dx(const hy__unit_mean_args *a, int64_t s, int64_t unit0, 
     for (int64_t r = 1; r < end - begin; r++) memcpy(dx + r * d, dx, (size_t)d * sizeof *dx);
 }
 
+static void unit_mean_own_dx(const hy__unit_mean_args *a, int64_t s, int64_t unit0, int64_t j) {
+    int64_t begin, end;
+    unit_rows(&a->rows->seq[s], a->unit, j, &begin, &end);
+    float *dx = (float *)hy__ptr(a->dx) + begin * a->dim;
+    copy_or_zero(dx, (const float *)hy__ptr(a->dm) + (unit0 + j) * a->dim, a->dim);
+    vec_scale(dx, 1.0f / (float)(end - begin), a->dim);
+    for (int64_t r = 1; r < end - begin; r++)
+        memcpy(dx + r * a->dim, dx, (size_t)a->dim * sizeof *dx);
+}
+
 static void unit_mean_backward(hy__backend *be, const hy__unit_mean_args *a) {
-    for_each_unit(be, a, unit_mean_dx);
+    for_each_unit(be, a, a->own ? unit_mean_own_dx : unit_mean_dx);
+    if (a->own) return;
     const float inv_unit = 1.0f / (float)a->unit;
     int64_t unit0 = 0;
     for (int64_t s = 0; s < a->rows->n_seq; s++) {

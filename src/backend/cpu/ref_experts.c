@@ -40,6 +40,21 @@ static void seq_unit_mean(const hy__unit_mean_args *a, int64_t s, int64_t unit0)
     }
 }
 
+/* own: each unit of the piece is summed for itself. */
+static void seq_unit_mean_own(const hy__unit_mean_args *a, int64_t s, int64_t unit0) {
+    const hy__seq *q = &a->rows->seq[s];
+    const real *x = (const real *)hy__ptr(a->x) + q->start * a->dim;
+    real *m = (real *)hy__ptr(a->m) + unit0 * a->dim;
+    for (int64_t t = 0; t < q->len; t += a->unit) {
+        const int64_t end = t + a->unit < q->len ? t + a->unit : q->len;
+        for (int64_t i = 0; i < a->dim; i++) {
+            real sum = 0;
+            for (int64_t j = t; j < end; j++) sum += x[j * a->dim + i];
+            m[t / a->unit * a->dim + i] = sum / (real)(end - t);
+        }
+    }
+}
+
 static void unit_mean(hy__backend *be, const hy__unit_mean_args *a) {
     (void)be;
     int32_t *unit_of = hy__ptr(a->unit_of);
@@ -48,7 +63,10 @@ static void unit_mean(hy__backend *be, const hy__unit_mean_args *a) {
         const hy__seq *q = &a->rows->seq[s];
         for (int64_t t = 0; t < q->len; t++)
             unit_of[q->start + t] = (int32_t)(unit0 + (q->pos % a->unit + t) / a->unit);
-        seq_unit_mean(a, s, unit0);
+        if (a->own)
+            seq_unit_mean_own(a, s, unit0);
+        else
+            seq_unit_mean(a, s, unit0);
         unit0 += hy__seq_units(q, a->unit);
     }
 }
@@ -84,11 +102,25 @@ static void seq_unit_mean_backward(const hy__unit_mean_args *a, int64_t s, int64
     }
 }
 
+static void seq_unit_mean_own_backward(const hy__unit_mean_args *a, int64_t s, int64_t unit0) {
+    const hy__seq *q = &a->rows->seq[s];
+    const real *dm = (const real *)hy__ptr(a->dm) + unit0 * a->dim;
+    real *dx = (real *)hy__ptr(a->dx) + q->start * a->dim;
+    for (int64_t t = 0; t < q->len; t++) {
+        const int64_t left = q->len - t / a->unit * a->unit;
+        const real n = (real)(left < a->unit ? left : a->unit);
+        for (int64_t i = 0; i < a->dim; i++) dx[t * a->dim + i] = dm[t / a->unit * a->dim + i] / n;
+    }
+}
+
 static void unit_mean_backward(hy__backend *be, const hy__unit_mean_args *a) {
     (void)be;
     int64_t unit0 = 0;
     for (int64_t s = 0; s < a->rows->n_seq; s++) {
-        seq_unit_mean_backward(a, s, unit0);
+        if (a->own)
+            seq_unit_mean_own_backward(a, s, unit0);
+        else
+            seq_unit_mean_backward(a, s, unit0);
         unit0 += hy__seq_units(&a->rows->seq[s], a->unit);
     }
 }
