@@ -129,10 +129,11 @@ static hy_status ask_sheets(hy__exam *e, const sheet *s, tally *sum, hy_error *e
     static const uint64_t TEST = 0x7465737473; /* a key of its own: "tests" */
     const int64_t some = ROWS / s->task.len;
     const int64_t n = some > DOCUMENTS ? DOCUMENTS : some < DOCUMENTS_FEW ? DOCUMENTS_FEW : some;
-    HY_TRY(reserve(e, s->room / s->task.len, err));
+    const int64_t most = s->room / s->task.len;
+    HY_TRY(reserve(e, most, err));
     for (int64_t next = 0; next < n;) {
         int64_t n_seq = 0, n_row = 0;
-        for (; next < n && n_row + s->task.len <= s->room; next++) {
+        for (; next < n && n_seq < most; next++) {
             const int64_t len =
                 hy__task_write(&s->task, TEST, next, s->token + n_row, s->target + n_row);
             e->seq[n_seq++] = (hy__seq){.start = n_row, .len = len};

@@ -8,6 +8,7 @@
  *   exam.c       what a model answers to a task, and what it makes of held-out text
  *   results.c    means, spreads, goals; results.json and results.csv
  *   lab_page.c   the page and its figures
+ *   curves.c     how the arms learned
  *   crossover.c  an experiment that trains nothing: it measures rates and memory
  *
  * An arm is trained with each learning rate of the sweep for the first seed, and with the best for
@@ -237,5 +238,12 @@ hy_status hy__results_init(hy__results *r, hy_error *err);
 const hy__job *hy__results_job(const hy__results *r, int arm, int64_t seed);
 hy_status hy__results_write(const hy__results *r, const char *out, hy_error *err);
 hy_status hy__results_page(const hy__results *r, const char *out, hy_error *err);
+
+/* ---- curves.c ---- */
+
+struct hy__page;
+/* Puts the learning curves onto the page and into training.svg. */
+hy_status hy__results_curves(struct hy__page *p, const hy__results *r, const char *out,
+                             hy_error *err);
 
 #endif

@@ -275,6 +275,7 @@ hy_status hy__results_page(const hy__results *r, const char *out, hy_error *err)
     hy__page_begin(&p, "Lab: %s", r->lab->name);
     hy__page_paragraph(&p, "%s", r->lab->question);
     HY_TRY_GOTO(put_figures(&p, r, out, err));
+    HY_TRY_GOTO(hy__results_curves(&p, r, out, err));
     put_verdicts(&p, r);
     HY_TRY_GOTO(put_samples(&p, r, err));
     put_values(&p, r);

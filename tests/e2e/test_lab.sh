@@ -4,7 +4,7 @@ tiny="--set train.steps=3 --set train.batch=1 --set model.d_model=32 --set ssm.h
 tiny="$tiny --set attention.n_head=2 --set ffn.d_ff=256"
 
 ok lab recall --quick --seeds 2 --out whole $tiny
-for file in index.html accuracy.svg results.json results.csv; do
+for file in index.html accuracy.svg training.svg results.json results.csv; do
     [ -s whole/recall/$file ] || die "there is no $file"
 done
 # four arms of two rates, each of which once more with another seed; three answers each

@@ -5,6 +5,7 @@
 #include "data/task.h"
 #include "lab/crossover.h"
 #include "lab/lab.h"
+#include "model/model.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -13,6 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -174,6 +176,54 @@ static void test_results(void **state) {
     assert_int_equal(hy__results_write(&r, dir, &err), HY_E_IO);
 }
 
+/* An untrained model of bytes guesses: the loss is about ln 256. */
+static void check_answer(hy__exam *e, const char *data, int64_t asked) {
+    hy_error err = {0};
+    hy__answer a;
+    good(hy__exam_ask(e, data, &a, &err), &err);
+    if (asked > 0) assert_int_equal(a.asked, asked);
+    assert_true(a.asked > 0);
+    assert_true(a.value[HY__LOSS] > 4.5 && a.value[HY__LOSS] < 6.5);
+    assert_true(a.value[HY__ACCURACY] >= 0.0 && a.value[HY__ACCURACY] < 0.2);
+    assert_true(isnan(a.value[HY__BETA]) && isnan(a.value[HY__SLOTS]));
+}
+
+static void test_exam(void **state) {
+    (void)state;
+    static const char YAML[] = "model: {layers: S, d_model: 32, chunk: 16}\n"
+                               "ssm: {head_dim: 16, d_state: 16}\n"
+                               "train: {seq_len: 64}\n";
+    hy_error err = {0};
+    hy__config c;
+    hy__train_config t;
+    hy__backend *be;
+    hy__model *m;
+    hy__exam *e;
+    char text[] = "/tmp/hydralm-lab-XXXXXX";
+    const int fd = mkstemp(text);
+    assert_true(fd >= 0);
+    for (int i = 0; i < 500; i++) assert_int_equal(write(fd, "to be or not to be\n", 19), 19);
+    close(fd);
+    good(hy__config_parse_yaml(YAML, strlen(YAML), "exam", &c, &t, &err), &err);
+    good(hy__backend_open(&be, "cpu", 1, &err), &err);
+    good(hy__model_new(&m, be, &c, be->real, &err), &err);
+    hy__model_randomize(m, 1);
+    good(hy__model_train(m, &err), &err);
+    const hy__lab_scale scale = {.data = {"task:logic/most=10", text}};
+    good(hy__exam_new(&e, m, &scale, &t, &err), &err);
+    check_answer(e, "task:logic/most=10", 1024 * 4); /* documents of several lengths */
+    check_answer(e, "task:recall/pairs=64", (1 << 18) / 258 * 64); /* long ones are fewer */
+    check_answer(e, text + strlen("/tmp/"), 0);
+    check_answer(e, "*", 0);
+    hy__answer a;
+    assert_int_equal(hy__exam_ask(e, "nothing", &a, &err), HY_E_INVALID);
+    assert_int_equal(hy__exam_ask(e, "task:nothing", &a, &err), HY_E_INVALID);
+    hy__exam_free(e);
+    hy__model_free(m);
+    hy__backend_free(be);
+    assert_int_equal(unlink(text), 0);
+}
+
 /* Hydra is at half of the Transformer's rate at 512, at 1.5 times at 1,024, at 4 times at 8,192,
  * and there was no memory to train the Transformer there. */
 static void test_crossover(void **state) {
@@ -225,6 +275,7 @@ int main(void) {
         cmocka_unit_test(test_all_experiments_can_run),
         cmocka_unit_test(test_unknown_experiment),
         cmocka_unit_test(test_results),
+        cmocka_unit_test(test_exam),
         cmocka_unit_test(test_crossover),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
