@@ -73,6 +73,12 @@ static hy_status write_index(const char *out, hy_error *err) {
     return status;
 }
 
+static bool reads_text(const hy__lab *lab) {
+    const char *const *entry = lab->quick.data;
+    while (*entry && !hy__entry_is_text(*entry)) entry++;
+    return *entry != NULL;
+}
+
 static hy_status run(const char *name, bool all, hy__lab_options *opt, const char *out, bool quiet,
                      hy_error *err) {
     const hy__lab *lab;
@@ -80,6 +86,8 @@ static hy_status run(const char *name, bool all, hy__lab_options *opt, const cha
     if (all == (name != NULL))
         return hy__fail(err, HY_E_INVALID, "wanted the name of an experiment, or --all");
     if (!all) HY_TRY(hy__lab_find(&lab, name, err));
+    if (!all && opt->n_text > 0 && !reads_text(lab))
+        return hy__fail(err, HY_E_INVALID, "lab %s makes its own data; wanted no --text", name);
     memset(&action, 0, sizeof action);
     action.sa_handler = on_signal;
     action.sa_flags = SA_RESTART | (int)SA_RESETHAND; /* a second one ends at once */
@@ -94,7 +102,7 @@ static hy_status run(const char *name, bool all, hy__lab_options *opt, const cha
 int cmd_lab(int argc, char **argv) {
     hy__lab_options opt = {.seeds = 3};
     const char *name = NULL, *out = NULL;
-    text_list set = {0};
+    text_list set = {0}, text = {0};
     bool quick = false, all = false, quiet = false;
     char names[1024] = "Experiments:\n";
     /* clang-format off */
@@ -105,6 +113,7 @@ int cmd_lab(int argc, char **argv) {
         {.name = "all", .kind = OPTION_FLAG, .to = &all, .doc = "all experiments, and a page that leads to them"},
         {.name = "seeds", .kind = OPTION_INT, .to = &opt.seeds, .value = "N", .min = 1, .max = HY__LAB_SEEDS, .doc = "trainings of each arm at its best rate"},
         {.name = "set", .kind = OPTION_EACH, .to = &set, .value = "KEY=VALUE", .doc = "change a field of every arm's configuration, as train.steps=10000"},
+        {.name = "text", .kind = OPTION_MANY, .to = &text, .value = "PATH...", .doc = "files and folders of text, for the experiments that read one; otherwise the project's own sources and docs"},
         {.name = "jobs", .kind = OPTION_INT, .to = &opt.jobs, .value = "N", .max = 64, .doc = "trainings at a time, each on one thread; 0 = one for each core"},
         {.name = "quiet", .letter = 'q', .kind = OPTION_FLAG, .to = &quiet, .doc = "nothing on stderr but errors"},
     };
@@ -127,6 +136,8 @@ int cmd_lab(int argc, char **argv) {
     hy_status status = HY_OK;
     opt.set = set.item;
     opt.n_set = set.n;
+    opt.text = text.item;
+    opt.n_text = text.n;
     if (quick && opt.full)
         status = hy__fail(&err, HY_E_INVALID, "wanted --quick or --full, not both");
     if (status == HY_OK) status = run(name, all, &opt, out, quiet, &err);

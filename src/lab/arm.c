@@ -40,10 +40,21 @@ static hy_status read_config(const hy__lab *lab, const hy__lab_scale *s, const h
     return hy__config_finish(c, err);
 }
 
-static int64_t count(const hy__config *c, const hy__train_config *t) {
+/* What an arm is measured by: its parameters, or the FLOPs of a training step. */
+static hy_status size_of(const hy__config *c, const hy__train_config *t, bool flops, double *size,
+                         hy_error *err) {
     hy__account a;
+    hy__spent spent[HY__PART_MAX + 1];
     hy__account_init(&a, c, t);
-    return hy__account_count(&a, false);
+    *size = (double)hy__account_count(&a, false);
+    if (!flops) return HY_OK;
+    const hy__shape step = {.phase = HY__PHASE_TRAIN,
+                            .batch = t->batch,
+                            .tokens = hy__account_segment(&a),
+                            .recompute = t->recompute};
+    HY_TRY(hy__account_spend(&a, &step, spent, err));
+    *size = hy__spent_flops(&spent[a.n_part]);
+    return HY_OK;
 }
 
 static hy_status set_width(hy__config *c, hy__train_config *t, const hy__arm *arm, int64_t width,
@@ -54,36 +65,39 @@ static hy_status set_width(hy__config *c, hy__train_config *t, const hy__arm *ar
     return hy__config_finish(c, err);
 }
 
-/* Parameters grow with the width: the first multiple that has as many as wanted, or the one below.
- */
-static hy_status fit(const hy__arm *arm, int64_t want, hy__config *c, hy__train_config *t,
+/* Models grow with the width: the first multiple that has the size wanted, or the one below. */
+static hy_status fit(const hy__arm *arm, double want, hy__config *c, hy__train_config *t,
                      hy_error *err) {
-    int64_t below = 0;
+    double below = 0;
     for (int64_t width = arm->step; width <= WIDEST; width += arm->step) {
+        double size;
         HY_TRY(set_width(c, t, arm, width, err));
-        const int64_t n = count(c, t);
-        if (n >= want) {
-            if (below > 0 && want - below < n - want)
+        HY_TRY(size_of(c, t, arm->flops, &size, err));
+        if (size >= want) {
+            if (below > 0 && want - below < size - want)
                 HY_TRY(set_width(c, t, arm, width - arm->step, err));
             break;
         }
-        below = n;
+        below = size;
     }
     return HY_OK;
 }
 
 hy_status hy__arm_config(const hy__lab *lab, const hy__lab_scale *s, int arm, hy__config *c,
                          hy__train_config *t, int64_t *parameters, hy_error *err) {
+    const hy__arm *a = &s->arm[arm];
+    double want, got, count;
     HY_TRY(read_config(lab, s, &s->arm[0], c, t, err));
-    const int64_t want = count(c, t);
-    HY_TRY(read_config(lab, s, &s->arm[arm], c, t, err));
-    if (s->arm[arm].fit) HY_TRY(fit(&s->arm[arm], want, c, t, err));
-    *parameters = count(c, t);
-    const double off = (double)(*parameters - want) / (double)want;
-    if (off >= -0.02 && off <= 0.02) return HY_OK;
+    HY_TRY(size_of(c, t, a->flops, &want, err));
+    HY_TRY(read_config(lab, s, a, c, t, err));
+    if (a->fit) HY_TRY(fit(a, want, c, t, err));
+    HY_TRY(size_of(c, t, a->flops, &got, err));
+    HY_TRY(size_of(c, t, false, &count, err));
+    *parameters = (int64_t)count;
+    if (fabs(got - want) <= 0.02 * want) return HY_OK;
     return hy__fail(err, HY_E_INVALID,
-                    "lab %s: arm \"%s\" has %" PRId64 " parameters, wanted %" PRId64
-                    " within 2%%; %s does not get it there",
-                    lab->name, s->arm[arm].name, *parameters, want,
-                    s->arm[arm].fit ? s->arm[arm].fit : "nothing");
+                    "lab %s: arm \"%s\" has %.0f %s, wanted %.0f within 2%%; %s does not get it "
+                    "there",
+                    lab->name, a->name, got, a->flops ? "FLOPs of a step" : "parameters", want,
+                    a->fit ? a->fit : "nothing");
 }

@@ -186,11 +186,11 @@ static hy_status ask_windows(hy__exam *e, hy__loader *l, tally *sum, hy_error *e
 static hy_status ask_text(hy__exam *e, const char *name, tally *sum, hy_error *err) {
     const bool all = strcmp(name, "*") == 0;
     hy__loader *l = NULL;
-    double weight[HY__LAB_PROBES + 1];
+    double weight[HY__LAB_DATA];
     HY_TRY(open_mixture(e, err));
     const int64_t at = all ? 0 : hy__mixture_find(&e->mixture, name);
     if (at < 0) return hy__mixture_unknown(&e->mixture, name, err);
-    for (int i = 0; i <= HY__LAB_PROBES; i++) weight[i] = 1.0;
+    for (int i = 0; i < HY__LAB_DATA; i++) weight[i] = 1.0;
     const int64_t rows = e->seq_len < BATCH_ROWS ? BATCH_ROWS / e->seq_len : 1;
     hy_status status = hy__loader_new(&l,
                                       &(hy__loader_options){.corpus = &e->mixture.corpus[at],

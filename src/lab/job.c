@@ -10,6 +10,7 @@
 #include "base/hash.h"
 #include "ckpt/checkpoint.h"
 #include "ckpt/json_file.h"
+#include "data/task.h"
 #include "lab/lab.h"
 
 #include <ctype.h>
@@ -48,7 +49,11 @@ static uint64_t identity(const hy__lab_scale *s, const char *config) {
     hash_text(&h, HY_VERSION);
     hash_text(&h, config);
     hash_text(&h, s->recipe);
-    for (int i = 0; s->data[i]; i++) hash_text(&h, s->data[i]);
+    for (int i = 0; s->data[i]; i++) { /* of text what it says, wherever it lies */
+        const char *slash = hy__task_is(s->data[i]) ? NULL : strrchr(s->data[i], '/');
+        hash_text(&h, slash ? slash + 1 : s->data[i]);
+    }
+    if (s->text) hy__hash_add(&h, &s->text, sizeof s->text);
     for (int i = 0; s->probe[i].name; i++) hash_text(&h, s->probe[i].data);
     return hy__hash_value(&h);
 }

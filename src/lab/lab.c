@@ -118,15 +118,18 @@ hy_status hy__scale_change(hy__lab_scale *s, const hy__lab_options *opt, hy_erro
 hy_status hy__lab_run(const hy__lab *lab, const hy__lab_options *opt, hy_error *err) {
     hy__lab_scale scale = opt->full ? lab->full : lab->quick;
     plan p = {.lab = lab, .scale = &scale, .opt = opt};
+    hy__entries entries = {0};
     hy_status status;
     if (lab->run) return lab->run(lab, opt, err);
     HY_TRY_GOTO(hy__scale_change(&scale, opt, err));
+    HY_TRY_GOTO(hy__entries_open(&entries, &scale, lab->name, opt, err));
     HY_TRY_GOTO(plan_sweep(&p, err));
     HY_TRY_GOTO(run_jobs(&p, p.n_sweep, err));
     HY_TRY_GOTO(plan_seeds(&p, err));
     HY_TRY_GOTO(run_jobs(&p, p.n, err));
     HY_TRY_GOTO(report(&p, err));
 done:
+    hy__entries_release(&entries);
     free(p.job);
     return status;
 }

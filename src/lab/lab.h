@@ -2,6 +2,7 @@
  *
  *   lab_NAME.c   an experiment: its question, arms, tasks and goals, as tables
  *   lab.c        the list of them; runs one: sweep, seeds, results, page
+ *   entries.c    the data that an experiment's entries stand for
  *   arm.c        an arm's configuration, brought to equal parameters
  *   job.c        one training and its evaluation, in a folder of its own
  *   pool.c       as many jobs at a time as there are cores, each a process
@@ -26,8 +27,9 @@
 
 enum {
     HY__LAB_SETS = 12,
-    HY__LAB_ARMS = 12,
+    HY__LAB_ARMS = 14,
     HY__LAB_PROBES = 12,
+    HY__LAB_DATA = 16,
     HY__LAB_RATES = 4,
     HY__LAB_SEEDS = 16,
     HY__LAB_GOALS = 8,
@@ -39,8 +41,9 @@ enum {
 typedef struct hy__arm {
     const char *name;
     const char *set[HY__LAB_SETS]; /* over the lab's configuration: "model.layers=S W" */
-    const char *fit;               /* the field that brings its parameters to the first one's */
+    const char *fit;               /* the field that brings its size to the first one's */
     int64_t step;                  /* which stays a multiple of this */
+    bool flops;                    /* its size are a training step's FLOPs, not its parameters */
 } hy__arm;
 
 /* What is measured of a model at the end. */
@@ -74,7 +77,8 @@ typedef struct hy__lab_scale {
     const char *set[HY__LAB_SETS]; /* of all arms: train.steps, … */
     hy__arm arm[HY__LAB_ARMS + 1];
     double rate[HY__LAB_RATES + 1];
-    const char *data[HY__LAB_PROBES + 1];
+    const char *data[HY__LAB_DATA + 1]; /* as --data of train; HY__LAB_TEXT, "own/src" */
+    uint64_t text;      /* fingerprint of what of them is text, once hy__entries_open has read it */
     const char *recipe; /* YAML of a curriculum, or NULL */
     hy__probe probe[HY__LAB_PROBES + 1];
 } hy__lab_scale;
@@ -121,6 +125,8 @@ typedef struct hy__lab_options {
     int64_t seeds;          /* 1 … HY__LAB_SEEDS */
     const char *const *set; /* [n_set] changes of every arm's configuration: "train.steps=100" */
     int64_t n_set;
+    const char *const *text; /* [n_text] in place of the project's own; borrowed */
+    int64_t n_text;
     const char *out; /* folder of this experiment */
     int64_t jobs;    /* at a time; 0 = one for each core */
     void (*on_progress)(void *user, int64_t done, int64_t of, const char *now);
@@ -138,6 +144,22 @@ hy_status hy__lab_run(const hy__lab *lab, const hy__lab_options *opt, hy_error *
 /* Puts the changes that the options ask for behind the experiment's own. HY_E_INVALID when there is
  * no room. */
 hy_status hy__scale_change(hy__lab_scale *s, const hy__lab_options *opt, hy_error *err);
+
+/* ---- entries.c ---- */
+
+#define HY__LAB_TEXT "text" /* an entry: the text of --text, or the project's own */
+
+typedef struct hy__entries {
+    char *path[HY__LAB_DATA]; /* owned */
+    int n;
+} hy__entries;
+
+/* Whether an entry is the text that --text replaces. */
+bool hy__entry_is_text(const char *entry);
+/* Puts what they stand for in place of a scale's entries, borrowed from *e, and sets s->text. */
+hy_status hy__entries_open(hy__entries *e, hy__lab_scale *s, const char *lab,
+                           const hy__lab_options *opt, hy_error *err);
+void hy__entries_release(hy__entries *e);
 
 /* ---- arm.c ---- */
 

@@ -1,0 +1,130 @@
+/* entries.c: the data that an experiment's entries stand for; see lab.h.
+ *
+ *   text        the files and folders of --text, or own/src and own/docs
+ *   own/PATH    a path of the project's own text, with or without :WEIGHT
+ *
+ * The project's own text is the first folder that holds its sources and its docs: the current one,
+ * the one above the program's (of a build), or share/hydralm/text beside the program's (installed).
+ */
+#include "base/file.h"
+#include "data/mixture.h"
+#include "lab/lab.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define OWN "own/"
+
+static hy_status no_memory(hy_error *err) {
+    return hy__fail(err, HY_E_MEMORY, "there is not enough memory for the paths of a text");
+}
+
+/* ---- the project's own text ---- */
+
+static bool has(const char *dir, const char *name) {
+    char *path = hy__path_join(dir, name);
+    const bool yes = path && access(path, R_OK) == 0;
+    free(path);
+    return yes;
+}
+
+/* The folder of the program, or "." where the system does not tell. */
+static void program_dir(char *dir, size_t size) {
+    const ssize_t n = readlink("/proc/self/exe", dir, size - 1);
+    dir[n > 0 ? n : 0] = '\0';
+    char *slash = strrchr(dir, '/');
+    if (slash)
+        *slash = '\0';
+    else
+        snprintf(dir, size, ".");
+}
+
+static hy_status find_own(char *dir, size_t size, const char *lab, hy_error *err) {
+    char program[512];
+    program_dir(program, sizeof program);
+    const char *const place[][2] = {
+        {".", ""}, {program, "/.."}, {program, "/../share/hydralm/text"}};
+    for (size_t i = 0; i < sizeof place / sizeof *place; i++) {
+        snprintf(dir, size, "%s%s", place[i][0], place[i][1]);
+        if (has(dir, "src/lab/lab.h") && has(dir, "docs/lab.md")) return HY_OK;
+    }
+    return hy__fail(err, HY_E_INVALID,
+                    "lab %s reads the project's sources and docs, which are neither in the current "
+                    "folder nor in %.200s/.. or %.200s/../share/hydralm/text; name a text with "
+                    "--text",
+                    lab, program, program);
+}
+
+/* ---- entries ---- */
+
+bool hy__entry_is_text(const char *entry) {
+    return strcmp(entry, HY__LAB_TEXT) == 0;
+}
+
+static bool is_own(const char *entry) {
+    return strncmp(entry, OWN, strlen(OWN)) == 0;
+}
+
+static hy_status add(hy__entries *e, const char *dir, const char *name, hy_error *err) {
+    if (e->n == HY__LAB_DATA)
+        return hy__fail(err, HY_E_INVALID, "an experiment has more than %d texts; wanted fewer",
+                        HY__LAB_DATA);
+    e->path[e->n] = dir ? hy__path_join(dir, name) : strdup(name);
+    return e->path[e->n++] ? HY_OK : no_memory(err);
+}
+
+static hy_status add_entry(hy__entries *e, const char *entry, const char *own,
+                           const hy__lab_options *opt, hy_error *err) {
+    if (is_own(entry)) return add(e, own, entry + strlen(OWN), err);
+    if (!hy__entry_is_text(entry)) return add(e, NULL, entry, err);
+    for (int64_t i = 0; i < opt->n_text; i++) HY_TRY(add(e, NULL, opt->text[i], err));
+    if (opt->n_text > 0) return HY_OK;
+    HY_TRY(add(e, own, "src", err));
+    return add(e, own, "docs", err);
+}
+
+/* Of all that is no task, read as bytes. */
+static hy_status print_text(const hy__entries *e, uint64_t *print, hy_error *err) {
+    const char *text[HY__LAB_DATA];
+    int n = 0;
+    hy__tokenizer *tok;
+    hy__mixture m;
+    for (int i = 0; i < e->n; i++)
+        if (!hy__task_is(e->path[i])) text[n++] = e->path[i];
+    *print = 0;
+    if (n == 0) return HY_OK;
+    HY_TRY(hy__tokenizer_open(&tok, NULL, err));
+    const hy__build_options opt = {
+        .path = text, .n_path = n, .tokenizer = tok, .threads = 1, .unverified = true};
+    const hy_status status = hy__mixture_open(&m, &opt, err);
+    if (status == HY_OK) *print = hy__mixture_fingerprint(&m);
+    if (status == HY_OK) hy__mixture_release(&m);
+    hy__tokenizer_free(tok);
+    return status;
+}
+
+hy_status hy__entries_open(hy__entries *e, hy__lab_scale *s, const char *lab,
+                           const hy__lab_options *opt, hy_error *err) {
+    char own[600] = "";
+    hy_status status;
+    *e = (hy__entries){0};
+    for (int i = 0; s->data[i]; i++) {
+        const bool wanted =
+            is_own(s->data[i]) || (hy__entry_is_text(s->data[i]) && opt->n_text == 0);
+        if (wanted && !*own) HY_TRY_GOTO(find_own(own, sizeof own, lab, err));
+        HY_TRY_GOTO(add_entry(e, s->data[i], own, opt, err));
+    }
+    HY_TRY_GOTO(print_text(e, &s->text, err));
+    for (int i = 0; i < e->n; i++) s->data[i] = e->path[i];
+    s->data[e->n] = NULL;
+done:
+    if (status != HY_OK) hy__entries_release(e);
+    return status;
+}
+
+void hy__entries_release(hy__entries *e) {
+    for (int i = 0; i < e->n; i++) free(e->path[i]);
+    *e = (hy__entries){0};
+}
