@@ -10,7 +10,8 @@
 enum {
     DOCUMENTS = 1024,   /* of a test, at most … */
     DOCUMENTS_FEW = 64, /* … at least, and between them about … */
-    ROWS = 1 << 18,     /* … so many tokens; of text as many */
+    ROWS = 1 << 18,     /* … so many tokens; of text as many, or … */
+    TIMES = 4,          /* … so many times what an evaluation in training reads */
     BATCH_ROWS = 4096,  /* of one forward, where a document is not longer */
 };
 
@@ -21,6 +22,7 @@ struct hy__exam {
     int64_t n_data;
     double val_fraction;
     int64_t seq_len;
+    int64_t rows;       /* of a text */
     hy__tokenizer *tok; /* with the mixture: opened when text is asked about */
     hy__mixture mixture;
     hy__seq *seq; /* [max_seq] */
@@ -38,6 +40,7 @@ hy_status hy__exam_new(hy__exam **out, hy__model *m, const hy__lab_scale *s,
     *e = (hy__exam){
         .model = m, .data = s->data, .val_fraction = t->val_fraction, .seq_len = t->seq_len};
     while (s->data[e->n_data]) e->n_data++;
+    e->rows = t->val_tokens > 0 && t->val_tokens < ROWS / TIMES ? TIMES * t->val_tokens : ROWS;
     return hy__work_new(&e->work, m, (hy__work_options){.training = true}, err);
 }
 
@@ -97,11 +100,13 @@ static double said(const hy__model *m, char letter, const char *name) {
     return n > 0 ? sum / n : (double)NAN;
 }
 
-static void conclude(hy__model *m, const tally *sum, hy__answer *a) {
+static void conclude(hy__model *m, const tally *sum, bool task, hy__answer *a) {
     hy__model_report(m);
     a->asked = sum->asked;
+    for (int i = 0; i < HY__METRICS; i++) a->value[i] = (double)NAN;
     a->value[HY__ACCURACY] = (double)sum->hits / (double)sum->asked;
     a->value[HY__LOSS] = sum->nats / (double)sum->asked;
+    if (!task) a->value[HY__BITS] = a->value[HY__LOSS] / M_LN2; /* a token is a byte */
     a->value[HY__BETA] = said(m, 'P', "beta");
     a->value[HY__SLOTS] = said(m, 'P', "slots") / (double)(m->cfg.pkm.n_key * m->cfg.pkm.n_key);
     hy__model_clear_stats(m);
@@ -170,7 +175,7 @@ static hy_status open_mixture(hy__exam *e, hy_error *err) {
 
 static hy_status ask_windows(hy__exam *e, hy__loader *l, tally *sum, hy_error *err) {
     HY_TRY(reserve(e, hy__loader_max_pieces(l), err));
-    for (int64_t i = 0, read = 0; read < ROWS; i++) {
+    for (int64_t i = 0, read = 0; read < e->rows; i++) {
         const hy__loader_batch *b;
         HY_TRY(hy__loader_get(l, i, &b, err));
         for (int64_t p = 0; p < b->n_piece; p++)
@@ -210,6 +215,6 @@ static hy_status ask_text(hy__exam *e, const char *name, tally *sum, hy_error *e
 hy_status hy__exam_ask(hy__exam *e, const char *data, hy__answer *a, hy_error *err) {
     tally sum = {0};
     HY_TRY(hy__task_is(data) ? ask_task(e, data, &sum, err) : ask_text(e, data, &sum, err));
-    conclude(e->model, &sum, a);
+    conclude(e->model, &sum, hy__task_is(data), a);
     return HY_OK;
 }

@@ -32,7 +32,7 @@ enum {
     HY__LAB_DATA = 16,
     HY__LAB_RATES = 4,
     HY__LAB_SEEDS = 16,
-    HY__LAB_GOALS = 8,
+    HY__LAB_GOALS = 12,
 };
 
 /* ---- what an experiment is ---- */
@@ -50,6 +50,7 @@ typedef struct hy__arm {
 typedef enum hy__metric {
     HY__ACCURACY, /* share of what is asked that is answered */
     HY__LOSS,     /* nats per token of what is asked */
+    HY__BITS,     /* bits per byte, of text */
     HY__BETA,     /* of P: mean β where something is asked */
     HY__SLOTS,    /* of P: share of the rows that were read */
     HY__METRICS
@@ -90,6 +91,7 @@ typedef enum hy__goal_kind {
     HY__AHEAD, /* its worst seed is better than the best seed of every other arm, and than chance */
     HY__WITHIN, /* its mean is worse than that of arm `beside` by at most `wanted`, below 0: better
                  */
+    HY__EACH,   /* each of its seeds is better than the same one of arm `beside` by `wanted` */
     HY__TIMES,  /* its mean is at most `wanted` times that of arm `beside` */
 } hy__goal_kind;
 
@@ -115,7 +117,7 @@ typedef struct hy__lab {
     hy__goal goal[2][HY__LAB_GOALS + 1]; /* of quick, of full; ends without a text */
 } hy__lab;
 
-extern const hy__lab hy__lab_crossover, hy__lab_logic, hy__lab_hops, hy__lab_recall;
+extern const hy__lab hy__lab_crossover, hy__lab_logic, hy__lab_hops, hy__lab_recall, hy__lab_ablate;
 extern const hy__lab *const hy__labs[]; /* NULL behind the last */
 
 /* ---- running one ---- */

@@ -107,6 +107,9 @@ static void put_wanted(hy__page *p, const hy__goal *g, double wanted, const char
     case HY__WITHIN:
         hy__page_cell(p, "worse than %s by at most %.3f", beside, wanted);
         break;
+    case HY__EACH:
+        hy__page_cell(p, "each seed better than %s by %.3f", beside, wanted);
+        break;
     case HY__TIMES:
         hy__page_cell(p, "at most %.3f times %s", wanted, beside);
         break;
@@ -127,7 +130,8 @@ static void put_verdicts(hy__page *p, const hy__results *r) {
     hy__page_note(
         p,
         "Over %" PRId64 " seed%s, at the probe of a goal that came out worst: the mean; of a "
-        "goal to be ahead the worst seed, against chance and the best seed of the others.",
+        "goal to be ahead the worst seed, against chance and the best seed of the others; of one "
+        "for each seed the least difference between the two arms' same seeds.",
         r->n_seed, r->n_seed == 1 ? "" : "s");
     hy__page_paragraph(p, "Published: %s.", r->lab->published);
 }

@@ -13,6 +13,7 @@ const hy__metric_info hy__metric_of[HY__METRICS] = {
     [HY__ACCURACY] = {"accuracy", "Share of the questions that are answered", HY__UNIT_PERCENT,
                       false},
     [HY__LOSS] = {"loss", "Loss in nats per token", HY__UNIT_PLAIN, true},
+    [HY__BITS] = {"bits", "Bits per byte", HY__UNIT_PLAIN, true},
     [HY__BETA] = {"beta", "How far the gate of P is open: mean β", HY__UNIT_PLAIN, true},
     [HY__SLOTS] = {"slots", "Share of P's table that is read", HY__UNIT_PERCENT, false},
 };
@@ -84,6 +85,19 @@ static double best_other(const hy__results *r, int arm, int probe) {
     return best;
 }
 
+/* By how much the arm is better than the other with the same seed, at the worst of them. The same
+ * seed is the same text in the same order. */
+static double least_lead(const hy__results *r, int arm, int beside, int probe) {
+    const hy__metric m = r->scale->probe[probe].metric;
+    double least = INFINITY;
+    for (int64_t seed = 1; seed <= r->n_seed; seed++) {
+        const double a = hy__results_job(r, arm, seed)->answer[probe].value[m];
+        const double b = hy__results_job(r, beside, seed)->answer[probe].value[m];
+        least = fmin(least, hy__metric_of[m].less ? b - a : a - b);
+    }
+    return least;
+}
+
 /* What a goal is about at one of its probes, and what it must be there; `above`: at least that. */
 static void weigh(const hy__results *r, const hy__goal *g, int probe, double *got, double *wanted,
                   bool *above) {
@@ -91,7 +105,7 @@ static void weigh(const hy__results *r, const hy__goal *g, int probe, double *go
     const bool less = hy__metric_of[r->scale->probe[probe].metric].less;
     *got = s->mean;
     *wanted = g->wanted;
-    *above = g->kind == HY__AT_LEAST;
+    *above = g->kind == HY__AT_LEAST || g->kind == HY__EACH;
     switch (g->kind) {
     case HY__AT_LEAST:
     case HY__AT_MOST:
@@ -103,6 +117,9 @@ static void weigh(const hy__results *r, const hy__goal *g, int probe, double *go
         break;
     case HY__WITHIN:
         *got = less ? s->mean - beside->mean : beside->mean - s->mean;
+        break;
+    case HY__EACH:
+        *got = least_lead(r, g->arm, g->beside, probe);
         break;
     case HY__TIMES:
         *got = s->mean / beside->mean;
