@@ -46,7 +46,13 @@ fails 1 'wanted the name of an experiment, or --all' lab recall --all --out z
 fails 1 'not both' lab recall --quick --full --out z
 fails 1 'within 2%' lab recall --out z --set model.d_model=8 --set attention.n_head=1 --set ssm.head_dim=8
 fails 1 'no field' lab recall --out z --set train.nothing=1
+fails 1 'lab recall makes its own data; wanted no --text' lab recall --out z --text .
+cp "$hydralm" ./alone
+./alone lab ablate --out z 2>stderr && die "lab ablate has a text out of nowhere"
+grep -q "sources and docs, which are neither in .* name a text with --text" stderr || die "no text: $(cat stderr)"
+fails 1 nowhere.txt lab ablate --out z --text nowhere.txt
 absent z/recall/runs "a refused experiment"
+absent z/ablate/runs "one without a text"
 fails 2 "--out" lab recall
 touch file
 fails 1 "file" lab recall --out file/below $tiny
