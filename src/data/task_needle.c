@@ -1,20 +1,21 @@
 /* task_needle.c: a premise far back. Among words that mean nothing stand a few notes "[Kv]"; so
  * many tokens later "?K" asks for what was noted under K, all of them in another order.
  *
- * In front of the notes stands more than a chunk of words, so that none is in the first block,
- * which attention always sees. The distance is of each note to its own question, about: it is the
- * words between the last note and the first question; where it varies it is anything from 32 tokens
- * up, each doubling as likely. */
+ * In front of the notes stand words, once to twice as many tokens as is said: more than a chunk, so
+ * that none is in the first block, which attention always sees. The distance is of each note to its
+ * own question, about: it is the words between the last note and the first question; where it
+ * varies it is anything from 32 tokens up, each doubling as likely. */
 #include "data/task.h"
 
 #include <math.h>
 
-enum { DISTANCE, NOTES, VARY };
-enum { BEFORE = 320 /* words before the notes: a chunk of 256 and some */, SHORTEST = 32 };
+enum { DISTANCE, NOTES, VARY, BEFORE };
+enum { SHORTEST = 32 };
 
 static hy_status plan(hy__task *t, hy_error *err) {
     (void)err;
-    t->len = 2 * BEFORE + 24 * t->number[NOTES] + t->number[DISTANCE] + 16 + 4 * t->number[NOTES];
+    t->len = 2 * t->number[BEFORE] + 24 * t->number[NOTES] + t->number[DISTANCE] + 16 +
+             4 * t->number[NOTES];
     return HY_OK;
 }
 
@@ -36,11 +37,11 @@ static int64_t draw_distance(const hy__task *t, hy__task_doc *d) {
 
 static void write(const hy__task *t, hy__task_doc *d) {
     int64_t key[26], value[26], order[26];
-    const int64_t n = t->number[NOTES];
+    const int64_t n = t->number[NOTES], before = t->number[BEFORE];
     hy__task_choose(d, key, n, 26);
     hy__task_choose(d, value, n, 26);
     hy__task_choose(d, order, n, n);
-    fill(d, BEFORE + hy__task_draw(d, BEFORE - 8));
+    fill(d, before + hy__task_draw(d, before - 8));
     for (int64_t i = 0; i < n; i++) {
         hy__task_say(d, '[');
         hy__task_say(d, 'A' + (int)key[i]);
@@ -68,7 +69,8 @@ const hy__task_kind hy__task_needle = {
     .doc = "notes far back in words that mean nothing",
     .number = {[DISTANCE] = {"distance", 1024, 0, 1 << 21, "tokens between notes and questions"},
                [NOTES] = {"notes", 4, 1, 26, "notes, each asked once"},
-               [VARY] = {"vary", 0, 0, 1, "1: any distance up to that one"}},
+               [VARY] = {"vary", 0, 0, 1, "1: any distance up to that one"},
+               [BEFORE] = {"before", 320, 16, 1 << 20, "tokens before the notes, at least"}},
     .plan = plan,
     .write = write,
     .chance = chance,
