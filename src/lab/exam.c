@@ -27,6 +27,8 @@ struct hy__exam {
     hy__mixture mixture;
     hy__seq *seq; /* [max_seq] */
     int64_t max_seq;
+    float *beta; /* [max_row] */
+    int64_t max_row;
 };
 
 static hy_status no_memory(hy_error *err) {
@@ -50,6 +52,7 @@ void hy__exam_free(hy__exam *e) {
     hy__mixture_release(&e->mixture);
     hy__tokenizer_free(e->tok);
     free(e->seq);
+    free(e->beta);
     free(e);
 }
 
@@ -66,9 +69,28 @@ static hy_status reserve(hy__exam *e, int64_t n_seq, hy_error *err) {
 /* ---- what is summed up ---- */
 
 typedef struct tally {
-    double nats;
+    double nats, beta; /* β: of all layers of P together */
     int64_t asked, hits;
 } tally;
+
+/* Adds what the rows that are asked opened P by. */
+static hy_status add_beta(hy__exam *e, int64_t n_row, const int32_t *target, tally *sum,
+                          hy_error *err) {
+    if (n_row > e->max_row) {
+        free(e->beta);
+        e->max_row = 0;
+        e->beta = calloc((size_t)n_row, sizeof *e->beta);
+        if (!e->beta) return no_memory(err);
+        e->max_row = n_row;
+    }
+    for (int64_t i = 0; i < e->model->cfg.n_layer; i++) {
+        if (e->model->layer[i].component->letter != 'P') continue;
+        HY_TRY(hy__get_beta(e->work, i, e->beta, err));
+        for (int64_t r = 0; r < n_row; r++)
+            if (target[r] >= 0) sum->beta += (double)e->beta[r];
+    }
+    return HY_OK;
+}
 
 /* One forward over e->seq. */
 static hy_status ask(hy__exam *e, int64_t n_seq, int64_t n_row, const int32_t *token,
@@ -82,7 +104,7 @@ static hy_status ask(hy__exam *e, int64_t n_seq, int64_t n_row, const int32_t *t
     sum->nats += nats;
     sum->asked += counted;
     sum->hits += hy__loss_hits(e->work);
-    return HY_OK;
+    return add_beta(e, n_row, target, sum, err);
 }
 
 /* The mean over a letter's layers of a number that they say; NaN without one. */
@@ -100,6 +122,12 @@ static double said(const hy__model *m, char letter, const char *name) {
     return n > 0 ? sum / n : (double)NAN;
 }
 
+static int64_t layers_of(const hy__model *m, char letter) {
+    int64_t n = 0;
+    for (int64_t i = 0; i < m->cfg.n_layer; i++) n += m->layer[i].component->letter == letter;
+    return n;
+}
+
 static void conclude(hy__model *m, const tally *sum, bool task, hy__answer *a) {
     hy__model_report(m);
     a->asked = sum->asked;
@@ -107,7 +135,7 @@ static void conclude(hy__model *m, const tally *sum, bool task, hy__answer *a) {
     a->value[HY__ACCURACY] = (double)sum->hits / (double)sum->asked;
     a->value[HY__LOSS] = sum->nats / (double)sum->asked;
     if (!task) a->value[HY__BITS] = a->value[HY__LOSS] / M_LN2; /* a token is a byte */
-    a->value[HY__BETA] = said(m, 'P', "beta");
+    a->value[HY__BETA] = sum->beta / (double)(sum->asked * layers_of(m, 'P')); /* 0/0 without P */
     a->value[HY__SLOTS] = said(m, 'P', "slots") / (double)(m->cfg.pkm.n_key * m->cfg.pkm.n_key);
     hy__model_clear_stats(m);
 }

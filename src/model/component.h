@@ -252,6 +252,8 @@ typedef struct hy__component {
     double gate;           /* initial g */
     int32_t choice; /* the planned buffer of what it chose, I32, kept even where a work recomputes;
                        0 = it chooses nothing */
+    int32_t opening, opening_bias; /* the planned buffer [N] of how far each row opens it, before
+                                      the bias (a parameter) and σ; 0 = it is always open */
     void (*declare)(const hy__config *c, hy__decl *d);
     void (*plan)(const hy__config *c, const hy__rows *rows, hy__plan *p);
     void (*cost)(const hy__config *c, hy__cost *cost);

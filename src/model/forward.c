@@ -8,6 +8,7 @@
  * token), never in what runs here. */
 #include "model/work.h"
 
+#include <math.h>
 #include <string.h>
 
 /* ---- the batch ---- */
@@ -344,6 +345,18 @@ hy_status hy__get_rows(hy__work *w, int64_t layer, int32_t *out, hy_error *err) 
     const int64_t each = w->m->cfg.pkm.n_head * w->m->cfg.pkm.topk;
     w->m->be->read(w->m->be, out, w->buf[layer * HY__BUF_MAX + l->component->choice],
                    (size_t)(w->rows.n_row * each) * sizeof *out);
+    return hy__backend_check(w->m->be, err);
+}
+
+hy_status hy__get_beta(hy__work *w, int64_t layer, float *out, hy_error *err) {
+    HY_TRY(check_rows(w, 0, 0, err));
+    const hy__layer *l = &w->m->layer[layer];
+    const int32_t at = l->component->opening;
+    HY_ASSERT(w->opt.training && !w->opt.recompute && at > 0 && hy__work_runs(w, layer));
+    float bias;
+    hy__tensor_read_f32(w->m->be, &bias, l->value[l->component->opening_bias], 1);
+    hy__tensor_read_f32(w->m->be, out, w->buf[layer * HY__BUF_MAX + at], w->rows.n_row);
+    for (int64_t i = 0; i < w->rows.n_row; i++) out[i] = 1.0F / (1.0F + expf(-out[i] - bias));
     return hy__backend_check(w->m->be, err);
 }
 

@@ -1,7 +1,8 @@
 /* test_rows.c: the rows of P's table that a forward chose can be asked for when it is over, also
- * where only the inputs of blocks are kept and other buffers lie over each other. */
+ * where only the inputs of blocks are kept and other buffers lie over each other; and β. */
 #include "support/law.h"
 
+#include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -26,6 +27,42 @@ static int32_t *rows_of(law_model *lm, const int32_t *token, bool recompute, int
     law_ok(hy__get_rows(w, i, rows, &err), &err);
     hy__work_free(w);
     return rows;
+}
+
+/* β as the forward used it: on average that of the statistics, at every row between 0 and 1. */
+static void test_beta(void **state) {
+    (void)state;
+    const hy__config c = law_config(PATTERN);
+    for (const char *const *be = hy__backend_names(); *be; be++) {
+        law_model lm;
+        hy_error err = {0};
+        hy__work *w;
+        law_open(&lm, *be, &c, 3);
+        law_ok(hy__model_train(lm.m, &err), &err);
+        int32_t *token = law_tokens(5, N, c.model.vocab);
+        const hy__seq seq = {.len = N};
+        const hy__batch b = {.rows = {.n_row = N, .n_seq = 1, .seq = &seq}, .token = token};
+        law_ok(hy__work_new(&w, lm.m, (hy__work_options){.training = true}, &err), &err);
+        law_ok(hy__forward(w, &b, &err), &err);
+        hy__model_report(lm.m);
+        for (int64_t i = 0; i < c.n_layer; i++) {
+            const hy__layer *l = &lm.m->layer[i];
+            float beta[N];
+            double sum = 0, said = NAN;
+            if (c.letter[i] != 'P') continue;
+            law_ok(hy__get_beta(w, i, beta, &err), &err);
+            for (int j = 0; j < N; j++) {
+                assert_true(beta[j] > 0 && beta[j] < 1);
+                sum += (double)beta[j];
+            }
+            for (int id = 0; id < l->decl.n_say; id++)
+                if (strcmp(l->decl.say[id].name, "beta") == 0) said = l->said[l->decl.say[id].at];
+            assert_true(fabs(sum / N - said) < 1e-5);
+        }
+        hy__work_free(w);
+        free(token);
+        law_close(&lm);
+    }
 }
 
 static void test_rows(void **state) {
@@ -53,6 +90,6 @@ static void test_rows(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_rows)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_rows), cmocka_unit_test(test_beta)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
