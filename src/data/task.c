@@ -10,8 +10,13 @@
 
 static const char PREFIX[] = "task:";
 
-const hy__task_kind *const hy__task_kinds[] = {&hy__task_logic,  &hy__task_hops,  &hy__task_recall,
-                                               &hy__task_needle, &hy__task_facts, NULL};
+const hy__task_kind *const hy__task_kinds[] = {&hy__task_logic,
+                                               &hy__task_hops,
+                                               &hy__task_recall,
+                                               &hy__task_needle,
+                                               &hy__task_facts,
+                                               &hy__task_sums,
+                                               NULL};
 
 bool hy__task_is(const char *entry) {
     return strncmp(entry, PREFIX, sizeof PREFIX - 1) == 0;

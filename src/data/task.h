@@ -72,7 +72,7 @@ struct hy__task_kind {
 };
 
 extern const hy__task_kind hy__task_logic, hy__task_hops, hy__task_recall, hy__task_needle,
-    hy__task_facts;
+    hy__task_facts, hy__task_sums;
 
 /* The kinds, NULL behind the last. */
 extern const hy__task_kind *const hy__task_kinds[];

@@ -118,6 +118,24 @@ static int32_t read_facts(const document *d, int64_t i) {
     return known(d, i);
 }
 
+static int32_t read_sums(const document *d, int64_t i) {
+    int64_t line = i, equals;
+    while (line > 0 && d->token[line - 1] != '\n') line--;
+    for (equals = line; equals <= i && d->token[equals] != '='; equals++) {
+    }
+    if (equals > i) return -1;
+    int number[2] = {0};
+    for (int64_t j = line, side = 0; j < equals; j++) {
+        if (d->token[j] == '+')
+            side++;
+        else
+            number[side] = 10 * number[side] + d->token[j] - '0';
+    }
+    char sum[16];
+    const int n = snprintf(sum, sizeof sum, "%d", number[0] + number[1]);
+    return i - equals < n ? sum[i - equals] : -1;
+}
+
 /* No question, the last `size` bytes up to a row that is asked, stands in a document twice: the
  * second would be answered by the first. */
 static void asks_once(const document *d, int64_t size) {
@@ -165,6 +183,9 @@ static void test_answers(void **state) {
     reads("task:facts/facts=20", read_facts, 4, 7);
     reads("task:facts/facts=300/book=0/notes=0/questions=64", read_facts, 64, 7);
     reads("task:facts/facts=300/book=1/notes=64/questions=64", read_facts, 64, 7);
+    reads("task:sums", read_sums, 32, 0);
+    reads("task:sums/digits=1/questions=40", read_sums, 40, 0);
+    reads("task:sums/digits=5", read_sums, 80, 0);
 }
 
 /* ---- properties ---- */
@@ -231,6 +252,26 @@ static void test_needles_lie_far_back(void **state) {
     document_close(&d);
 }
 
+/* A guess cannot know more than the likeliest digit: of one digit's 81 pairs 45 sums begin with 1,
+ * and 9 of those are 10; 36 have one digit. */
+static void test_sums(void **state) {
+    (void)state;
+    document d;
+    document_open(&d, "task:sums/digits=1/questions=40");
+    assert_true(fabs(hy__task_chance(&d.task) - (45.0 + 9.0) / (36.0 + 90.0)) < 1e-12);
+    for (int64_t number = 0; number < DOCUMENTS; number++) {
+        bool seen[10][10] = {{false}};
+        document_write(&d, 5, number);
+        for (int64_t i = 3; i < d.n; i++) {
+            if (d.token[i] != '=') continue;
+            const int a = d.token[i - 3] - '0', b = d.token[i - 1] - '0';
+            assert_false(seen[a][b]);
+            seen[a][b] = seen[b][a] = true;
+        }
+    }
+    document_close(&d);
+}
+
 static void test_print(void **state) {
     (void)state;
     document d;
@@ -252,7 +293,7 @@ static void refused(const char *entry, const char *want) {
 
 static void test_bad_entries(void **state) {
     (void)state;
-    refused("task:", "there is no task:; the tasks are logic, hops, recall, needle, facts");
+    refused("task:", "there is no task:; the tasks are logic, hops, recall, needle, facts, sums");
     refused("task:logical", "there is no task:logical;");
     refused("task:logic/", "cannot take \"\"");
     refused("task:logic/hop=3", "cannot take \"hop=3\"; wanted NUMBER=VALUE, where it has hops,");
@@ -272,6 +313,7 @@ int main(void) {
         cmocka_unit_test(test_a_function_of_key_and_number),
         cmocka_unit_test(test_nothing_but_the_steps_tells),
         cmocka_unit_test(test_needles_lie_far_back),
+        cmocka_unit_test(test_sums),
         cmocka_unit_test(test_print),
         cmocka_unit_test(test_bad_entries),
     };
