@@ -26,6 +26,10 @@ int hy__scale_rates(const hy__lab_scale *s) {
     return n;
 }
 
+const char *hy__arm_recipe(const hy__lab_scale *s, int arm) {
+    return s->arm[arm].recipe ? s->arm[arm].recipe : s->recipe;
+}
+
 static hy_status assign_all(const char *const *set, hy__config *c, hy__train_config *t,
                             hy_error *err) {
     for (int i = 0; i < HY__LAB_SETS && set[i]; i++) HY_TRY(hy__config_assign(c, t, set[i], err));

@@ -2,6 +2,7 @@
 #include "data/loader.h"
 #include "data/mixture.h"
 #include "lab/lab.h"
+#include "lab/ring.h"
 #include "model/model.h"
 
 #include <stdlib.h>
@@ -240,7 +241,19 @@ static hy_status ask_text(hy__exam *e, const char *name, tally *sum, hy_error *e
     return status;
 }
 
+static hy_status ask_ring(hy__exam *e, const char *data, hy__answer *a, hy_error *err) {
+    hy__ring r;
+    tally sum = {0};
+    HY_TRY(hy__ring_parse(&r, data, err));
+    HY_TRY(open_mixture(e, err));
+    HY_TRY(hy__ring_ask(&r, e->model, &e->mixture, &sum.nats, &sum.hits, err));
+    sum.asked = r.size;
+    conclude(e->model, &sum, false, a);
+    return HY_OK;
+}
+
 hy_status hy__exam_ask(hy__exam *e, const char *data, hy__answer *a, hy_error *err) {
+    if (hy__ring_is(data)) return ask_ring(e, data, a, err);
     tally sum = {0};
     HY_TRY(hy__task_is(data) ? ask_task(e, data, &sum, err) : ask_text(e, data, &sum, err));
     conclude(e->model, &sum, hy__task_is(data), a);

@@ -43,12 +43,12 @@ static void hash_text(hy__hash *h, const char *text) {
     hy__hash_add(h, text ? text : "", text ? strlen(text) + 1 : 1);
 }
 
-static uint64_t identity(const hy__lab_scale *s, const char *config) {
+static uint64_t identity(const hy__lab_scale *s, int arm, const char *config) {
     hy__hash h;
     hy__hash_init(&h);
     hash_text(&h, HY_VERSION);
     hash_text(&h, config);
-    hash_text(&h, s->recipe);
+    hash_text(&h, hy__arm_recipe(s, arm));
     for (int i = 0; s->data[i]; i++) { /* of text what it says, wherever it lies */
         const char *slash = hy__task_is(s->data[i]) ? NULL : strrchr(s->data[i], '/');
         hash_text(&h, slash ? slash + 1 : s->data[i]);
@@ -131,7 +131,7 @@ hy_status hy__job_open(hy__job *j, const hy__lab *lab, const hy__lab_scale *s, c
                        hy_error *err) {
     char *config;
     HY_TRY(job_config(j, lab, s, &config, &j->parameters, err));
-    name_dir(j, s, identity(s, config), out);
+    name_dir(j, s, identity(s, j->arm, config), out);
     free(config);
     read_result(j, s);
     return HY_OK;
@@ -196,12 +196,13 @@ hy_status hy__job_run(const hy__job *job, const hy__lab *lab, const hy__lab_scal
                       hy_train_fn go_on, hy_error *err) {
     hy__job j = *job;
     char *text = NULL, *config = NULL, *recipe = NULL, *model = hy__path_join(j.dir, "model");
+    const char *stages = hy__arm_recipe(s, j.arm);
     hy_status status = model ? HY_OK : no_memory(err);
     if (status != HY_OK) goto done;
     HY_TRY_GOTO(hy__dir_make(j.dir, NULL, err));
     HY_TRY_GOTO(job_config(&j, lab, s, &text, &j.parameters, err));
     HY_TRY_GOTO(write_text(j.dir, "config.yaml", text, &config, err));
-    if (s->recipe) HY_TRY_GOTO(write_text(j.dir, "recipe.yaml", s->recipe, &recipe, err));
+    if (stages) HY_TRY_GOTO(write_text(j.dir, "recipe.yaml", stages, &recipe, err));
     HY_TRY_GOTO(train(&j, s, config, recipe, model, go_on, err));
     HY_TRY_GOTO(evaluate(&j, lab, s, model, err));
     HY_TRY_GOTO(write_result(&j, hy__scale_probes(s), err));

@@ -7,6 +7,7 @@
  *   job.c        one training and its evaluation, in a folder of its own
  *   pool.c       as many jobs at a time as there are cores, each a process
  *   exam.c       what a model answers to a task, and what it makes of held-out text
+ *   ring.c       held-out text at lengths of context
  *   results.c    means, spreads, goals; results.json and results.csv
  *   lab_page.c   the page and its figures
  *   curves.c     how the arms learned
@@ -43,6 +44,7 @@ typedef struct hy__arm {
     const char *set[HY__LAB_SETS]; /* over the lab's configuration: "model.layers=S W" */
     const char *fit;               /* the field that brings its size to the first one's */
     int64_t step;                  /* which stays a multiple of this */
+    const char *recipe;            /* in place of the scale's */
     bool flops;                    /* its size are a training step's FLOPs, not its parameters */
 } hy__arm;
 
@@ -67,7 +69,8 @@ extern const hy__metric_info hy__metric_of[HY__METRICS];
 
 typedef struct hy__probe {
     const char *name;
-    const char *data; /* a task, a corpus of the training's by its name, or "*": all of them */
+    const char *data; /* a task, a corpus of the training's by its name, "*": all of them, or
+                         "context:N/M" (ring.h) */
     hy__metric metric;
     bool unseen;      /* never trained on: it has no say in the choice of the rate */
     double published; /* what the blueprint says of the first arm; 0 = nothing */
@@ -92,6 +95,7 @@ typedef enum hy__goal_kind {
     HY__WITHIN, /* its mean is worse than that of arm `beside` by at most `wanted`, below 0: better
                  */
     HY__EACH,   /* each of its seeds is better than the same one of arm `beside` by `wanted` */
+    HY__HOLDS,  /* its mean is worse than its own at probe `beside` by at most `wanted` */
     HY__TIMES,  /* its mean is at most `wanted` times that of arm `beside` */
 } hy__goal_kind;
 
@@ -100,7 +104,7 @@ typedef struct hy__goal {
     int arm, from, to; /* probes, indices */
     hy__goal_kind kind;
     double wanted;
-    int beside;
+    int beside; /* an arm; of HY__HOLDS a probe */
 } hy__goal;
 
 struct hy__lab_options;
@@ -117,7 +121,8 @@ typedef struct hy__lab {
     hy__goal goal[2][HY__LAB_GOALS + 1]; /* of quick, of full; ends without a text */
 } hy__lab;
 
-extern const hy__lab hy__lab_crossover, hy__lab_logic, hy__lab_hops, hy__lab_recall, hy__lab_ablate;
+extern const hy__lab hy__lab_crossover, hy__lab_logic, hy__lab_hops, hy__lab_recall, hy__lab_ablate,
+    hy__lab_stretch, hy__lab_curriculum;
 extern const hy__lab *const hy__labs[]; /* NULL behind the last */
 
 /* ---- running one ---- */
@@ -168,6 +173,9 @@ void hy__entries_release(hy__entries *e);
 int hy__scale_arms(const hy__lab_scale *s);
 int hy__scale_probes(const hy__lab_scale *s);
 int hy__scale_rates(const hy__lab_scale *s);
+
+/* Its curriculum, or NULL. */
+const char *hy__arm_recipe(const hy__lab_scale *s, int arm);
 
 /* The configuration of an arm, its parameters within 2% of the first one's. HY_E_INVALID where its
  * field cannot do that. */
@@ -260,6 +268,8 @@ int hy__results_best_rate(const hy__job *job, int64_t n, int arm, const hy__lab_
 hy_status hy__results_init(hy__results *r, hy_error *err);
 /* The job of an arm's seed at its best rate. */
 const hy__job *hy__results_job(const hy__results *r, int arm, int64_t seed);
+/* By how much an arm's value is above that of another, by the same seed. */
+hy__seeds hy__results_beside(const hy__results *r, int arm, int beside, int probe);
 hy_status hy__results_write(const hy__results *r, const char *out, hy_error *err);
 hy_status hy__results_page(const hy__results *r, const char *out, hy_error *err);
 

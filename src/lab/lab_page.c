@@ -2,6 +2,7 @@
 #include "base/file.h"
 #include "data/task.h"
 #include "lab/lab.h"
+#include "lab/ring.h"
 #include "page/page.h"
 
 #include <inttypes.h>
@@ -13,13 +14,16 @@ enum { SAMPLES = 3, SAMPLE_BYTES = 1500 };
 
 /* ---- a figure for each metric ---- */
 
-/* Bars for each probe of a metric, one for each arm and one for chance. */
+/* Bars for each probe of a metric, one for each arm and one for chance; or, where the probes are
+ * lengths of context, a line for each arm. */
 typedef struct figure {
     hy__chart chart;
     hy__series series[HY__LAB_ARMS + 1];
     double mean[HY__LAB_ARMS + 1][HY__LAB_PROBES], low[HY__LAB_ARMS][HY__LAB_PROBES],
         high[HY__LAB_ARMS][HY__LAB_PROBES];
     const char *category[HY__LAB_PROBES];
+    double context[HY__LAB_PROBES];
+    hy__mark trained;
 } figure;
 
 /* Column n of the figure; returns whether chance is known there. */
@@ -32,6 +36,29 @@ static bool put_probe(figure *f, const hy__results *r, int probe, int n) {
     }
     f->mean[r->n_arm][n] = r->chance[probe];
     return isfinite(r->chance[probe]);
+}
+
+/* The probes as lengths: as a line each, with a mark where training ended. */
+static void draw_lines(figure *f, const hy__results *r, hy__metric m) {
+    int n = 0;
+    for (int p = 0; p < r->n_probe; p++) {
+        hy__ring ring;
+        if (r->scale->probe[p].metric != m) continue;
+        if (hy__ring_parse(&ring, r->scale->probe[p].data, NULL) != HY_OK) return;
+        f->context[n++] = (double)ring.context;
+        if (!r->scale->probe[p].unseen) f->trained = (hy__mark){(double)ring.context, "trained to"};
+    }
+    for (int a = 0; a < r->n_arm; a++) {
+        f->series[a].x = f->context;
+        f->series[a].markers = true;
+    }
+    f->chart.kind = HY__CHART_LINES;
+    f->chart.n_series = r->n_arm;
+    f->chart.x = (hy__axis){.label = "tokens read before",
+                            .unit = HY__UNIT_TOKENS,
+                            .scale = HY__SCALE_LOG2,
+                            .mark = &f->trained,
+                            .n_mark = f->trained.label ? 1 : 0};
 }
 
 /* False where no probe is of the metric. */
@@ -58,6 +85,7 @@ static bool figure_init(figure *f, const hy__results *r, hy__metric m) {
                            .n_series = r->n_arm + chance,
                            .category = f->category,
                            .n_category = n};
+    draw_lines(f, r, m);
     return n > 0;
 }
 
@@ -82,8 +110,8 @@ static hy_status put_figures(hy__page *p, const hy__results *r, const char *out,
     for (int m = 0; m < HY__METRICS && status == HY_OK; m++) {
         if (!figure_init(f, r, (hy__metric)m)) continue;
         hy__page_figure(p, &f->chart,
-                        r->n_seed > 1 ? "Means over the seeds; the bars' ends are the least and "
-                                        "the greatest of them."
+                        r->n_seed > 1 ? "Means over the seeds, and the least and the greatest of "
+                                        "them."
                                       : NULL);
         status = save_figure(f, out, err);
     }
@@ -107,6 +135,9 @@ static void put_wanted(hy__page *p, const hy__goal *g, double wanted, const char
     case HY__WITHIN:
         hy__page_cell(p, "worse than %s by at most %.3f", beside, wanted);
         break;
+    case HY__HOLDS:
+        hy__page_cell(p, "worse than at %s by at most %.3f", beside, wanted);
+        break;
     case HY__EACH:
         hy__page_cell(p, "each seed better than %s by %.3f", beside, wanted);
         break;
@@ -122,7 +153,9 @@ static void put_verdicts(hy__page *p, const hy__results *r) {
     for (int i = 0; i < r->n_verdict; i++) {
         const hy__goal *g = r->verdict[i].goal;
         hy__page_cell(p, "%s", g->text);
-        put_wanted(p, g, r->verdict[i].wanted, r->scale->arm[g->beside].name);
+        put_wanted(p, g, r->verdict[i].wanted,
+                   g->kind == HY__HOLDS ? r->scale->probe[g->beside].name
+                                        : r->scale->arm[g->beside].name);
         hy__page_cell(p, "%.3f", r->verdict[i].got);
         hy__page_cell(p, "%s", r->verdict[i].met ? "met" : "missed");
     }
@@ -136,6 +169,20 @@ static void put_verdicts(hy__page *p, const hy__results *r) {
     hy__page_paragraph(p, "Published: %s.", r->lab->published);
 }
 
+/* The files and folders that it reads. */
+static void put_text(hy__page *p, const hy__lab_scale *s) {
+    char text[1024] = "";
+    for (int i = 0; s->data[i]; i++)
+        if (!hy__task_is(s->data[i]))
+            snprintf(text + strlen(text), sizeof text - strlen(text), "%s`%.200s`",
+                     *text ? ", " : "", s->data[i]);
+    if (*text)
+        hy__page_note(p,
+                      "The text: %s (fingerprint %016" PRIx64 "). A part of its documents is "
+                      "held out, which no training reads and the losses are of.",
+                      text, s->text);
+}
+
 /* What the experiment is about, and three documents of a task that it asks, where it asks one. */
 static hy_status put_samples(hy__page *p, const hy__results *r, hy_error *err) {
     const char *entry = NULL;
@@ -145,6 +192,7 @@ static hy_status put_samples(hy__page *p, const hy__results *r, hy_error *err) {
         if (hy__task_is(r->scale->probe[i].data)) entry = r->scale->probe[i].data;
     hy__page_heading(p, 2, "The task");
     hy__page_paragraph(p, "%s", r->lab->about);
+    put_text(p, r->scale);
     if (!entry) return HY_OK;
     HY_TRY(hy__task_parse(&t, entry, err));
     hy__task_print(&t, name, sizeof name);
@@ -253,6 +301,34 @@ static void put_values(hy__page *p, const hy__results *r) {
     hy__page_table_end(p);
 }
 
+/* Losses differ by less than their spread over seeds, which read other text: so each arm is
+ * compared with the first by the same seed. */
+static void put_leads(hy__page *p, const hy__results *r) {
+    hy__column column[HY__LAB_PROBES + 1] = {{"arm", 0}};
+    int probe[HY__LAB_PROBES], n = 0;
+    for (int i = 0; i < r->n_probe; i++)
+        if (r->scale->probe[i].metric == HY__LOSS) probe[n++] = i;
+    if (n == 0 || r->scale->text == 0) return;
+    hy__page_heading(p, 2, "Loss beside the first arm");
+    for (int i = 0; i < n; i++) column[1 + i] = (hy__column){r->scale->probe[probe[i]].name, true};
+    hy__page_table(p, column, n + 1);
+    for (int a = 1; a < r->n_arm; a++) {
+        hy__page_cell(p, "%s", r->scale->arm[a].name);
+        for (int i = 0; i < n; i++) {
+            const hy__seeds d = hy__results_beside(r, a, 0, probe[i]);
+            if (r->n_seed > 1)
+                hy__page_cell(p, "%+.3f (%+.3f to %+.3f)", d.mean, d.low, d.high);
+            else
+                hy__page_cell(p, "%+.3f", d.mean);
+        }
+    }
+    hy__page_table_end(p);
+    hy__page_note(p,
+                  "The arm's loss minus that of \"%s\" with the same seed, which reads the same "
+                  "text: above 0 the arm is worse. Mean over the seeds, least and greatest.",
+                  r->scale->arm[0].name);
+}
+
 static void put_reproduce(hy__page *p, const hy__results *r) {
     char command[1024];
     hy__page_heading(p, 2, "Again");
@@ -261,6 +337,9 @@ static void put_reproduce(hy__page *p, const hy__results *r) {
     for (int64_t i = 0; i < r->opt->n_set; i++)
         snprintf(command + strlen(command), sizeof command - strlen(command), " --set '%.60s'",
                  r->opt->set[i]);
+    for (int64_t i = 0; i < r->opt->n_text && r->scale->text; i++)
+        snprintf(command + strlen(command), sizeof command - strlen(command), "%s%.200s",
+                 i ? " " : " --text ", r->opt->text[i]);
     hy__page_code(p, command);
     hy__page_note(
         p,
@@ -283,6 +362,7 @@ hy_status hy__results_page(const hy__results *r, const char *out, hy_error *err)
     put_verdicts(&p, r);
     HY_TRY_GOTO(put_samples(&p, r, err));
     put_values(&p, r);
+    put_leads(&p, r);
     put_arms(&p, r);
     put_reproduce(&p, r);
     HY_TRY_GOTO(hy__page_save(&p, path, err));

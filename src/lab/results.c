@@ -85,24 +85,28 @@ static double best_other(const hy__results *r, int arm, int probe) {
     return best;
 }
 
-/* By how much the arm is better than the other with the same seed, at the worst of them. The same
- * seed is the same text in the same order. */
-static double least_lead(const hy__results *r, int arm, int beside, int probe) {
+/* The same seed is the same text in the same order. */
+hy__seeds hy__results_beside(const hy__results *r, int arm, int beside, int probe) {
     const hy__metric m = r->scale->probe[probe].metric;
-    double least = INFINITY;
+    hy__seeds s = {.low = INFINITY, .high = -INFINITY};
     for (int64_t seed = 1; seed <= r->n_seed; seed++) {
-        const double a = hy__results_job(r, arm, seed)->answer[probe].value[m];
-        const double b = hy__results_job(r, beside, seed)->answer[probe].value[m];
-        least = fmin(least, hy__metric_of[m].less ? b - a : a - b);
+        const double x = hy__results_job(r, arm, seed)->answer[probe].value[m] -
+                         hy__results_job(r, beside, seed)->answer[probe].value[m];
+        s.mean += x / (double)r->n_seed;
+        s.low = fmin(s.low, x);
+        s.high = fmax(s.high, x);
     }
-    return least;
+    return s;
 }
 
 /* What a goal is about at one of its probes, and what it must be there; `above`: at least that. */
 static void weigh(const hy__results *r, const hy__goal *g, int probe, double *got, double *wanted,
                   bool *above) {
-    const hy__seeds *s = &r->value[g->arm][probe], *beside = &r->value[g->beside][probe];
+    const bool own = g->kind == HY__HOLDS;
+    const hy__seeds *s = &r->value[g->arm][probe];
+    const hy__seeds *beside = own ? &r->value[g->arm][g->beside] : &r->value[g->beside][probe];
     const bool less = hy__metric_of[r->scale->probe[probe].metric].less;
+    const hy__seeds lead = hy__results_beside(r, g->arm, own ? g->arm : g->beside, probe);
     *got = s->mean;
     *wanted = g->wanted;
     *above = g->kind == HY__AT_LEAST || g->kind == HY__EACH;
@@ -116,10 +120,11 @@ static void weigh(const hy__results *r, const hy__goal *g, int probe, double *go
         *above = !less;
         break;
     case HY__WITHIN:
+    case HY__HOLDS:
         *got = less ? s->mean - beside->mean : beside->mean - s->mean;
         break;
     case HY__EACH:
-        *got = least_lead(r, g->arm, g->beside, probe);
+        *got = less ? -lead.high : lead.low;
         break;
     case HY__TIMES:
         *got = s->mean / beside->mean;
@@ -217,13 +222,21 @@ static json_t *verdicts_json(const hy__results *r) {
     return all;
 }
 
+/* What it read; a task by its entry. */
+static json_t *data_json(const hy__lab_scale *s) {
+    json_t *all = json_array();
+    for (int i = 0; s->data[i]; i++) json_array_append_new(all, json_string(s->data[i]));
+    return all;
+}
+
 static hy_status save_json(const hy__results *r, const char *path, hy_error *err) {
     json_t *arms = json_array();
     for (int a = 0; a < r->n_arm; a++) json_array_append_new(arms, arm_json(r, a));
-    json_t *all = json_pack("{s:s, s:s, s:s, s:I, s:s, s:s, s:o, s:o}", "lab", r->lab->name,
-                            "scale", r->opt->full ? "full" : "quick", "question", r->lab->question,
-                            "seeds", (json_int_t)r->n_seed, "published", r->lab->published,
-                            "version", HY_VERSION, "arms", arms, "verdicts", verdicts_json(r));
+    json_t *all =
+        json_pack("{s:s, s:s, s:s, s:I, s:s, s:s, s:o, s:o, s:o}", "lab", r->lab->name, "scale",
+                  r->opt->full ? "full" : "quick", "question", r->lab->question, "seeds",
+                  (json_int_t)r->n_seed, "published", r->lab->published, "version", HY_VERSION,
+                  "data", data_json(r->scale), "arms", arms, "verdicts", verdicts_json(r));
     char *text = all ? json_dumps(all, JSON_INDENT(1) | JSON_REAL_PRECISION(6)) : NULL;
     const hy_status status =
         text ? hy__file_write(path, text, strlen(text), err)

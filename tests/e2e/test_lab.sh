@@ -46,6 +46,15 @@ fails 1 'wanted the name of an experiment, or --all' lab recall --all --out z
 fails 1 'not both' lab recall --quick --full --out z
 fails 1 'within 2%' lab recall --out z --set model.d_model=8 --set attention.n_head=1 --set ssm.head_dim=8
 fails 1 'no field' lab recall --out z --set train.nothing=1
+# A text: thirteen arms of three rates.
+some_text 400 >text.txt
+ok lab ablate --quick --seeds 1 --out texts --text text.txt --set train.steps=2 --set train.val_tokens=256
+is "$(ls texts/ablate/runs | wc -l)" 39 "trainings of a text"
+for text in 'each letter' 'no P, equal FLOPs' 'Loss beside the first arm' 'The text: ' ' --text text.txt'; do
+    grep -qF -- "$text" texts/ablate/index.html || die "the page does not say \"$text\""
+done
+[ -s texts/ablate/bits.svg ] || die "there is no bits.svg"
+
 fails 1 'lab recall makes its own data; wanted no --text' lab recall --out z --text .
 cp "$hydralm" ./alone
 ./alone lab ablate --out z 2>stderr && die "lab ablate has a text out of nowhere"

@@ -5,6 +5,7 @@
 #include "data/task.h"
 #include "lab/crossover.h"
 #include "lab/lab.h"
+#include "lab/ring.h"
 #include "model/model.h"
 
 #include <setjmp.h>
@@ -22,17 +23,31 @@ static void good(hy_status status, const hy_error *err) {
     if (status != HY_OK) fail_msg("%s", err->text);
 }
 
+/* Recipes of arms' own: as many tokens as those of the arms before. */
+static void check_tokens(const hy__lab *lab, const hy__recipe *r, int64_t *tokens) {
+    int64_t n = 0;
+    for (int64_t i = 0; i < r->n; i++) n += r->stage[i].steps * hy__stage_step_tokens(&r->stage[i]);
+    if (*tokens > 0 && n != *tokens)
+        fail_msg("lab %s: an arm is trained on %lld tokens, another on %lld", lab->name,
+                 (long long)n, (long long)*tokens);
+    *tokens = n;
+}
+
 static void check_sizes(const hy__lab *lab, const hy__lab_scale *s) {
     hy_error err = {0};
-    int64_t size[HY__LAB_ARMS];
+    int64_t size[HY__LAB_ARMS], tokens = 0;
     for (int a = 0; a < hy__scale_arms(s); a++) {
         hy__config c;
         hy__train_config t;
         good(hy__arm_config(lab, s, a, &c, &t, &size[a], &err), &err);
         assert_true(s->arm[a].flops || llabs(size[a] - size[0]) <= size[0] / 50);
-        if (!s->recipe) continue;
+        const char *recipe = hy__arm_recipe(s, a);
         hy__recipe r;
-        good(hy__recipe_parse(&r, s->recipe, strlen(s->recipe), lab->name, &c, &t, &err), &err);
+        if (recipe)
+            good(hy__recipe_parse(&r, recipe, strlen(recipe), lab->name, &c, &t, &err), &err);
+        else
+            good(hy__recipe_single(&r, &c, &t, &err), &err);
+        if (!s->recipe) check_tokens(lab, &r, &tokens);
         hy__recipe_release(&r);
     }
 }
@@ -52,6 +67,9 @@ static void check_scale(const hy__lab *lab, const hy__lab_scale *s, const hy__go
     for (int p = 0; p < n_probe; p++) {
         hy__task t;
         bool trained = false;
+        hy__ring ring;
+        if (hy__ring_is(s->probe[p].data))
+            good(hy__ring_parse(&ring, s->probe[p].data, &err), &err);
         if (!hy__task_is(s->probe[p].data)) continue;
         good(hy__task_parse(&t, s->probe[p].data, &err), &err);
         for (int i = 0; s->data[i]; i++)
@@ -63,7 +81,7 @@ static void check_scale(const hy__lab *lab, const hy__lab_scale *s, const hy__go
     assert_non_null(goal->text);
     for (; goal->text; goal++) {
         assert_in_range(goal->arm, 0, n_arm - 1);
-        assert_in_range(goal->beside, 0, n_arm - 1);
+        assert_in_range(goal->beside, 0, (goal->kind == HY__HOLDS ? n_probe : n_arm) - 1);
         assert_true(goal->from >= 0 && goal->from <= goal->to && goal->to < n_probe);
     }
 }
@@ -108,7 +126,8 @@ static const hy__lab TOY = {
               {"two: a loss within .4 of one's", 1, 2, 2, HY__WITHIN, 0.4, 0},
               {"two: at most twice the loss of one", 1, 2, 2, HY__TIMES, 2.0, 0},
               {"two: within .05 of one at both", 1, 0, 1, HY__WITHIN, 0.05, 0},
-              {"one: each seed ahead of two's by .3", 0, 2, 2, HY__EACH, 0.3, 1}}},
+              {"one: each seed ahead of two's by .3", 0, 2, 2, HY__EACH, 0.3, 1},
+              {"one: unseen within .1 of seen", 0, 1, 1, HY__HOLDS, 0.1, 0}}},
 };
 
 static hy__job made(int arm, int rate, int64_t seed, double seen, double unseen) {
@@ -144,7 +163,7 @@ static void test_results(void **state) {
     assert_true(fabs(r.value[0][0].mean - 0.85) < 1e-12);
     assert_true(r.value[0][0].low == 0.8 && r.value[0][0].high == 0.9);
     assert_true(fabs(r.value[1][1].mean - 0.8) < 1e-12);
-    assert_int_equal(r.n_verdict, 9);
+    assert_int_equal(r.n_verdict, 10);
     check_verdict(&r, 0, 0.7, 0.8, false);
     check_verdict(&r, 1, 0.7, 0.9, false);
     check_verdict(&r, 2, 0.8, 0.6, true); /* at worst, at best */
@@ -154,6 +173,7 @@ static void test_results(void **state) {
     check_verdict(&r, 6, 0.5 / 0.15, 2.0, false);
     check_verdict(&r, 7, 0.35, 0.05, false);
     check_verdict(&r, 8, 0.3, 0.3, true); /* .9 against .6, .8 against .4 */
+    check_verdict(&r, 9, 0.15, 0.1, false);
     /* alike to chance, nobody is ahead */
     hy__job poor[6];
     memcpy(poor, job, sizeof job);
@@ -226,6 +246,54 @@ static void test_exam(void **state) {
     assert_int_equal(unlink(text), 0);
 }
 
+/* ---- the text of an experiment ---- */
+
+static uint64_t print_of(const char *text, char dir[512]) {
+    hy_error err = {0};
+    hy__entries e;
+    hy__lab_scale s = hy__lab_ablate.quick;
+    hy__job j = {.seed = 1};
+    const hy__lab_options opt = {.text = &text, .n_text = 1};
+    good(hy__entries_open(&e, &s, "ablate", &opt, &err), &err);
+    assert_string_equal(s.data[0], text);
+    assert_null(s.data[1]);
+    good(hy__job_open(&j, &hy__lab_ablate, &s, "out", &err), &err);
+    memcpy(dir, j.dir, sizeof j.dir);
+    hy__entries_release(&e);
+    return s.text;
+}
+
+static void write_line(const char *path, const char *line) {
+    hy_error err = {0};
+    good(hy__file_write(path, line, strlen(line), &err), &err);
+}
+
+static void test_text(void **state) {
+    (void)state;
+    char dir[3][512], first[] = "/tmp/hydralm-lab-XXXXXX", path[2][64];
+    assert_non_null(mkdtemp(first));
+    for (int i = 0; i < 2; i++) snprintf(path[i], sizeof path[i], "%s/%d.txt", first, i);
+    write_line(path[0], "to be or not to be, that is the question");
+    write_line(path[1], "to be or not to be, that is the question");
+    const uint64_t print = print_of(path[0], dir[0]);
+    assert_true(print != 0 && print == print_of(path[1], dir[1]));
+    write_line(path[0], "to be or not to be, this is the question");
+    assert_true(print != print_of(path[0], dir[2]));
+    assert_string_not_equal(dir[0], dir[2]); /* an old result is not a new text's */
+    for (int i = 0; i < 2; i++) assert_int_equal(remove(path[i]), 0);
+    assert_int_equal(remove(first), 0);
+    /* the project's own, found from the tests' folder */
+    hy_error err = {0};
+    hy__entries e;
+    hy__lab_scale s = {.data = {"task:logic", HY__LAB_TEXT, "own/src"}};
+    const hy__lab_options opt = {0};
+    good(hy__entries_open(&e, &s, "toy", &opt, &err), &err);
+    assert_string_equal(s.data[1], "./src");
+    assert_string_equal(s.data[2], "./docs");
+    assert_string_equal(s.data[3], "./src");
+    hy__entries_release(&e);
+}
+
 /* Hydra is at half of the Transformer's rate at 512, at 1.5 times at 1,024, at 4 times at 8,192,
  * and there was no memory to train the Transformer there. */
 static void test_crossover(void **state) {
@@ -278,6 +346,7 @@ int main(void) {
         cmocka_unit_test(test_unknown_experiment),
         cmocka_unit_test(test_results),
         cmocka_unit_test(test_exam),
+        cmocka_unit_test(test_text),
         cmocka_unit_test(test_crossover),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

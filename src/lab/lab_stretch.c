@@ -1,0 +1,78 @@
+/* lab_stretch.c: trained at a short length, how does the loss go at long ones? */
+#include "lab/lab.h"
+
+#define LONG(n, m, unseen)                                                                         \
+    { #n, "context:" #n "/" #m, HY__LOSS, unseen }
+
+/* Of the parameters of the first: a Transformer of full attention, one that sees as far as it was
+ * trained, a Mamba-2. */
+#define TRANSFORMER(title, window)                                                                 \
+    {                                                                                              \
+        .name = title,                                                                             \
+        .set = {"model.layers=4x(AF)", "attention.window=" window, "attention.topk=0",             \
+                "attention.memory_blocks=0", "attention.rope_theta=10000"},                        \
+        .fit = "ffn.d_ff", .step = 4                                                               \
+    }
+#define MAMBA(pattern)                                                                             \
+    { .name = "Mamba-2", .set = {"model.layers=" pattern}, .fit = "ssm.d_state", .step = 4 }
+
+const hy__lab hy__lab_stretch = {
+    .name = "stretch",
+    .question = "Trained at a short length, how does the loss go at long ones?",
+    .about =
+        "Models read windows of the training's length, each from a fresh state, and are then asked "
+        "about one text that none of them has read: documents that are held out, one behind the "
+        "other. The loss at N is that of all tokens of this text, each when between N/2 and N "
+        "tokens of it were read before, in pieces, with the state carried; so every N is asked of "
+        "the same tokens. N up to the training's length is within what was learned.",
+    .published = "nothing of this kind; the blueprint claims contexts far beyond the training's",
+    .config = "model: {layers: SE SA SE SW SP SF, d_model: 64, vocab: 256, chunk: 64}\n"
+              "ssm: {head_dim: 32, d_state: 32}\n"
+              "attention: {n_head: 2, window: 128, topk: 4, memory_blocks: 64}\n"
+              "experts: {n_expert: 4, k: 2, d_ff: 64}\n"
+              "ffn: {d_ff: 192}\n"
+              "workspace: {n_head: 2, d_k: 32, d_v: 32}\n"
+              "pkm: {n_head: 1, n_key: 32, topk: 8}\n"
+              "train: {batch: 4, seq_len: 512, carry: false, warmup: 30, schedule: wsd,\n"
+              "        eval_every: 100, val_tokens: 32768, val_fraction: 0.1, detail_every: 0,\n"
+              "        tensorboard: false}\n",
+    .quick = {.set = {"train.steps=300"},
+              .arm = {{.name = "Hydra"},
+                      MAMBA("15x(S)"),
+                      TRANSFORMER("Transformer", "1048576"),
+                      TRANSFORMER("Transformer, window 512", "512")},
+              .rate = {4e-3, 8e-3, 1.6e-2},
+              .data = {HY__LAB_TEXT},
+              .probe = {LONG(128, 32768, false), LONG(256, 32768, false), LONG(512, 32768, false),
+                        LONG(1024, 32768, true), LONG(2048, 32768, true), LONG(4096, 32768, true),
+                        LONG(8192, 32768, true), LONG(16384, 32768, true),
+                        LONG(32768, 32768, true)}},
+    .full = {.set = {"train.steps=2000", "model.d_model=128", "ssm.d_state=64", "experts.d_ff=128",
+                     "ffn.d_ff=384", "train.seq_len=2048", "train.eval_every=200",
+                     "train.weight_decay=0.5"},
+             .arm = {{.name = "Hydra"},
+                     MAMBA("14x(S)"),
+                     TRANSFORMER("Transformer", "1048576"),
+                     TRANSFORMER("Transformer, window 2048", "2048")},
+             .rate = {4e-3, 8e-3, 1.6e-2},
+             .data = {HY__LAB_TEXT},
+             .probe = {LONG(512, 131072, false), LONG(1024, 131072, false),
+                       LONG(2048, 131072, false), LONG(4096, 131072, true),
+                       LONG(8192, 131072, true), LONG(16384, 131072, true),
+                       LONG(32768, 131072, true), LONG(65536, 131072, true),
+                       LONG(131072, 131072, true)}},
+    .goal = {{{"Hydra: at 2 to 64 times the training's length no worse than at it", 0, 3, 8,
+               HY__HOLDS, 0.0, 2},
+              {"Mamba-2: the same", 1, 3, 8, HY__HOLDS, 0.0, 2},
+              {"Hydra: ahead of every other arm at 2 to 64 times the training's length", 0, 3, 8,
+               HY__AHEAD},
+              {"Hydra: at 64 times better by .01 than at the training's length", 0, 8, 8, HY__HOLDS,
+               -0.01, 2}},
+             {{"Hydra: at 2 to 64 times the training's length no worse than at it", 0, 3, 8,
+               HY__HOLDS, 0.0, 2},
+              {"Mamba-2: the same", 1, 3, 8, HY__HOLDS, 0.0, 2},
+              {"Hydra: ahead of every other arm at 2 to 64 times the training's length", 0, 3, 8,
+               HY__AHEAD},
+              {"Hydra: at 64 times better by .01 than at the training's length", 0, 8, 8, HY__HOLDS,
+               -0.01, 2}}},
+};

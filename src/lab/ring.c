@@ -1,0 +1,144 @@
+/* ring.c: the loss of a long text at a length of context; see ring.h.
+ *
+ * The first tokens of what is held out, its documents one behind the other, are bent to a ring. For
+ * a context of n tokens it is read from size / (n/2) places, n tokens from each, and of these the
+ * second half counts. So every token of the ring counts once, whatever n is: only what was read
+ * before it differs, between n/2 and n - 1 tokens. Losses at different contexts are of the same
+ * text, and a part of it that is harder is harder for all of them. No token is read twice in one
+ * go, as n <= size.
+ *
+ * Memory: the states of as many sequences as are read at a time, which a bounded state makes
+ * constant. */
+#include "lab/ring.h"
+
+#include "data/mixture.h"
+#include "model/model.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+    PIECE = HY__FEED, /* tokens of a sequence in one forward */
+    TOGETHER = 8,     /* sequences in one forward … */
+    HELD = 1 << 16,   /* … and tokens of them, at most: caches grow with them */
+};
+
+bool hy__ring_is(const char *data) {
+    return strncmp(data, "context:", 8) == 0;
+}
+
+hy_status hy__ring_parse(hy__ring *r, const char *data, hy_error *err) {
+    int end = 0;
+    if (sscanf(data, "context:%" SCNd64 "/%" SCNd64 "%n", &r->context, &r->size, &end) == 2 &&
+        data[end] == '\0' && r->context >= 2 && r->context % 2 == 0 && r->size >= r->context &&
+        r->size % r->context == 0)
+        return HY_OK;
+    return hy__fail(err, HY_E_INVALID,
+                    "\"%.100s\" is no context, wanted context:N/M, N even and M a multiple of it",
+                    data);
+}
+
+/* The sequences that are read together: from[i] is the place of the ring where i begins. */
+typedef struct group {
+    hy__model *model;
+    hy__work *work;
+    const int32_t *ring; /* [size] */
+    int64_t size, context, n;
+    hy__state *state[TOGETHER];
+    hy__seq seq[TOGETHER];
+    int32_t *token, *target; /* [TOGETHER · PIECE] */
+} group;
+
+static void put_piece(group *g, int64_t first, int64_t pos, int64_t len) {
+    for (int64_t i = 0; i < g->n; i++) {
+        const int64_t at = (first + i) * (g->context / 2) + pos;
+        g->seq[i] = (hy__seq){.start = i * len, .len = len, .pos = pos};
+        for (int64_t t = 0; t < len; t++) {
+            const bool counts = pos + t >= g->context / 2;
+            g->token[i * len + t] = g->ring[(at + t) % g->size];
+            g->target[i * len + t] = counts ? g->ring[(at + t + 1) % g->size] : -1;
+        }
+    }
+}
+
+static hy_status read_piece(group *g, int64_t pos, int64_t len, double *nats, int64_t *hits,
+                            hy_error *err) {
+    const hy__batch batch = {.rows = {.n_row = g->n * len, .n_seq = g->n, .seq = g->seq},
+                             .token = g->token,
+                             .state_in = g->state,
+                             .state_out = g->state};
+    double sum;
+    int64_t counted;
+    HY_TRY(hy__forward(g->work, &batch, err));
+    if (pos + len <= g->context / 2) return HY_OK;
+    HY_TRY(hy__loss(g->work, g->target, 0.0, NULL, &sum, &counted, err));
+    *nats += sum;
+    *hits += hy__loss_hits(g->work);
+    return HY_OK;
+}
+
+/* n sequences from the first-th on, from their beginning to their end. */
+static hy_status read_group(group *g, int64_t first, int64_t n, double *nats, int64_t *hits,
+                            hy_error *err) {
+    g->n = n;
+    for (int64_t i = 0; i < n; i++) hy__state_reset(g->state[i]);
+    for (int64_t pos = 0; pos < g->context; pos += PIECE) {
+        const int64_t left = g->context - pos, len = left < PIECE ? left : PIECE;
+        put_piece(g, first, pos, len);
+        HY_TRY(read_piece(g, pos, len, nats, hits, err));
+    }
+    return HY_OK;
+}
+
+static hy_status read_all(group *g, double *nats, int64_t *hits, hy_error *err) {
+    const int64_t n = g->size / (g->context / 2), some = HELD / g->context;
+    const int64_t together = some < 1 ? 1 : some < TOGETHER ? some : TOGETHER;
+    for (int64_t i = 0; i < together; i++)
+        HY_TRY(hy__state_new(&g->state[i], g->model, g->context, err));
+    for (int64_t first = 0; first < n; first += together)
+        HY_TRY(read_group(g, first, n - first < together ? n - first : together, nats, hits, err));
+    return HY_OK;
+}
+
+/* Documents of what is held out, one behind the other, until there are `size` tokens. */
+static hy_status fill(int32_t *ring, int64_t size, const hy__mixture *text, hy_error *err) {
+    int64_t n = 0;
+    for (int64_t c = 0; c < text->n && n < size; c++) {
+        const hy__corpus *from = text->corpus[c];
+        for (int64_t d = 0; d < from->n_document[HY__PART_VAL] && n < size; d++) {
+            const hy__document *doc = &from->document[HY__PART_VAL][d];
+            const int64_t len = doc->len < size - n ? doc->len : size - n;
+            HY_TRY(hy__corpus_read(from, doc->start, len, ring + n, err));
+            n += len;
+        }
+    }
+    if (n == size) return HY_OK;
+    return hy__fail(err, HY_E_INVALID,
+                    "%" PRId64 " tokens of the text are held out, wanted %" PRId64
+                    "; name more text with --text",
+                    n, size);
+}
+
+hy_status hy__ring_ask(const hy__ring *r, hy__model *m, const hy__mixture *text, double *nats,
+                       int64_t *hits, hy_error *err) {
+    int32_t *ring = calloc((size_t)r->size, sizeof *ring);
+    group g = {.model = m, .ring = ring, .size = r->size, .context = r->context};
+    hy_status status = HY_OK;
+    *nats = 0.0;
+    *hits = 0;
+    g.token = calloc(TOGETHER * PIECE, sizeof *g.token);
+    g.target = calloc(TOGETHER * PIECE, sizeof *g.target);
+    if (!ring || !g.token || !g.target)
+        status = hy__fail(err, HY_E_MEMORY, "there is not enough memory for a text");
+    if (status == HY_OK) status = fill(ring, r->size, text, err);
+    if (status == HY_OK) status = hy__work_new(&g.work, m, (hy__work_options){0}, err);
+    if (status == HY_OK) status = read_all(&g, nats, hits, err);
+    for (int i = 0; i < TOGETHER; i++) hy__state_free(g.state[i]);
+    hy__work_free(g.work);
+    free(ring);
+    free(g.token);
+    free(g.target);
+    return status;
+}

@@ -1,0 +1,28 @@
+/* ring.h: what a model makes of held-out text, by how much of the text it has read before. */
+#ifndef HY_LAB_RING_H
+#define HY_LAB_RING_H
+
+#include "base/status.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct hy__mixture;
+struct hy__model;
+
+/* "context:1024/32768": of a ring of 32,768 tokens, each when 512 … 1,023 of them were read before.
+ */
+typedef struct hy__ring {
+    int64_t context, size; /* tokens; context is even and divides size */
+} hy__ring;
+
+/* Whether a probe's data are one. */
+bool hy__ring_is(const char *data);
+hy_status hy__ring_parse(hy__ring *r, const char *data, hy_error *err);
+
+/* Sums up over the tokens of the ring: nats, and those that were the likeliest. HY_E_INVALID where
+ * less is held out than the ring has. */
+hy_status hy__ring_ask(const hy__ring *r, struct hy__model *m, const struct hy__mixture *text,
+                       double *nats, int64_t *hits, hy_error *err);
+
+#endif
