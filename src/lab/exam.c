@@ -1,9 +1,6 @@
 /* exam.c: what a model answers to a task, and what it makes of held-out text; see lab.h. */
-#include "data/loader.h"
-#include "data/mixture.h"
-#include "lab/lab.h"
+#include "lab/exam.h"
 #include "lab/ring.h"
-#include "model/model.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -16,30 +13,14 @@ enum {
     BATCH_ROWS = 4096,  /* of one forward, where a document is not longer */
 };
 
-struct hy__exam {
-    hy__model *model; /* borrowed */
-    hy__work *work;
-    const char *const *data; /* [n_data] what it was trained on */
-    int64_t n_data;
-    double val_fraction;
-    int64_t seq_len;
-    int64_t rows;       /* of a text */
-    hy__tokenizer *tok; /* with the mixture: opened when text is asked about */
-    hy__mixture mixture;
-    hy__seq *seq; /* [max_seq] */
-    int64_t max_seq;
-    float *beta; /* [max_row] */
-    int64_t max_row;
-};
-
-static hy_status no_memory(hy_error *err) {
+hy_status hy__exam_no_memory(hy_error *err) {
     return hy__fail(err, HY_E_MEMORY, "there is not enough memory for a test");
 }
 
 hy_status hy__exam_new(hy__exam **out, hy__model *m, const hy__lab_scale *s,
                        const hy__train_config *t, hy_error *err) {
     hy__exam *e = *out = calloc(1, sizeof *e);
-    if (!e) return no_memory(err);
+    if (!e) return hy__exam_no_memory(err);
     *e = (hy__exam){
         .model = m, .data = s->data, .val_fraction = t->val_fraction, .seq_len = t->seq_len};
     while (s->data[e->n_data]) e->n_data++;
@@ -53,59 +34,78 @@ void hy__exam_free(hy__exam *e) {
     hy__mixture_release(&e->mixture);
     hy__tokenizer_free(e->tok);
     free(e->seq);
-    free(e->beta);
+    free(e->row);
     free(e);
 }
 
-static hy_status reserve(hy__exam *e, int64_t n_seq, hy_error *err) {
+hy_status hy__exam_reserve(hy__exam *e, int64_t n_seq, hy_error *err) {
     if (n_seq <= e->max_seq) return HY_OK;
     free(e->seq);
     e->max_seq = 0;
     e->seq = calloc((size_t)n_seq, sizeof *e->seq);
-    if (!e->seq) return no_memory(err);
+    if (!e->seq) return hy__exam_no_memory(err);
     e->max_seq = n_seq;
     return HY_OK;
 }
 
 /* ---- what is summed up ---- */
 
-typedef struct tally {
-    double nats, beta; /* β: of all layers of P together */
-    int64_t asked, hits;
-} tally;
+static hy_status reserve_rows(hy__exam *e, int64_t n_row, hy_error *err) {
+    if (n_row <= e->max_row) return HY_OK;
+    free(e->row);
+    e->max_row = 0;
+    e->row = calloc((size_t)n_row, sizeof *e->row);
+    if (!e->row) return hy__exam_no_memory(err);
+    e->max_row = n_row;
+    return HY_OK;
+}
+
+/* Adds the losses that stand in e->row to the corpora of their sequences. */
+static void add_domains(const hy__exam *e, const hy__rows *rows, const int32_t *target,
+                        hy__tally *sum) {
+    for (int64_t i = 0; i < rows->n_seq; i++) {
+        const hy__seq *s = &rows->seq[i];
+        const int64_t d = s->domain < HY__DOMAINS ? s->domain : HY__DOMAINS - 1;
+        for (int64_t r = s->start; r < s->start + s->len; r++) {
+            if (target[r] < 0) continue;
+            sum->domain_nats[d] += (double)e->row[r];
+            sum->domain_asked[d]++;
+        }
+    }
+}
 
 /* Adds what the rows that are asked opened P by. */
-static hy_status add_beta(hy__exam *e, int64_t n_row, const int32_t *target, tally *sum,
+static hy_status add_beta(hy__exam *e, int64_t n_row, const int32_t *target, hy__tally *sum,
                           hy_error *err) {
-    if (n_row > e->max_row) {
-        free(e->beta);
-        e->max_row = 0;
-        e->beta = calloc((size_t)n_row, sizeof *e->beta);
-        if (!e->beta) return no_memory(err);
-        e->max_row = n_row;
-    }
     for (int64_t i = 0; i < e->model->cfg.n_layer; i++) {
         if (e->model->layer[i].component->letter != 'P') continue;
-        HY_TRY(hy__get_beta(e->work, i, e->beta, err));
+        HY_TRY(hy__get_beta(e->work, i, e->row, err));
         for (int64_t r = 0; r < n_row; r++)
-            if (target[r] >= 0) sum->beta += (double)e->beta[r];
+            if (target[r] >= 0) sum->beta += (double)e->row[r];
     }
     return HY_OK;
 }
 
-/* One forward over e->seq. */
-static hy_status ask(hy__exam *e, int64_t n_seq, int64_t n_row, const int32_t *token,
-                     const int32_t *target, tally *sum, hy_error *err) {
-    const hy__batch batch = {.rows = {.n_row = n_row, .n_seq = n_seq, .seq = e->seq},
-                             .token = token};
+hy_status hy__exam_add(hy__exam *e, const hy__batch *b, const int32_t *target, hy__tally *sum,
+                       hy_error *err) {
     double nats;
     int64_t counted;
-    HY_TRY(hy__forward(e->work, &batch, err));
-    HY_TRY(hy__loss(e->work, target, 0.0, NULL, &nats, &counted, err));
+    HY_TRY(reserve_rows(e, b->rows.n_row, err));
+    HY_TRY(hy__forward(e->work, b, err));
+    HY_TRY(hy__loss(e->work, target, 0.0, e->row, &nats, &counted, err));
     sum->nats += nats;
     sum->asked += counted;
     sum->hits += hy__loss_hits(e->work);
-    return add_beta(e, n_row, target, sum, err);
+    add_domains(e, &b->rows, target, sum);
+    return add_beta(e, b->rows.n_row, target, sum, err);
+}
+
+/* Documents and windows that each begin afresh: e->seq. */
+static hy_status add_fresh(hy__exam *e, int64_t n_seq, int64_t n_row, const int32_t *token,
+                           const int32_t *target, hy__tally *sum, hy_error *err) {
+    const hy__batch batch = {.rows = {.n_row = n_row, .n_seq = n_seq, .seq = e->seq},
+                             .token = token};
+    return hy__exam_add(e, &batch, target, sum, err);
 }
 
 /* The mean over a letter's layers of a number that they say; NaN without one. */
@@ -129,15 +129,15 @@ static int64_t layers_of(const hy__model *m, char letter) {
     return n;
 }
 
-static void conclude(hy__model *m, const tally *sum, bool task, hy__answer *a) {
+static void conclude(hy__model *m, const hy__tally *sum, bool task, hy__answer *a) {
     hy__model_report(m);
     a->asked = sum->asked;
-    for (int i = 0; i < HY__METRICS; i++) a->value[i] = (double)NAN;
     a->value[HY__ACCURACY] = (double)sum->hits / (double)sum->asked;
     a->value[HY__LOSS] = sum->nats / (double)sum->asked;
     if (!task) a->value[HY__BITS] = a->value[HY__LOSS] / M_LN2; /* a token is a byte */
     a->value[HY__BETA] = sum->beta / (double)(sum->asked * layers_of(m, 'P')); /* 0/0 without P */
     a->value[HY__SLOTS] = said(m, 'P', "slots") / (double)(m->cfg.pkm.n_key * m->cfg.pkm.n_key);
+    hy__exam_say_experts(m, a);
     hy__model_clear_stats(m);
 }
 
@@ -156,15 +156,15 @@ static hy_status sheet_init(sheet *s, const char *entry, hy_error *err) {
     s->room = s->task.len > BATCH_ROWS ? s->task.len : BATCH_ROWS;
     s->token = calloc((size_t)s->room, sizeof *s->token);
     s->target = calloc((size_t)s->room, sizeof *s->target);
-    return s->token && s->target ? HY_OK : no_memory(err);
+    return s->token && s->target ? HY_OK : hy__exam_no_memory(err);
 }
 
-static hy_status ask_sheets(hy__exam *e, const sheet *s, tally *sum, hy_error *err) {
+static hy_status ask_sheets(hy__exam *e, const sheet *s, hy__tally *sum, hy_error *err) {
     static const uint64_t TEST = 0x7465737473; /* a key of its own: "tests" */
     const int64_t some = ROWS / s->task.len;
     const int64_t n = some > DOCUMENTS ? DOCUMENTS : some < DOCUMENTS_FEW ? DOCUMENTS_FEW : some;
     const int64_t most = s->room / s->task.len;
-    HY_TRY(reserve(e, most, err));
+    HY_TRY(hy__exam_reserve(e, most, err));
     for (int64_t next = 0; next < n;) {
         int64_t n_seq = 0, n_row = 0;
         for (; next < n && n_seq < most; next++) {
@@ -173,12 +173,12 @@ static hy_status ask_sheets(hy__exam *e, const sheet *s, tally *sum, hy_error *e
             e->seq[n_seq++] = (hy__seq){.start = n_row, .len = len};
             n_row += len;
         }
-        HY_TRY(ask(e, n_seq, n_row, s->token, s->target, sum, err));
+        HY_TRY(add_fresh(e, n_seq, n_row, s->token, s->target, sum, err));
     }
     return HY_OK;
 }
 
-static hy_status ask_task(hy__exam *e, const char *entry, tally *sum, hy_error *err) {
+static hy_status ask_task(hy__exam *e, const char *entry, hy__tally *sum, hy_error *err) {
     sheet s;
     hy_status status = sheet_init(&s, entry, err);
     if (status == HY_OK) status = ask_sheets(e, &s, sum, err);
@@ -202,60 +202,121 @@ static hy_status open_mixture(hy__exam *e, hy_error *err) {
                             err);
 }
 
-static hy_status ask_windows(hy__exam *e, hy__loader *l, tally *sum, hy_error *err) {
-    HY_TRY(reserve(e, hy__loader_max_pieces(l), err));
+hy_status hy__exam_windows(hy__exam *e, const char *name, int64_t rows, hy__loader **l,
+                           hy_error *err) {
+    const bool all = strcmp(name, "*") == 0;
+    double weight[HY__LAB_DATA];
+    HY_TRY(open_mixture(e, err));
+    const int64_t at = all ? 0 : hy__mixture_find(&e->mixture, name);
+    if (at < 0) return hy__mixture_unknown(&e->mixture, name, err);
+    for (int i = 0; i < HY__LAB_DATA; i++) weight[i] = 1.0;
+    if (rows == 0) rows = e->seq_len < BATCH_ROWS ? BATCH_ROWS / e->seq_len : 1;
+    return hy__loader_new(l,
+                          &(hy__loader_options){.corpus = &e->mixture.corpus[at],
+                                                .weight = weight,
+                                                .n_corpus = all ? e->mixture.n : 1,
+                                                .part = HY__PART_VAL,
+                                                .batch = rows,
+                                                .seq_len = e->seq_len,
+                                                .chunk = e->model->cfg.model.chunk,
+                                                .seed = 1},
+                          err);
+}
+
+static hy_status read_windows(hy__exam *e, hy__loader *l, hy__tally *sum, hy_error *err) {
+    HY_TRY(hy__exam_reserve(e, hy__loader_max_pieces(l), err));
     for (int64_t i = 0, read = 0; read < e->rows; i++) {
         const hy__loader_batch *b;
         HY_TRY(hy__loader_get(l, i, &b, err));
         for (int64_t p = 0; p < b->n_piece; p++)
             e->seq[p] = (hy__seq){
                 .start = b->piece[p].start, .len = b->piece[p].len, .domain = b->piece[p].domain};
-        HY_TRY(ask(e, b->n_piece, b->n_row, b->token, b->target, sum, err));
+        HY_TRY(add_fresh(e, b->n_piece, b->n_row, b->token, b->target, sum, err));
         read += b->n_row;
     }
     return HY_OK;
 }
 
-/* Windows from random places, the same for every arm: of one corpus, or of all alike. */
-static hy_status ask_text(hy__exam *e, const char *name, tally *sum, hy_error *err) {
-    const bool all = strcmp(name, "*") == 0;
+hy_status hy__exam_read(hy__exam *e, const char *name, hy__tally *sum, hy_error *err) {
     hy__loader *l = NULL;
-    double weight[HY__LAB_DATA];
-    HY_TRY(open_mixture(e, err));
-    const int64_t at = all ? 0 : hy__mixture_find(&e->mixture, name);
-    if (at < 0) return hy__mixture_unknown(&e->mixture, name, err);
-    for (int i = 0; i < HY__LAB_DATA; i++) weight[i] = 1.0;
-    const int64_t rows = e->seq_len < BATCH_ROWS ? BATCH_ROWS / e->seq_len : 1;
-    hy_status status = hy__loader_new(&l,
-                                      &(hy__loader_options){.corpus = &e->mixture.corpus[at],
-                                                            .weight = weight,
-                                                            .n_corpus = all ? e->mixture.n : 1,
-                                                            .part = HY__PART_VAL,
-                                                            .batch = rows,
-                                                            .seq_len = e->seq_len,
-                                                            .chunk = e->model->cfg.model.chunk,
-                                                            .seed = 1},
-                                      err);
-    if (status == HY_OK) status = ask_windows(e, l, sum, err);
+    hy_status status = hy__exam_windows(e, name, 0, &l, err);
+    if (status == HY_OK) status = read_windows(e, l, sum, err);
     hy__loader_free(l);
     return status;
 }
 
-static hy_status ask_ring(hy__exam *e, const char *data, hy__answer *a, hy_error *err) {
+static hy_status read_ring(hy__exam *e, const char *data, hy__tally *sum, hy_error *err) {
     hy__ring r;
-    tally sum = {0};
     HY_TRY(hy__ring_parse(&r, data, err));
     HY_TRY(open_mixture(e, err));
-    HY_TRY(hy__ring_ask(&r, e->model, &e->mixture, &sum.nats, &sum.hits, err));
-    sum.asked = r.size;
-    conclude(e->model, &sum, false, a);
+    HY_TRY(hy__ring_ask(&r, e->model, &e->mixture, &sum->nats, &sum->hits, err));
+    sum->asked = r.size;
     return HY_OK;
 }
 
-hy_status hy__exam_ask(hy__exam *e, const char *data, hy__answer *a, hy_error *err) {
-    if (hy__ring_is(data)) return ask_ring(e, data, a, err);
-    tally sum = {0};
-    HY_TRY(hy__task_is(data) ? ask_task(e, data, &sum, err) : ask_text(e, data, &sum, err));
-    conclude(e->model, &sum, hy__task_is(data), a);
+/* A window of each corpus in turn, all of them one document, so long as no state need be longer. */
+static hy_status read_document(hy__exam *e, hy__loader *l, int64_t first, hy__state *const *state,
+                               hy__tally *sum, int64_t *read, hy_error *err) {
+    int64_t pos = 0;
+    for (int64_t i = 0; i < e->mixture.n; i++) {
+        const hy__loader_batch *b;
+        HY_TRY(hy__loader_get(l, first + i, &b, err));
+        const hy__seq seq = {.len = b->n_row, .pos = pos, .domain = b->piece[0].domain};
+        const hy__batch batch = {.rows = {.n_row = b->n_row, .n_seq = 1, .seq = &seq},
+                                 .token = b->token,
+                                 .state_in = i > 0 ? &state[i % 2] : NULL,
+                                 .state_out = &state[(i + 1) % 2]};
+        HY_TRY(hy__exam_add(e, &batch, b->target, sum, err));
+        pos += b->n_row;
+    }
+    *read += pos;
     return HY_OK;
+}
+
+static hy_status read_mixed(hy__exam *e, const char *name, hy__tally *sum, hy_error *err) {
+    hy__loader *l = NULL;
+    hy__state *state[2] = {NULL, NULL};
+    hy_status status;
+    HY_TRY_GOTO(hy__exam_windows(e, name, 1, &l, err));
+    for (int i = 0; i < 2; i++)
+        HY_TRY_GOTO(hy__state_new(&state[i], e->model, e->mixture.n * e->seq_len, err));
+    for (int64_t at = 0, read = 0; read < e->rows; at += e->mixture.n)
+        HY_TRY_GOTO(read_document(e, l, at, state, sum, &read, err));
+done:
+    hy__state_free(state[0]);
+    hy__state_free(state[1]);
+    hy__loader_free(l);
+    return status;
+}
+
+/* ---- asking ---- */
+
+bool hy__probe_same(const hy__probe *a, const hy__probe *b) {
+    return strcmp(a->data, b->data) == 0 && a->reading == b->reading && a->k == b->k;
+}
+
+static hy_status ask(hy__exam *e, const hy__probe *p, hy__tally *sum, hy__answer *a,
+                     hy_error *err) {
+    if (hy__task_is(p->data)) return ask_task(e, p->data, sum, err);
+    if (hy__ring_is(p->data)) return read_ring(e, p->data, sum, err);
+    switch (p->reading) {
+    case HY__READ_MIXED:
+        return read_mixed(e, p->data, sum, err);
+    case HY__READ_BANNED:
+        return hy__exam_ban(e, p->data, sum, a, err);
+    case HY__READ_CUT:
+        return hy__exam_cut(e, p->data, sum, a, err);
+    default:
+        return hy__exam_read(e, p->data, sum, err);
+    }
+}
+
+hy_status hy__exam_ask(hy__exam *e, const hy__probe *p, hy__answer *a, hy_error *err) {
+    hy__tally sum = {0};
+    for (int i = 0; i < HY__METRICS; i++) a->value[i] = (double)NAN;
+    if (p->k > 0) hy__exam_choose(e->model, p->k);
+    const hy_status status = ask(e, p, &sum, a, err);
+    if (p->k > 0) hy__exam_choose(e->model, 0);
+    if (status == HY_OK) conclude(e->model, &sum, hy__task_is(p->data), a);
+    return status;
 }

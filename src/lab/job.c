@@ -54,7 +54,11 @@ static uint64_t identity(const hy__lab_scale *s, int arm, const char *config) {
         hash_text(&h, slash ? slash + 1 : s->data[i]);
     }
     if (s->text) hy__hash_add(&h, &s->text, sizeof s->text);
-    for (int i = 0; s->probe[i].name; i++) hash_text(&h, s->probe[i].data);
+    for (int i = 0; s->probe[i].name; i++) {
+        const int64_t how[2] = {s->probe[i].reading, s->probe[i].k};
+        hash_text(&h, s->probe[i].data);
+        if (how[0] || how[1]) hy__hash_add(&h, how, sizeof how);
+    }
     return hy__hash_value(&h);
 }
 
@@ -180,10 +184,10 @@ static hy_status evaluate(hy__job *j, const hy__lab *lab, const hy__lab_scale *s
     HY_TRY_GOTO(hy__model_train(m, err));
     HY_TRY_GOTO(hy__exam_new(&e, m, s, &t, err));
     for (int p = 0; s->probe[p].name; p++) {
-        if (p > 0 && strcmp(s->probe[p].data, s->probe[p - 1].data) == 0)
+        if (p > 0 && hy__probe_same(&s->probe[p], &s->probe[p - 1]))
             j->answer[p] = j->answer[p - 1];
         else
-            HY_TRY_GOTO(hy__exam_ask(e, s->probe[p].data, &j->answer[p], err));
+            HY_TRY_GOTO(hy__exam_ask(e, &s->probe[p], &j->answer[p], err));
     }
 done:
     hy__exam_free(e);

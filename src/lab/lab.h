@@ -8,6 +8,8 @@
  *   pool.c       as many jobs at a time as there are cores, each a process
  *   exam.c       what a model answers to a task, and what it makes of held-out text
  *   ring.c       held-out text at lengths of context
+ *   experts.c    what its experts specialise in, and what it hurts to lose them
+ *   leak.c       what it gains from tokens that it must not see
  *   results.c    means, spreads, goals; results.json and results.csv
  *   lab_page.c   the page and its figures
  *   curves.c     how the arms learned
@@ -29,7 +31,7 @@
 enum {
     HY__LAB_SETS = 12,
     HY__LAB_ARMS = 14,
-    HY__LAB_PROBES = 12,
+    HY__LAB_PROBES = 20,
     HY__LAB_DATA = 16,
     HY__LAB_RATES = 4,
     HY__LAB_SEEDS = 16,
@@ -50,11 +52,18 @@ typedef struct hy__arm {
 
 /* What is measured of a model at the end. */
 typedef enum hy__metric {
-    HY__ACCURACY, /* share of what is asked that is answered */
-    HY__LOSS,     /* nats per token of what is asked */
-    HY__BITS,     /* bits per byte, of text */
-    HY__BETA,     /* of P: mean β where something is asked */
-    HY__SLOTS,    /* of P: share of the rows that were read */
+    HY__ACCURACY,    /* share of what is asked that is answered */
+    HY__LOSS,        /* nats per token of what is asked */
+    HY__BITS,        /* bits per byte, of text */
+    HY__BETA,        /* of P: mean β where something is asked */
+    HY__SLOTS,       /* of P: share of the rows that were read */
+    HY__VIOLATION,   /* of E, as are the next: experts.c */
+    HY__DEAD,        /* experts that nobody chose */
+    HY__INFORMATION, /* normalised mutual information of expert and corpus */
+    HY__HARM,        /* what banning a corpus's experts costs it, over what it costs the others */
+    HY__HARM_LEAST,  /* the same of the corpus where it is least */
+    HY__EXPERT_READ, /* bytes of experts for a token that is written */
+    HY__FUTURE,      /* nats per token that what stands behind a token tells of it: leak.c */
     HY__METRICS
 } hy__metric;
 
@@ -67,13 +76,23 @@ typedef struct hy__metric_info {
 
 extern const hy__metric_info hy__metric_of[HY__METRICS];
 
+/* How a probe's text is read. */
+typedef enum hy__reading {
+    HY__READ_WINDOWS,
+    HY__READ_MIXED,  /* documents of all corpora in turn */
+    HY__READ_BANNED, /* and once more for each corpus, its experts banned: measures harm */
+    HY__READ_CUT,    /* every token before what follows it is there: measures the future */
+} hy__reading;
+
 typedef struct hy__probe {
     const char *name;
     const char *data; /* a task, a corpus of the training's by its name, "*": all of them, or
                          "context:N/M" (ring.h) */
     hy__metric metric;
-    bool unseen;      /* never trained on: it has no say in the choice of the rate */
-    double published; /* what the blueprint says of the first arm; 0 = nothing */
+    bool unseen;         /* never trained on: it has no say in the choice of the rate */
+    double published;    /* what the blueprint says of the first arm; 0 = nothing */
+    hy__reading reading; /* of text */
+    int64_t k;           /* experts that a token uses; 0 = as trained */
 } hy__probe;
 
 /* One length of an experiment; lists end with what is empty. */
@@ -96,6 +115,7 @@ typedef enum hy__goal_kind {
                  */
     HY__EACH,   /* each of its seeds is better than the same one of arm `beside` by `wanted` */
     HY__HOLDS,  /* its mean is worse than its own at probe `beside` by at most `wanted` */
+    HY__ONWARD, /* from each of its probes to the next its mean gets worse by at most `wanted` */
     HY__TIMES,  /* its mean is at most `wanted` times that of arm `beside` */
 } hy__goal_kind;
 
@@ -122,7 +142,7 @@ typedef struct hy__lab {
 } hy__lab;
 
 extern const hy__lab hy__lab_crossover, hy__lab_logic, hy__lab_hops, hy__lab_recall, hy__lab_ablate,
-    hy__lab_stretch, hy__lab_curriculum;
+    hy__lab_stretch, hy__lab_curriculum, hy__lab_experts, hy__lab_leak;
 extern const hy__lab *const hy__labs[]; /* NULL behind the last */
 
 /* ---- running one ---- */
@@ -234,7 +254,19 @@ hy_status hy__exam_new(hy__exam **out, struct hy__model *m, const hy__lab_scale 
 void hy__exam_free(hy__exam *e);
 /* What the model makes of a probe's data: of a task test documents, which neither training nor what
  * is held out contains; of text windows of train.seq_len in what is held out. */
-hy_status hy__exam_ask(hy__exam *e, const char *data, hy__answer *a, hy_error *err);
+hy_status hy__exam_ask(hy__exam *e, const hy__probe *p, hy__answer *a, hy_error *err);
+/* Whether two probes ask for the same, so that one answer serves both. */
+bool hy__probe_same(const hy__probe *a, const hy__probe *b);
+
+/* ---- experts.c ---- */
+
+typedef struct hy__balance {
+    double violation, dead, information;
+} hy__balance;
+
+/* Of a layer; load[HY__DOMAINS][n]: choices of an expert by tokens of a corpus. NaN where there are
+ * none, of information also where there is one corpus. */
+hy__balance hy__balance_of(const double *load, int64_t n);
 
 /* ---- results.c, lab_page.c ---- */
 

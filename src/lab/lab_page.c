@@ -141,6 +141,9 @@ static void put_wanted(hy__page *p, const hy__goal *g, double wanted, const char
     case HY__EACH:
         hy__page_cell(p, "each seed better than %s by %.3f", beside, wanted);
         break;
+    case HY__ONWARD:
+        hy__page_cell(p, "worse than the one before by at most %.3f", wanted);
+        break;
     case HY__TIMES:
         hy__page_cell(p, "at most %.3f times %s", wanted, beside);
         break;

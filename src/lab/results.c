@@ -16,6 +16,19 @@ const hy__metric_info hy__metric_of[HY__METRICS] = {
     [HY__BITS] = {"bits", "Bits per byte", HY__UNIT_PLAIN, true},
     [HY__BETA] = {"beta", "How far the gate of P is open: mean β", HY__UNIT_PLAIN, true},
     [HY__SLOTS] = {"slots", "Share of P's table that is read", HY__UNIT_PERCENT, false},
+    [HY__VIOLATION] = {"violation", "Maximal violation of the experts' balance", HY__UNIT_PLAIN,
+                       true},
+    [HY__DEAD] = {"dead", "Dead experts", HY__UNIT_PLAIN, true},
+    [HY__INFORMATION] = {"information", "Normalised mutual information of expert and corpus",
+                         HY__UNIT_PLAIN, false},
+    [HY__HARM] = {"harm", "Harm of banning a corpus's experts, to it over to the others",
+                  HY__UNIT_PLAIN, false},
+    [HY__HARM_LEAST] = {"harm_least", "The same, of the corpus where it is least", HY__UNIT_PLAIN,
+                        false},
+    [HY__EXPERT_READ] = {"expert_read", "Bytes of experts read for a token that is written",
+                         HY__UNIT_BYTES, true},
+    [HY__FUTURE] = {"future", "Nats per token that what stands behind a token tells of it",
+                    HY__UNIT_PLAIN, true},
 };
 
 /* ---- adding up ---- */
@@ -125,6 +138,10 @@ static void weigh(const hy__results *r, const hy__goal *g, int probe, double *go
         break;
     case HY__EACH:
         *got = less ? -lead.high : lead.low;
+        break;
+    case HY__ONWARD:
+        *got = -INFINITY; /* at the first */
+        if (probe > g->from) *got = less ? s->mean - s[-1].mean : s[-1].mean - s->mean;
         break;
     case HY__TIMES:
         *got = s->mean / beside->mean;

@@ -52,6 +52,14 @@ static void check_sizes(const hy__lab *lab, const hy__lab_scale *s) {
     }
 }
 
+/* An entry without its weight. */
+static void bare(const char *entry, char *out, size_t size) {
+    const size_t task = strlen("task:");
+    snprintf(out, size, "%s", entry);
+    char *colon = strrchr(out, ':');
+    if (colon && (size_t)(colon - out) >= task) *colon = '\0';
+}
+
 static void check_scale(const hy__lab *lab, const hy__lab_scale *s, const hy__goal *goal) {
     hy_error err = {0};
     const int n_arm = hy__scale_arms(s), n_probe = hy__scale_probes(s);
@@ -62,7 +70,9 @@ static void check_scale(const hy__lab *lab, const hy__lab_scale *s, const hy__go
     assert_in_range(hy__scale_rates(s), 2, HY__LAB_RATES);
     for (int i = 0; s->data[i]; i++) {
         hy__task t;
-        if (hy__task_is(s->data[i])) good(hy__task_parse(&t, s->data[i], &err), &err);
+        char entry[200];
+        bare(s->data[i], entry, sizeof entry);
+        if (hy__task_is(entry)) good(hy__task_parse(&t, entry, &err), &err);
     }
     for (int p = 0; p < n_probe; p++) {
         hy__task t;
@@ -72,8 +82,11 @@ static void check_scale(const hy__lab *lab, const hy__lab_scale *s, const hy__go
             good(hy__ring_parse(&ring, s->probe[p].data, &err), &err);
         if (!hy__task_is(s->probe[p].data)) continue;
         good(hy__task_parse(&t, s->probe[p].data, &err), &err);
-        for (int i = 0; s->data[i]; i++)
-            trained = trained || strcmp(s->data[i], s->probe[p].data) == 0;
+        for (int i = 0; s->data[i]; i++) {
+            char entry[200];
+            bare(s->data[i], entry, sizeof entry);
+            trained = trained || strcmp(entry, s->probe[p].data) == 0;
+        }
         if (trained == s->probe[p].unseen)
             fail_msg("%s: probe \"%s\" is %s", lab->name, s->probe[p].name,
                      trained ? "trained on, and yet called unseen" : "not called unseen");
@@ -127,7 +140,8 @@ static const hy__lab TOY = {
               {"two: at most twice the loss of one", 1, 2, 2, HY__TIMES, 2.0, 0},
               {"two: within .05 of one at both", 1, 0, 1, HY__WITHIN, 0.05, 0},
               {"one: each seed ahead of two's by .3", 0, 2, 2, HY__EACH, 0.3, 1},
-              {"one: unseen within .1 of seen", 0, 1, 1, HY__HOLDS, 0.1, 0}}},
+              {"one: unseen within .1 of seen", 0, 1, 1, HY__HOLDS, 0.1, 0},
+              {"one: the second probe worse by at most .1", 0, 0, 1, HY__ONWARD, 0.1}}},
 };
 
 static hy__job made(int arm, int rate, int64_t seed, double seen, double unseen) {
@@ -163,7 +177,7 @@ static void test_results(void **state) {
     assert_true(fabs(r.value[0][0].mean - 0.85) < 1e-12);
     assert_true(r.value[0][0].low == 0.8 && r.value[0][0].high == 0.9);
     assert_true(fabs(r.value[1][1].mean - 0.8) < 1e-12);
-    assert_int_equal(r.n_verdict, 10);
+    assert_int_equal(r.n_verdict, 11);
     check_verdict(&r, 0, 0.7, 0.8, false);
     check_verdict(&r, 1, 0.7, 0.9, false);
     check_verdict(&r, 2, 0.8, 0.6, true); /* at worst, at best */
@@ -174,6 +188,7 @@ static void test_results(void **state) {
     check_verdict(&r, 7, 0.35, 0.05, false);
     check_verdict(&r, 8, 0.3, 0.3, true); /* .9 against .6, .8 against .4 */
     check_verdict(&r, 9, 0.15, 0.1, false);
+    check_verdict(&r, 10, 0.85 - 0.7, 0.1, false);
     /* alike to chance, nobody is ahead */
     hy__job poor[6];
     memcpy(poor, job, sizeof job);
@@ -202,7 +217,7 @@ static void test_results(void **state) {
 static void check_answer(hy__exam *e, const char *data, int64_t asked) {
     hy_error err = {0};
     hy__answer a;
-    good(hy__exam_ask(e, data, &a, &err), &err);
+    good(hy__exam_ask(e, &(hy__probe){.data = data}, &a, &err), &err);
     if (asked > 0) assert_int_equal(a.asked, asked);
     assert_true(a.asked > 0);
     assert_true(a.value[HY__LOSS] > 4.5 && a.value[HY__LOSS] < 6.5);
@@ -238,8 +253,8 @@ static void test_exam(void **state) {
     check_answer(e, text + strlen("/tmp/"), 0);
     check_answer(e, "*", 0);
     hy__answer a;
-    assert_int_equal(hy__exam_ask(e, "nothing", &a, &err), HY_E_INVALID);
-    assert_int_equal(hy__exam_ask(e, "task:nothing", &a, &err), HY_E_INVALID);
+    assert_int_equal(hy__exam_ask(e, &(hy__probe){.data = "nothing"}, &a, &err), HY_E_INVALID);
+    assert_int_equal(hy__exam_ask(e, &(hy__probe){.data = "task:nothing"}, &a, &err), HY_E_INVALID);
     hy__exam_free(e);
     hy__model_free(m);
     hy__backend_free(be);
@@ -294,6 +309,90 @@ static void test_text(void **state) {
     hy__entries_release(&e);
 }
 
+static void test_balance(void **state) {
+    (void)state;
+    enum { N = 4 };
+    double load[HY__DOMAINS * N] = {0};
+    hy__balance b = hy__balance_of(load, N);
+    assert_true(isnan(b.violation) && isnan(b.dead) && isnan(b.information));
+    for (int d = 0; d < 2; d++) load[d * N + 2 * d] = load[d * N + 2 * d + 1] = 50;
+    b = hy__balance_of(load, N); /* two experts for each of two corpora: H = ln 4, ln 2 */
+    assert_true(b.violation == 0.0 && b.dead == 0.0 && fabs(b.information - 2.0 / 3.0) < 1e-12);
+    for (int i = 0; i < 2 * N; i++) load[i] = i % N == 0 ? 30 : i % N == 3 ? 0 : 10;
+    b = hy__balance_of(load, N); /* whatever the corpus, 3 to 1 to 1 to none */
+    assert_true(fabs(b.violation - 1.4) < 1e-12 && b.dead == 1.0 && fabs(b.information) < 1e-12);
+    for (int i = N; i < 2 * N; i++) load[i] = 0;
+    assert_true(isnan(hy__balance_of(load, N).information)); /* one corpus */
+}
+
+/* What stands behind a token is worth something to the leaking route and nothing to the others; and
+ * of two corpora everything is measured that is said of experts. */
+static void check_experts(const char *const *data, const char *route, bool leaks) {
+    static const char YAML[] = "model: {layers: SE, d_model: 32, chunk: 16}\n"
+                               "ssm: {head_dim: 16, d_state: 16}\n"
+                               "experts: {n_expert: 4, k: 2, d_ff: 32, expert_chunk: 16}\n"
+                               "train: {seq_len: 64, val_tokens: 1024}\n";
+    hy_error err = {0};
+    hy__config c;
+    hy__train_config t;
+    hy__backend *be;
+    hy__model *m;
+    hy__exam *e;
+    hy__answer whole, cut, other;
+    good(hy__config_parse_yaml(YAML, strlen(YAML), "exam", &c, &t, &err), &err);
+    good(hy__config_set(&c, &t, "experts.route", route, &err), &err);
+    good(hy__config_finish(&c, &err), &err);
+    good(hy__backend_open(&be, "cpu", 1, &err), &err);
+    good(hy__model_new(&m, be, &c, be->real, &err), &err);
+    hy__model_randomize(m, 1);
+    good(hy__model_train(m, &err), &err);
+    good(hy__exam_new(&e, m, &(hy__lab_scale){.data = {data[0], data[1]}}, &t, &err), &err);
+    good(hy__exam_ask(e, &(hy__probe){.data = "*"}, &whole, &err), &err);
+    good(hy__exam_ask(e, &(hy__probe){.data = "*", .reading = HY__READ_CUT}, &cut, &err), &err);
+    assert_true(isnan(whole.value[HY__FUTURE]));
+    assert_true(leaks ? fabs(cut.value[HY__FUTURE]) > 1e-5 : fabs(cut.value[HY__FUTURE]) < 1e-6);
+    assert_true(whole.value[HY__INFORMATION] >= 0.0 && whole.value[HY__INFORMATION] <= 1.0);
+    const double matrix = 3.0 * 32 * 32 * sizeof(float); /* of one expert */
+    const bool by_token = strcmp(route, "token") == 0;
+    assert_true(whole.value[HY__EXPERT_READ] == (by_token ? 2.0 : 2.0 / 16) * matrix);
+    good(hy__exam_ask(e, &(hy__probe){.data = "*", .k = 1}, &other, &err), &err);
+    assert_true(other.value[HY__LOSS] != whole.value[HY__LOSS]);
+    good(hy__exam_ask(e, &(hy__probe){.data = "*", .reading = HY__READ_BANNED}, &other, &err),
+         &err);
+    assert_true(fabs(other.value[HY__LOSS] - whole.value[HY__LOSS]) < 0.1); /* of a part of it */
+    assert_true(isfinite(other.value[HY__HARM]) && isfinite(other.value[HY__HARM_LEAST]));
+    good(hy__exam_ask(e, &(hy__probe){.data = "*"}, &other, &err), &err);
+    assert_true(other.value[HY__LOSS] == whole.value[HY__LOSS]); /* and nothing is any more */
+    if (!leaks) {
+        const hy__probe mixed = {.data = "*", .reading = HY__READ_MIXED};
+        good(hy__exam_ask(e, &mixed, &other, &err), &err);
+        assert_true(other.asked > 0 && other.value[HY__LOSS] > 4.5);
+    }
+    hy__exam_free(e);
+    hy__model_free(m);
+    hy__backend_free(be);
+}
+
+static void test_experts(void **state) {
+    (void)state;
+    static const char *const LINE[] = {"to be or not to be\n", "int32_t n = 0; n++;\n"};
+    char text[2][40], entry[2][100];
+    for (int i = 0; i < 2; i++) {
+        snprintf(text[i], sizeof text[i], "/tmp/hydralm-lab-XXXXXX");
+        const int fd = mkstemp(text[i]);
+        assert_true(fd >= 0);
+        for (int n = 0; n < 200; n++)
+            assert_true(write(fd, LINE[i], strlen(LINE[i])) == (ssize_t)strlen(LINE[i]));
+        close(fd);
+        snprintf(entry[i], sizeof entry[i], "%s:1", text[i]);
+    }
+    const char *const data[] = {entry[0], entry[1]};
+    check_experts(data, "previous", false);
+    check_experts(data, "token", false);
+    check_experts(data, "own", true);
+    for (int i = 0; i < 2; i++) assert_int_equal(unlink(text[i]), 0);
+}
+
 /* Hydra is at half of the Transformer's rate at 512, at 1.5 times at 1,024, at 4 times at 8,192,
  * and there was no memory to train the Transformer there. */
 static void test_crossover(void **state) {
@@ -345,6 +444,8 @@ int main(void) {
         cmocka_unit_test(test_all_experiments_can_run),
         cmocka_unit_test(test_unknown_experiment),
         cmocka_unit_test(test_results),
+        cmocka_unit_test(test_balance),
+        cmocka_unit_test(test_experts),
         cmocka_unit_test(test_exam),
         cmocka_unit_test(test_text),
         cmocka_unit_test(test_crossover),

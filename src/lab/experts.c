@@ -1,0 +1,180 @@
+/* experts.c: what experts specialise in, and what it hurts to lose them; see lab.h.
+ *
+ * Of a layer let p(e, d) be the share of expert e and corpus d among all choices of all tokens.
+ *   violation     max_e p(e) · E - 1                       (arXiv 2408.15664), mean over layers
+ *   dead          experts with p(e) = 0, of all layers
+ *   information   I(e; d) / ((H(e) + H(d)) / 2)            mean over layers; 1 where either tells
+ * the other, 0 where it tells nothing Of a corpus, its experts are those that its tokens choose
+ * most, one in each layer. With r(c, d) the nats per token that the loss of c rises by when the
+ * experts of d are banned in all layers: harm          mean over d of r(d, d), over the mean of
+ * r(c, d) of all c ≠ d harm_least    the least over d of r(d, d) over the mean of r(c, d) where a
+ * harm of others below LEAST counts as that. */
+#include "lab/exam.h"
+
+#include <string.h>
+
+enum { SHARE = 4 };               /* of the text: it is read once for each corpus */
+static const double LEAST = 1e-3; /* nats: less is not measured */
+
+static bool is_routed(const hy__layer *l) {
+    return l->component->letter == 'E';
+}
+
+/* What the layer says of itself by that name. */
+static const double *said(const hy__layer *l, const char *name) {
+    for (int id = 0; id < l->decl.n_say; id++)
+        if (strcmp(l->decl.say[id].name, name) == 0) return l->said + l->decl.say[id].at;
+    return NULL;
+}
+
+static double plogp(double x, double total) {
+    return x > 0.0 ? x / total * log(x / total) : 0.0;
+}
+
+hy__balance hy__balance_of(const double *load, int64_t n) {
+    double of_expert[HY__EXPERT_MAX] = {0}, of_domain[HY__DOMAINS] = {0}, total = 0.0;
+    double h_both = 0.0, h_expert = 0.0, h_domain = 0.0, most = 0.0;
+    hy__balance b = {0};
+    for (int64_t i = 0; i < HY__DOMAINS * n; i++) {
+        of_domain[i / n] += load[i];
+        of_expert[i % n] += load[i];
+        total += load[i];
+    }
+    if (!(total > 0.0))
+        return (hy__balance){(double)NAN, (double)NAN, (double)NAN}; /* not counted */
+    for (int64_t i = 0; i < HY__DOMAINS * n; i++) h_both -= plogp(load[i], total);
+    for (int64_t d = 0; d < HY__DOMAINS; d++) h_domain -= plogp(of_domain[d], total);
+    for (int64_t e = 0; e < n; e++) {
+        h_expert -= plogp(of_expert[e], total);
+        most = fmax(most, of_expert[e]);
+        b.dead += of_expert[e] <= 0.0;
+    }
+    b.violation = most * (double)n / total - 1.0;
+    if (h_domain <= 0.0) h_domain = (double)NAN; /* of one corpus nothing can be told */
+    b.information = 2.0 * (h_expert + h_domain - h_both) / (h_expert + h_domain);
+    return b;
+}
+
+/* Bytes in fp32 of a layer's experts that a token reads: the chosen ones once for what they are
+ * chosen for, the experts that a shortlist offers at most once in a unit, shared ones by each
+ * token. */
+static double read_of(const hy__layer *l, const hy__config *c) {
+    const double unit = (double)c->experts.expert_chunk;
+    const double offered = (double)c->experts.shortlist / (double)c->experts.n_expert;
+    double bytes = 0.0;
+    for (int id = 0; id < l->decl.n_param; id++) {
+        const hy__param_decl *d = &l->decl.param[id];
+        double n = (double)sizeof(float);
+        if (d->group != HY__GROUP_MATRIX) continue;
+        for (int i = 0; i < d->n_dim; i++) n *= (double)d->shape[i];
+        if (d->active >= 1.0)
+            bytes += n;
+        else if (d->per == HY__PER_UNIT)
+            bytes += n * d->active / unit;
+        else if (c->experts.route == HY__ROUTE_SHORTLIST)
+            bytes += n * fmin(d->active, offered / unit);
+        else
+            bytes += n * d->active;
+    }
+    return bytes;
+}
+
+void hy__exam_say_experts(const hy__model *m, hy__answer *a) {
+    const int64_t n = m->cfg.experts.n_expert;
+    hy__balance sum = {0};
+    double layers = 0.0, bytes = 0.0;
+    for (int64_t i = 0; i < m->cfg.n_layer; i++) {
+        if (!is_routed(&m->layer[i])) continue;
+        const hy__balance b = hy__balance_of(said(&m->layer[i], "load"), n);
+        sum.violation += b.violation;
+        sum.dead += b.dead;
+        sum.information += b.information;
+        bytes += read_of(&m->layer[i], &m->cfg);
+        layers++;
+    }
+    if (layers <= 0.0) return;
+    a->value[HY__VIOLATION] = sum.violation / layers;
+    a->value[HY__DEAD] = sum.dead;
+    a->value[HY__INFORMATION] = sum.information / layers;
+    a->value[HY__EXPERT_READ] = bytes;
+}
+
+void hy__exam_choose(hy__model *m, int64_t k) {
+    for (int64_t i = 0; i < m->cfg.n_layer; i++)
+        if (is_routed(&m->layer[i])) m->layer[i].expert.k = k;
+}
+
+/* ---- harm ---- */
+
+/* Bans in each layer, or lets back in, the expert that a corpus chose most when loads were said. */
+static void ban(hy__model *m, int64_t domain, const int64_t *favourite, bool banned) {
+    for (int64_t i = 0; i < m->cfg.n_layer; i++)
+        if (is_routed(&m->layer[i]))
+            m->layer[i].expert.ban[favourite[i * HY__DOMAINS + domain]] = banned;
+}
+
+static void find_favourites(const hy__model *m, int64_t *favourite) {
+    const int64_t n = m->cfg.experts.n_expert;
+    for (int64_t i = 0; i < m->cfg.n_layer; i++) {
+        if (!is_routed(&m->layer[i])) continue;
+        const double *load = said(&m->layer[i], "load");
+        for (int64_t d = 0; d < HY__DOMAINS; d++) {
+            int64_t best = 0;
+            for (int64_t e = 1; e < n; e++)
+                if (load[d * n + e] > load[d * n + best]) best = e;
+            favourite[i * HY__DOMAINS + d] = best;
+        }
+    }
+}
+
+static double loss_of(const hy__tally *t, int64_t domain) {
+    return t->domain_nats[domain] / (double)t->domain_asked[domain];
+}
+
+static hy_status measure_harm(hy__exam *e, const char *name, hy__tally *sum, hy__answer *a,
+                              hy_error *err) {
+    static int64_t favourite[HY__LAYER_MAX * HY__DOMAINS];
+    double own = 0.0, others = 0.0, least = INFINITY, n = 0.0;
+    const hy__config *cfg = &e->model->cfg;
+    HY_TRY(hy__exam_read(e, name, sum, err));
+    if (!strchr(cfg->letter, 'E') || cfg->experts.k >= cfg->experts.n_expert) return HY_OK;
+    hy__model_report(e->model);
+    find_favourites(e->model, favourite);
+    for (int64_t d = 0; d < HY__DOMAINS; d++) {
+        hy__tally without = {0};
+        double rise = 0.0, beside = 0.0, n_other = 0.0;
+        if (sum->domain_asked[d] == 0) continue;
+        ban(e->model, d, favourite, true);
+        const hy_status status = hy__exam_read(e, name, &without, err);
+        ban(e->model, d, favourite, false);
+        if (status != HY_OK) return status;
+        for (int64_t c = 0; c < HY__DOMAINS; c++) {
+            if (sum->domain_asked[c] == 0) continue;
+            const double r = loss_of(&without, c) - loss_of(sum, c);
+            if (c == d) {
+                rise = r;
+            } else {
+                beside += r;
+                n_other++;
+            }
+        }
+        if (n_other <= 0.0) return HY_OK;
+        own += rise;
+        others += beside / n_other;
+        least = fmin(least, rise / fmax(beside / n_other, LEAST));
+        n++;
+    }
+    hy__model_clear_stats(e->model); /* of what was banned nothing is to be said */
+    a->value[HY__HARM] = own / fmax(others, n * LEAST);
+    a->value[HY__HARM_LEAST] = least;
+    return HY_OK;
+}
+
+hy_status hy__exam_ban(hy__exam *e, const char *name, hy__tally *sum, hy__answer *a,
+                       hy_error *err) {
+    const int64_t rows = e->rows;
+    e->rows = rows / SHARE;
+    const hy_status status = measure_harm(e, name, sum, a, err);
+    e->rows = rows;
+    return status;
+}

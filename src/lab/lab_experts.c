@@ -1,0 +1,156 @@
+/* lab_experts.c: do experts specialise, can they be steered, and what does routing by units cost?
+ */
+#include "lab/lab.h"
+
+enum { PREVIOUS, SHORTLIST, TOKEN, DENSE, SHARED }; /* arms, the first of both lengths */
+enum {
+    ALL,
+    TEXT,
+    CODE,
+    SUMS,
+    CHAINS,
+    MIXED,
+    K1,
+    K2,
+    K3,
+    K4,
+    BALANCE,
+    DEAD,
+    INFORMATION,
+    HARM,
+    LEAST,
+    READ
+};
+
+#define SUMS_OF   "task:sums/questions=24"
+#define CHAINS_OF "task:logic/hops=1/fewest=30/most=38/queries=20"
+
+#define ROUTE(how, ...)                                                                            \
+    {                                                                                              \
+        .name = how, .set = { __VA_ARGS__ }                                                        \
+    }
+
+/* Of equal active cost: a step has the FLOPs of the first arm's. Of equal total cost: every weight
+ * of the first arm's experts is used by every token. */
+#define DENSE_ACTIVE                                                                               \
+    {                                                                                              \
+        .name = "dense, equal FLOPs", .set = {"model.layers=SF SF"}, .fit = "ffn.d_ff", .step = 8, \
+        .flops = true                                                                              \
+    }
+#define DENSE_TOTAL                                                                                \
+    {                                                                                              \
+        .name = "dense, equal parameters", .set = {"model.layers=SF SF"}, .fit = "ffn.d_ff",       \
+        .step = 8                                                                                  \
+    }
+#define FIRST_FIVE                                                                                 \
+    ROUTE("previous unit", "experts.route=previous"),                                              \
+        ROUTE("shortlist", "experts.route=shortlist"), ROUTE("token", "experts.route=token"),      \
+        DENSE_ACTIVE, ROUTE("one shared", "experts.shared=1", "experts.n_expert=7", "experts.k=1")
+
+#define PROBE(n, d, m)                                                                             \
+    { .name = n, .data = d, .metric = m }
+#define FORCED(n)                                                                                  \
+    { .name = "k = " #n, .data = "*", .metric = HY__LOSS, .unseen = true, .k = n }
+#define BANNED(m)                                                                                  \
+    { .name = "banned", .data = "*", .metric = m, .reading = HY__READ_BANNED }
+#define MIXED_OF                                                                                   \
+    {                                                                                              \
+        .name = "mixed documents", .data = "*", .metric = HY__LOSS, .unseen = true,                \
+        .reading = HY__READ_MIXED                                                                  \
+    }
+#define PROBES                                                                                     \
+    {                                                                                              \
+        PROBE("all", "*", HY__LOSS), PROBE("text", "docs", HY__BITS),                              \
+            PROBE("code", "src", HY__BITS), PROBE("sums", SUMS_OF, HY__ACCURACY),                  \
+            PROBE("chains", CHAINS_OF, HY__ACCURACY), MIXED_OF, FORCED(1), FORCED(2), FORCED(3),   \
+            FORCED(4), PROBE("all", "*", HY__VIOLATION), PROBE("all", "*", HY__DEAD),              \
+            PROBE("all", "*", HY__INFORMATION), BANNED(HY__HARM), BANNED(HY__HARM_LEAST),          \
+            PROBE("all", "*", HY__EXPERT_READ)                                                     \
+    }
+
+#define ROUTE_GOALS(arm, name)                                                                     \
+    {name ": a lower loss than the dense model of equal FLOPs, in every seed",                     \
+     arm,                                                                                          \
+     ALL,                                                                                          \
+     ALL,                                                                                          \
+     HY__EACH,                                                                                     \
+     0.0,                                                                                          \
+     DENSE},                                                                                       \
+        {name ": a loss within .005 of token routing", arm, ALL, ALL, HY__WITHIN, 0.005, TOKEN}, { \
+        name ": half of the expert bytes of token routing for a token written", arm, READ, READ,   \
+            HY__TIMES, 0.5, TOKEN                                                                  \
+    }
+#define GOALS                                                                                      \
+    {                                                                                              \
+        {"previous unit: maximal violation at most .05 over all that is held out",                 \
+         PREVIOUS,                                                                                 \
+         BALANCE,                                                                                  \
+         BALANCE,                                                                                  \
+         HY__AT_MOST,                                                                              \
+         0.05,                                                                                     \
+         0},                                                                                       \
+            {"previous unit: no dead expert", PREVIOUS, DEAD, DEAD, HY__AT_MOST, 0.0, 0},          \
+            {"previous unit: normalised mutual information of expert and corpus at least .6",      \
+             PREVIOUS,                                                                             \
+             INFORMATION,                                                                          \
+             INFORMATION,                                                                          \
+             HY__AT_LEAST,                                                                         \
+             0.6,                                                                                  \
+             0},                                                                                   \
+            {"previous unit: banning the experts of any corpus hurts it 5 times as much as the "   \
+             "others",                                                                             \
+             PREVIOUS,                                                                             \
+             LEAST,                                                                                \
+             LEAST,                                                                                \
+             HY__AT_LEAST,                                                                         \
+             5.0,                                                                                  \
+             0},                                                                                   \
+            {"previous unit: from k = 1 to 4 the loss never rises",                                \
+             PREVIOUS,                                                                             \
+             K1,                                                                                   \
+             K4,                                                                                   \
+             HY__ONWARD,                                                                           \
+             0.0,                                                                                  \
+             0},                                                                                   \
+            ROUTE_GOALS(PREVIOUS, "previous unit"), ROUTE_GOALS(SHORTLIST, "shortlist")            \
+    }
+
+const hy__lab hy__lab_experts = {
+    .name = "experts",
+    .question = "Do experts specialise, can they be steered, and what does routing by units cost?",
+    .about =
+        "Four corpora in equal shares: prose (the project's docs), code (its sources), sums and "
+        "chains of facts, of the last two only what is asked. Eight experts in each of two layers, "
+        "two of which work on a token: chosen for units of 32 tokens by the unit before, or by "
+        "each token among four that the unit before names, or by each token; or one that always "
+        "works and one of seven; against dense layers of equal cost. Information is I(expert; "
+        "corpus) over the mean of their entropies, of all choices of a layer, mean over layers; "
+        "of eight experts and four corpora at most .8. A corpus's experts are those that its "
+        "tokens "
+        "choose most, one in each layer; they are banned, and what that costs the corpus is held "
+        "against what it costs the others, in nats per token. Bytes of experts are those that a "
+        "token must read when it is written, of what is chosen for a unit once for the unit; "
+        "token routing names nothing that could be kept.",
+    .published = "controllable routing of experts, of a prototype that computes all of them",
+    .config = "model: {layers: SE SE, d_model: 96, vocab: 256, chunk: 64}\n"
+              "ssm: {head_dim: 32, d_state: 32}\n"
+              "experts: {n_expert: 8, k: 2, d_ff: 128, expert_chunk: 32, balance_rate: 0.03}\n"
+              "train: {batch: 8, seq_len: 256, carry: false, warmup: 50, schedule: wsd,\n"
+              "        eval_every: 100, val_tokens: 16384, val_fraction: 0.1, detail_every: 0,\n"
+              "        tensorboard: false}\n",
+    .quick = {.set = {"train.steps=900"},
+              .arm = {FIRST_FIVE},
+              .rate = {4e-3, 8e-3},
+              .data = {"own/docs:1", "own/src:1", SUMS_OF ":1", CHAINS_OF ":1"},
+              .probe = PROBES},
+    .full = {.set = {"train.steps=9000", "model.d_model=128", "ssm.d_state=64"},
+             .arm = {FIRST_FIVE, ROUTE("units of 16", "experts.expert_chunk=16"),
+                     ROUTE("units of 64", "experts.expert_chunk=64"),
+                     ROUTE("one shared, shortlist", "experts.shared=1", "experts.n_expert=7",
+                           "experts.k=1", "experts.route=shortlist"),
+                     DENSE_TOTAL},
+             .rate = {2e-3, 4e-3, 8e-3},
+             .data = {"own/docs:1", "own/src:1", SUMS_OF ":1", CHAINS_OF ":1"},
+             .probe = PROBES},
+    .goal = {GOALS, GOALS},
+};

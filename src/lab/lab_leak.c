@@ -1,0 +1,82 @@
+/* lab_leak.c: what a router that sees the future would have won. */
+#include "lab/lab.h"
+
+enum { PREVIOUS, OWN }; /* arms */
+enum { WHOLE, CUT, GAIN };
+
+#define ARMS                                                                                       \
+    {                                                                                              \
+        {.name = "previous unit"}, {                                                               \
+            .name = "own unit, which leaks", .set = { "experts.route=own" }                        \
+        }                                                                                          \
+    }
+#define PROBES                                                                                     \
+    {                                                                                              \
+        {.name = "read whole", .data = "*", .metric = HY__LOSS},                                   \
+            {.name = "nothing behind",                                                             \
+             .data = "*",                                                                          \
+             .metric = HY__LOSS,                                                                   \
+             .unseen = true,                                                                       \
+             .reading = HY__READ_CUT},                                                             \
+            {.name = "difference",                                                                 \
+             .data = "*",                                                                          \
+             .metric = HY__FUTURE,                                                                 \
+             .unseen = true,                                                                       \
+             .reading = HY__READ_CUT},                                                             \
+    }
+#define GOALS                                                                                      \
+    {                                                                                              \
+        {"previous unit: nothing is gained from the future",                                       \
+         PREVIOUS,                                                                                 \
+         GAIN,                                                                                     \
+         GAIN,                                                                                     \
+         HY__AT_MOST,                                                                              \
+         1e-4,                                                                                     \
+         0},                                                                                       \
+            {"own unit, the control: something is", OWN, GAIN, GAIN, HY__AT_LEAST, 0.005, 0},      \
+            {"own unit looks better in every seed when texts are read whole",                      \
+             OWN,                                                                                  \
+             WHOLE,                                                                                \
+             WHOLE,                                                                                \
+             HY__EACH,                                                                             \
+             0.0,                                                                                  \
+             PREVIOUS},                                                                            \
+            {"and is worse in every seed when they are written",                                   \
+             PREVIOUS,                                                                             \
+             CUT,                                                                                  \
+             CUT,                                                                                  \
+             HY__EACH,                                                                             \
+             0.0,                                                                                  \
+             OWN},                                                                                 \
+    }
+
+const hy__lab hy__lab_leak = {
+    .name = "leak",
+    .question = "What would a router that sees the future have won?",
+    .about =
+        "Experts are chosen for units of 32 tokens: by the mean of the unit before, or, as in the "
+        "published prototype, by the mean of the unit itself, which every token of it then sees "
+        "through the choice and its weights. All else is equal. Held-out text is read in two ways: "
+        "with the whole unit there, as in training, and every token with nothing behind it, as "
+        "when it is being written. What stands behind a token can tell a causal model nothing: "
+        "both losses are the same. The difference is what the leak gives, and it is not there when "
+        "the model is used.",
+    .published = "the prototype's results, in nats or accuracy, with the leak in them",
+    .config = "model: {layers: SE SE, d_model: 96, vocab: 256, chunk: 64}\n"
+              "ssm: {head_dim: 32, d_state: 32}\n"
+              "experts: {n_expert: 8, k: 2, d_ff: 128, expert_chunk: 32}\n"
+              "train: {batch: 8, seq_len: 256, carry: false, warmup: 50, schedule: wsd,\n"
+              "        eval_every: 100, val_tokens: 32768, val_fraction: 0.1, detail_every: 0,\n"
+              "        tensorboard: false}\n",
+    .quick = {.set = {"train.steps=800"},
+              .arm = ARMS,
+              .rate = {4e-3, 8e-3},
+              .data = {HY__LAB_TEXT},
+              .probe = PROBES},
+    .full = {.set = {"train.steps=8000", "model.d_model=128", "ssm.d_state=64"},
+             .arm = ARMS,
+             .rate = {2e-3, 4e-3, 8e-3},
+             .data = {HY__LAB_TEXT},
+             .probe = PROBES},
+    .goal = {GOALS, GOALS},
+};
