@@ -60,7 +60,7 @@ hy_status hy__results_curves(hy__page *p, const hy__results *r, const char *out,
     }
     const hy__chart chart = {.kind = HY__CHART_LINES,
                              .title = "Learning: loss in training over what was read",
-                             .x = {.label = "tokens", .unit = HY__UNIT_COUNT},
+                             .x = {.label = "tokens asked for", .unit = HY__UNIT_COUNT},
                              .y = {.label = "nats per token", .unit = HY__UNIT_PLAIN},
                              .series = series,
                              .n_series = r->n_arm};

@@ -5,15 +5,16 @@
 
 /* Gate and replay: one more step when the last is learned, the earlier ones in between. */
 #define CORPUS(k) "logic/hops=" #k "/most=10"
-#define STAGE(k, tokens, mixture)                                                                  \
+#define UNTIL(k, tokens, accuracy, mixture)                                                        \
     "  - {name: steps-" #k ", tokens: " tokens ", mixture: {" mixture                              \
-    "}, until: {accuracy: 0.95, "                                                                  \
-    "corpus: " CORPUS(k) "}}\n"
-#define MIX1 CORPUS(1) ": 1"
-#define MIX2 MIX1 ", " CORPUS(2) ": 2"
-#define MIX3 MIX1 ", " CORPUS(2) ": 1, " CORPUS(3) ": 3"
-#define MIX4 MIX3 ", " CORPUS(4) ": 4"
-#define MIX5 MIX4 ", " CORPUS(5) ": 5"
+    "}, until: {accuracy: " accuracy ", corpus: " CORPUS(k) "}}\n"
+#define STAGE(k, tokens, mixture) UNTIL(k, tokens, "0.95", mixture)
+#define LAST(k, tokens, mixture)  UNTIL(k, tokens, "0.98", mixture)
+#define MIX1                      CORPUS(1) ": 1"
+#define MIX2                      MIX1 ", " CORPUS(2) ": 2"
+#define MIX3                      MIX1 ", " CORPUS(2) ": 1, " CORPUS(3) ": 3"
+#define MIX4                      MIX3 ", " CORPUS(4) ": 4"
+#define MIX5                      MIX4 ", " CORPUS(5) ": 5"
 
 #define TRANSFORMER                                                                                \
     {                                                                                              \
@@ -51,7 +52,7 @@ const hy__lab hy__lab_logic = {
               .arm = {READS(4), READS(1), S_A, TRANSFORMER},
               .rate = {3e-3, 1e-2},
               .data = {STEPS(1), STEPS(2), STEPS(3)},
-              .recipe = "stages:\n" STAGE(1, "2M", MIX1) STAGE(2, "5M", MIX2) STAGE(3, "3M", MIX3),
+              .recipe = "stages:\n" STAGE(1, "2M", MIX1) STAGE(2, "5M", MIX2) LAST(3, "3M", MIX3),
               .probe = {{"1 step", STEPS(1)},
                         {"2 steps", STEPS(2), .published = 0.76},
                         {"3 steps", STEPS(3), .published = 0.47},
@@ -61,7 +62,7 @@ const hy__lab hy__lab_logic = {
              .rate = {1e-3, 3e-3, 1e-2},
              .data = {STEPS(1), STEPS(2), STEPS(3), STEPS(4), STEPS(5)},
              .recipe = "stages:\n" STAGE(1, "10M", MIX1) STAGE(2, "10M", MIX2) STAGE(3, "15M", MIX3)
-                 STAGE(4, "20M", MIX4) STAGE(5, "30M", MIX5),
+                 STAGE(4, "20M", MIX4) LAST(5, "30M", MIX5),
              .probe = {{"1 step", STEPS(1)},
                        {"2 steps", STEPS(2), .published = 0.76},
                        {"3 steps", STEPS(3), .published = 0.47},
