@@ -55,6 +55,14 @@ for text in 'each letter' 'no P, equal FLOPs' 'Loss beside the first arm' 'The t
 done
 [ -s texts/ablate/bits.svg ] || die "there is no bits.svg"
 
+# What stands behind a token tells the routing by the unit before it nothing.
+ok lab leak --quick --seeds 1 --out texts --text text.txt --set train.steps=2 --set train.val_tokens=256 \
+    --set model.d_model=32 --set ssm.head_dim=16
+future=$(grep '^leak,quick,"previous unit".*,future,' texts/leak/results.csv | sed 's/.*,//')
+[ -n "$future" ] || die "nothing is said of the future"
+awk '$1 > 1e-5 || $1 < -1e-5 { exit 1 }' <<<"$future" || die "previous unit gains from the future: $future"
+grep -q 'own unit, which leaks' texts/leak/index.html || die "the control is not on the page"
+
 fails 1 'lab recall makes its own data; wanted no --text' lab recall --out z --text .
 cp "$hydralm" ./alone
 ./alone lab ablate --out z 2>stderr && die "lab ablate has a text out of nowhere"
