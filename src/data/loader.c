@@ -68,12 +68,13 @@ static int64_t turns_before(const domain *d, int64_t n) {
     return n / PERIOD * d->turns[PERIOD] + d->turns[n % PERIOD];
 }
 
-/* Which corpus a row of text of a batch is of, and how many batches it was of it before. Rows begin
- * at different places of the schedule, so that one batch is mixed as well. */
+/* Which corpus a row of text of a batch is of, and how many batches it was of it before. Every row
+ * begins one turn later than the one above it, so that a batch, too, is mixed as the schedule is:
+ * further apart, corpora of equal weights would come to the same one in all rows at once. */
 static int64_t turn(const hy__loader *l, int64_t number, int64_t row, int64_t *before) {
     *before = number;
     if (l->opt.n_corpus == 1) return 0;
-    const int64_t phase = row % l->opt.batch * PERIOD / l->opt.batch, at = phase + number;
+    const int64_t phase = row % l->opt.batch, at = phase + number;
     int64_t c = 0;
     while (turns_before(&l->domain[c], at + 1) == turns_before(&l->domain[c], at)) c++;
     *before = turns_before(&l->domain[c], at) - turns_before(&l->domain[c], phase);

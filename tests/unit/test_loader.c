@@ -3,6 +3,7 @@
 #include "base/file.h"
 #include "data/build.h"
 #include "data/loader.h"
+#include "data/mixture.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -423,6 +424,33 @@ static void weights_are_shares_of_tokens(void **state) {
     }
 }
 
+/* Of corpora of equal weights no batch has more rows of one than of another. */
+static void each_batch_is_mixed(void **state) {
+    (void)state;
+    enum { N = 4, BATCH = 8, LEN = 32 };
+    hy__mixture m;
+    const char *const task[N] = {"task:recall/pairs=4", "task:recall/pairs=5",
+                                 "task:recall/pairs=6", "task:recall/pairs=7"};
+    hy_error err = {0};
+    const double weight[N] = {1, 1, 1, 1};
+    const hy__build_options build = {.path = task, .n_path = N, .tokenizer = tok, .threads = 1};
+    if (hy__mixture_open(&m, &build, &err) != HY_OK) fail_msg("%s", err.text);
+    hy__loader *l = must_load(NULL, (hy__loader_options){.corpus = m.corpus,
+                                                         .weight = weight,
+                                                         .n_corpus = N,
+                                                         .batch = BATCH,
+                                                         .seq_len = LEN,
+                                                         .chunk = 16});
+    for (int64_t i = 0; i < 100; i++) {
+        const hy__loader_batch *b = get(l, i);
+        int64_t n[N] = {0};
+        for (int64_t p = 0; p < b->n_piece; p++) n[b->piece[p].domain]++;
+        for (int c = 0; c < N; c++) assert_int_equal(n[c], BATCH / N);
+    }
+    hy__loader_free(l);
+    hy__mixture_release(&m);
+}
+
 /* Along each stream the laws of carry hold, and each corpus has epochs of its own: as long as it is
  * in one, no token is seen twice, and at its end all were seen. */
 static void each_corpus_has_its_own_epochs(void **state) {
@@ -519,6 +547,7 @@ int main(void) {
         cmocka_unit_test(seeds_and_epochs_differ),
         cmocka_unit_test(random_pieces_cover_the_part_and_nothing_else),
         cmocka_unit_test(weights_are_shares_of_tokens),
+        cmocka_unit_test(each_batch_is_mixed),
         cmocka_unit_test(each_corpus_has_its_own_epochs),
         cmocka_unit_test(a_batch_of_a_mixture_depends_on_its_number_alone),
         cmocka_unit_test(a_share_that_never_comes_is_refused),
