@@ -13,6 +13,7 @@
  *   results.c    means, spreads, goals; results.json and results.csv
  *   lab_page.c   the page and its figures
  *   curves.c     how the arms learned
+ *   leads.c      losses beside the first arm's, seed by seed
  *   crossover.c  an experiment that trains nothing: it measures rates and memory
  *
  * An arm is trained with each learning rate of the sweep for the first seed, and with the best for
@@ -311,5 +312,12 @@ struct hy__page;
 /* Puts the learning curves onto the page and into training.svg. */
 hy_status hy__results_curves(struct hy__page *p, const hy__results *r, const char *out,
                              hy_error *err);
+
+/* ---- leads.c ---- */
+
+/* Puts the losses of an experiment of text beside the first arm's onto the page and, of one probe,
+ * into beside.svg. */
+hy_status hy__results_leads(struct hy__page *p, const hy__results *r, const char *out,
+                            hy_error *err);
 
 #endif

@@ -15,7 +15,7 @@
         less("E", "S SA S SW SP SF", "ffn.d_ff"), less("W", "SE SA SE S SP SF", "ffn.d_ff"),       \
         less("P", "SE SA SE SW S SF", "ffn.d_ff"), less("F", "SE SA SE SW SP S", "experts.d_ff")
 #define ARMS                                                                                       \
-    { {.name = "all six"}, EACH(LESS), EACH(LESS_FLOPS) }
+    { {.name = "all six", .set = {"model.layers=SE SA SE SW SP SF"}}, EACH(LESS), EACH(LESS_FLOPS) }
 #define PROBES                                                                                     \
     {                                                                                              \
         {"held-out text", "*", HY__LOSS}, {                                                        \

@@ -139,7 +139,7 @@ static void put_wanted(hy__page *p, const hy__goal *g, double wanted, const char
         hy__page_cell(p, "worse than at %s by at most %.3f", beside, wanted);
         break;
     case HY__EACH:
-        hy__page_cell(p, "each seed better than %s by %.3f", beside, wanted);
+        hy__page_cell(p, "in each seed %.3f", wanted);
         break;
     case HY__ONWARD:
         hy__page_cell(p, "worse than the one before by at most %.3f", wanted);
@@ -304,32 +304,13 @@ static void put_values(hy__page *p, const hy__results *r) {
     hy__page_table_end(p);
 }
 
-/* Losses differ by less than their spread over seeds, which read other text: so each arm is
- * compared with the first by the same seed. */
-static void put_leads(hy__page *p, const hy__results *r) {
-    hy__column column[HY__LAB_PROBES + 1] = {{"arm", 0}};
-    int probe[HY__LAB_PROBES], n = 0;
-    for (int i = 0; i < r->n_probe; i++)
-        if (r->scale->probe[i].metric == HY__LOSS) probe[n++] = i;
-    if (n == 0 || r->scale->text == 0) return;
-    hy__page_heading(p, 2, "Loss beside the first arm");
-    for (int i = 0; i < n; i++) column[1 + i] = (hy__column){r->scale->probe[probe[i]].name, true};
-    hy__page_table(p, column, n + 1);
-    for (int a = 1; a < r->n_arm; a++) {
-        hy__page_cell(p, "%s", r->scale->arm[a].name);
-        for (int i = 0; i < n; i++) {
-            const hy__seeds d = hy__results_beside(r, a, 0, probe[i]);
-            if (r->n_seed > 1)
-                hy__page_cell(p, "%+.3f (%+.3f to %+.3f)", d.mean, d.low, d.high);
-            else
-                hy__page_cell(p, "%+.3f", d.mean);
-        }
+/* The curricula of arms that have their own. */
+static void put_recipes(hy__page *p, const hy__results *r) {
+    for (int a = 0; a < r->n_arm; a++) {
+        if (!r->scale->arm[a].recipe) continue;
+        hy__page_note(p, "%s:", r->scale->arm[a].name);
+        hy__page_code(p, r->scale->arm[a].recipe);
     }
-    hy__page_table_end(p);
-    hy__page_note(p,
-                  "The arm's loss minus that of \"%s\" with the same seed, which reads the same "
-                  "text: above 0 the arm is worse. Mean over the seeds, least and greatest.",
-                  r->scale->arm[0].name);
 }
 
 static void put_reproduce(hy__page *p, const hy__results *r) {
@@ -365,8 +346,9 @@ hy_status hy__results_page(const hy__results *r, const char *out, hy_error *err)
     put_verdicts(&p, r);
     HY_TRY_GOTO(put_samples(&p, r, err));
     put_values(&p, r);
-    put_leads(&p, r);
+    HY_TRY_GOTO(hy__results_leads(&p, r, out, err));
     put_arms(&p, r);
+    put_recipes(&p, r);
     put_reproduce(&p, r);
     HY_TRY_GOTO(hy__page_save(&p, path, err));
 done:

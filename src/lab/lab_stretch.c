@@ -16,6 +16,13 @@
 #define MAMBA(pattern)                                                                             \
     { .name = "Mamba-2", .set = {"model.layers=" pattern}, .fit = "ssm.d_state", .step = 4 }
 
+/* What A's choice of blocks does: none is chosen; or (quick) so many that training has to choose,
+ * as in 512 tokens there are hardly more blocks of 64 than it may have. */
+#define UNSELECTED                                                                                 \
+    {                                                                                              \
+        .name = "Hydra, window alone", .set = { "attention.topk=0" }                               \
+    }
+
 const hy__lab hy__lab_stretch = {
     .name = "stretch",
     .question = "Trained at a short length, how does the loss go at long ones?",
@@ -37,10 +44,14 @@ const hy__lab hy__lab_stretch = {
               "        eval_every: 100, val_tokens: 32768, val_fraction: 0.1, detail_every: 0,\n"
               "        tensorboard: false}\n",
     .quick = {.set = {"train.steps=300"},
-              .arm = {{.name = "Hydra"},
+              .arm = {{.name = "Hydra", .set = {"model.layers=SE SA SE SW SP SF"}},
                       MAMBA("15x(S)"),
                       TRANSFORMER("Transformer", "1048576"),
-                      TRANSFORMER("Transformer, window 512", "512")},
+                      TRANSFORMER("Transformer, window 512", "512"),
+                      UNSELECTED,
+                      {.name = "Hydra, blocks of 16",
+                       .set = {"model.chunk=16", "experts.expert_chunk=16",
+                               "attention.memory_blocks=256"}}},
               .rate = {4e-3, 8e-3, 1.6e-2},
               .data = {HY__LAB_TEXT},
               .probe = {LONG(128, 32768, false), LONG(256, 32768, false), LONG(512, 32768, false),
@@ -50,10 +61,11 @@ const hy__lab hy__lab_stretch = {
     .full = {.set = {"train.steps=2000", "model.d_model=128", "ssm.d_state=64", "experts.d_ff=128",
                      "ffn.d_ff=384", "train.seq_len=2048", "train.eval_every=200",
                      "train.weight_decay=0.5"},
-             .arm = {{.name = "Hydra"},
+             .arm = {{.name = "Hydra", .set = {"model.layers=SE SA SE SW SP SF"}},
                      MAMBA("14x(S)"),
                      TRANSFORMER("Transformer", "1048576"),
-                     TRANSFORMER("Transformer, window 2048", "2048")},
+                     TRANSFORMER("Transformer, window 2048", "2048"),
+                     UNSELECTED},
              .rate = {4e-3, 8e-3, 1.6e-2},
              .data = {HY__LAB_TEXT},
              .probe = {LONG(512, 131072, false), LONG(1024, 131072, false),

@@ -53,7 +53,7 @@ is "$(ls texts/ablate/runs | wc -l)" 39 "trainings of a text"
 for text in 'each letter' 'no P, equal FLOPs' 'Loss beside the first arm' 'The text: ' ' --text text.txt'; do
     grep -qF -- "$text" texts/ablate/index.html || die "the page does not say \"$text\""
 done
-[ -s texts/ablate/bits.svg ] || die "there is no bits.svg"
+for file in bits.svg beside.svg; do [ -s texts/ablate/$file ] || die "there is no $file"; done
 
 # What stands behind a token tells the routing by the unit before it nothing.
 ok lab leak --quick --seeds 1 --out texts --text text.txt --set train.steps=2 --set train.val_tokens=256 \
