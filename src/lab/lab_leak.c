@@ -64,16 +64,16 @@ const hy__lab hy__lab_leak = {
     .published = "the prototype's results, in nats or accuracy, with the leak in them",
     .config = "model: {layers: SE SE, d_model: 96, vocab: 256, chunk: 64}\n"
               "ssm: {head_dim: 32, d_state: 32}\n"
-              "experts: {n_expert: 8, k: 2, d_ff: 128, expert_chunk: 32}\n"
+              "experts: {n_expert: 8, k: 2, d_ff: 128, expert_chunk: 32, balance_rate: 0.03}\n"
               "train: {batch: 8, seq_len: 256, carry: false, warmup: 50, schedule: wsd,\n"
               "        eval_every: 100, val_tokens: 32768, val_fraction: 0.1, detail_every: 0,\n"
               "        tensorboard: false}\n",
-    .quick = {.set = {"train.steps=800"},
+    .quick = {.set = {"train.steps=600"},
               .arm = ARMS,
               .rate = {4e-3, 8e-3},
               .data = {HY__LAB_TEXT},
               .probe = PROBES},
-    .full = {.set = {"train.steps=8000", "model.d_model=128", "ssm.d_state=64"},
+    .full = {.set = {"train.steps=6000", "model.d_model=128", "ssm.d_state=64"},
              .arm = ARMS,
              .rate = {2e-3, 4e-3, 8e-3},
              .data = {HY__LAB_TEXT},
