@@ -2,7 +2,7 @@
  */
 #include "lab/lab.h"
 
-enum { PREVIOUS, SHORTLIST, TOKEN, DENSE, SHARED }; /* arms, the first of both lengths */
+enum { PREVIOUS, SHORTLIST, TOKEN, DENSE }; /* arms, the first of both lengths */
 enum {
     ALL,
     TEXT,
@@ -42,10 +42,20 @@ enum {
         .name = "dense, equal parameters", .set = {"model.layers=SF SF"}, .fit = "ffn.d_ff",       \
         .step = 8                                                                                  \
     }
-#define FIRST_FIVE                                                                                 \
+#define FIRST_FOUR                                                                                 \
     ROUTE("previous unit", "experts.route=previous"),                                              \
         ROUTE("shortlist", "experts.route=shortlist"), ROUTE("token", "experts.route=token"),      \
-        DENSE_ACTIVE, ROUTE("one shared", "experts.shared=1", "experts.n_expert=7", "experts.k=1")
+        DENSE_ACTIVE
+/* With k = 1 the weight of the chosen is 1 whatever the router says: it would learn nothing. */
+#define SHARED(how, ...)                                                                           \
+    ROUTE(how, "experts.shared=1", "experts.n_expert=11", "experts.k=2", "experts.d_ff=86",        \
+          __VA_ARGS__)
+
+/* Experts are found while the balance is forced by large steps, and settle under small ones. */
+#define RECIPE(spread, settle)                                                                     \
+    "stages:\n"                                                                                    \
+    "  - {name: spread, tokens: " spread ", experts: {balance_rate: 0.03}}\n"                      \
+    "  - {name: settle, tokens: " settle ", experts: {balance_rate: 0.003}}\n"
 
 #define PROBE(n, d, m)                                                                             \
     { .name = n, .data = d, .metric = m }
@@ -122,8 +132,10 @@ const hy__lab hy__lab_experts = {
         "Four corpora in equal shares: prose (the project's docs), code (its sources), sums and "
         "chains of facts, of the last two only what is asked. Eight experts in each of two layers, "
         "two of which work on a token: chosen for units of 32 tokens by the unit before, or by "
-        "each token among four that the unit before names, or by each token; or one that always "
-        "works and one of seven; against dense layers of equal cost. Information is I(expert; "
+        "each token among four that the unit before names, or by each token; against dense layers "
+        "that cost as much; in the full form also units of 16 and 64 and an expert that always "
+        "works. Information is "
+        "I(expert; "
         "corpus) over the mean of their entropies, of all choices of a layer, mean over layers; "
         "of eight experts and four corpora at most .8. A corpus's experts are those that its "
         "tokens "
@@ -134,23 +146,23 @@ const hy__lab hy__lab_experts = {
     .published = "controllable routing of experts, of a prototype that computes all of them",
     .config = "model: {layers: SE SE, d_model: 96, vocab: 256, chunk: 64}\n"
               "ssm: {head_dim: 32, d_state: 32}\n"
-              "experts: {n_expert: 8, k: 2, d_ff: 128, expert_chunk: 32, balance_rate: 0.03}\n"
+              "experts: {n_expert: 8, k: 2, d_ff: 128, expert_chunk: 32}\n"
               "train: {batch: 8, seq_len: 256, carry: false, warmup: 50, schedule: wsd,\n"
               "        eval_every: 100, val_tokens: 16384, val_fraction: 0.1, detail_every: 0,\n"
               "        tensorboard: false}\n",
-    .quick = {.set = {"train.steps=900"},
-              .arm = {FIRST_FIVE},
+    .quick = {.arm = {FIRST_FOUR},
               .rate = {4e-3, 8e-3},
               .data = {"own/docs:1", "own/src:1", SUMS_OF ":1", CHAINS_OF ":1"},
+              .recipe = RECIPE("819200", "409600"), /* 600 steps */
               .probe = PROBES},
-    .full = {.set = {"train.steps=9000", "model.d_model=128", "ssm.d_state=64"},
-             .arm = {FIRST_FIVE, ROUTE("units of 16", "experts.expert_chunk=16"),
+    .full = {.set = {"model.d_model=128", "ssm.d_state=64"},
+             .arm = {FIRST_FOUR, ROUTE("units of 16", "experts.expert_chunk=16"),
                      ROUTE("units of 64", "experts.expert_chunk=64"),
-                     ROUTE("one shared, shortlist", "experts.shared=1", "experts.n_expert=7",
-                           "experts.k=1", "experts.route=shortlist"),
-                     DENSE_TOTAL},
+                     SHARED("one shared", "experts.route=previous"),
+                     SHARED("one shared, shortlist", "experts.route=shortlist"), DENSE_TOTAL},
              .rate = {2e-3, 4e-3, 8e-3},
              .data = {"own/docs:1", "own/src:1", SUMS_OF ":1", CHAINS_OF ":1"},
+             .recipe = RECIPE("8192000", "4096000"), /* 6,000 steps */
              .probe = PROBES},
     .goal = {GOALS, GOALS},
 };
