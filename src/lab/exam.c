@@ -7,7 +7,7 @@
 
 enum {
     DOCUMENTS = 1024,   /* of a test, at most … */
-    DOCUMENTS_FEW = 64, /* … at least, and between them about … */
+    DOCUMENTS_FEW = 16, /* … at least, and between them about … */
     ROWS = 1 << 18,     /* … so many tokens; of text as many, or … */
     TIMES = 4,          /* … so many times what an evaluation in training reads */
     BATCH_ROWS = 4096,  /* of one forward, where a document is not longer */

@@ -6,9 +6,10 @@
 #include <string.h>
 #include <unistd.h>
 
-const hy__lab *const hy__labs[] = {
-    &hy__lab_crossover,  &hy__lab_logic,   &hy__lab_hops,    &hy__lab_recall, &hy__lab_ablate,
-    &hy__lab_curriculum, &hy__lab_stretch, &hy__lab_experts, &hy__lab_leak,   NULL};
+const hy__lab *const hy__labs[] = {&hy__lab_crossover, &hy__lab_logic,      &hy__lab_hops,
+                                   &hy__lab_recall,    &hy__lab_needle,     &hy__lab_facts,
+                                   &hy__lab_ablate,    &hy__lab_curriculum, &hy__lab_stretch,
+                                   &hy__lab_experts,   &hy__lab_leak,       NULL};
 
 hy_status hy__lab_find(const hy__lab **out, const char *name, hy_error *err) {
     char known[300] = "";

@@ -142,8 +142,9 @@ typedef struct hy__lab {
     hy__goal goal[2][HY__LAB_GOALS + 1]; /* of quick, of full; ends without a text */
 } hy__lab;
 
-extern const hy__lab hy__lab_crossover, hy__lab_logic, hy__lab_hops, hy__lab_recall, hy__lab_ablate,
-    hy__lab_stretch, hy__lab_curriculum, hy__lab_experts, hy__lab_leak;
+extern const hy__lab hy__lab_crossover, hy__lab_logic, hy__lab_hops, hy__lab_recall, hy__lab_needle,
+    hy__lab_facts, hy__lab_ablate, hy__lab_stretch, hy__lab_curriculum, hy__lab_experts,
+    hy__lab_leak;
 extern const hy__lab *const hy__labs[]; /* NULL behind the last */
 
 /* ---- running one ---- */
