@@ -153,7 +153,7 @@ const hy__lab hy__lab_experts = {
     .quick = {.arm = {FIRST_FOUR},
               .rate = {4e-3, 8e-3},
               .data = {"own/docs:1", "own/src:1", SUMS_OF ":1", CHAINS_OF ":1"},
-              .recipe = RECIPE("819200", "409600"), /* 600 steps */
+              .recipe = RECIPE("546816", "272384"), /* 400 steps */
               .probe = PROBES},
     .full = {.set = {"model.d_model=128", "ssm.d_state=64"},
              .arm = {FIRST_FOUR, ROUTE("units of 16", "experts.expert_chunk=16"),
