@@ -1,14 +1,17 @@
 /* experts.c: what experts specialise in, and what it hurts to lose them; see lab.h.
  *
  * Of a layer let p(e, d) be the share of expert e and corpus d among all choices of all tokens.
- *   violation     max_e p(e) · E - 1                       (arXiv 2408.15664), mean over layers
+ *
+ *   violation     max_e p(e) · E - 1 (arXiv 2408.15664), mean over layers
  *   dead          experts with p(e) = 0, of all layers
- *   information   I(e; d) / ((H(e) + H(d)) / 2)            mean over layers; 1 where either tells
- * the other, 0 where it tells nothing Of a corpus, its experts are those that its tokens choose
- * most, one in each layer. With r(c, d) the nats per token that the loss of c rises by when the
- * experts of d are banned in all layers: harm          mean over d of r(d, d), over the mean of
- * r(c, d) of all c ≠ d harm_least    the least over d of r(d, d) over the mean of r(c, d) where a
- * harm of others below LEAST counts as that. */
+ *   information   I(e; d) / ((H(e) + H(d)) / 2), mean over layers: 0 … 1
+ *
+ * Of a corpus, its experts are those that its tokens choose most, one in each layer. Let r(c, d) be
+ * the nats per token that the loss of c rises by when the experts of d are banned in all layers.
+ *
+ *   harm          mean over d of r(d, d), over the mean of r(c, d) of all c ≠ d
+ *   harm_least    least over d of r(d, d) over the mean of r(c, d), which counts LEAST at least
+ */
 #include "lab/exam.h"
 
 #include <string.h>
