@@ -9,7 +9,6 @@
 #include "bench/bench.h"
 #include "ckpt/json_file.h"
 
-#include <ctype.h>
 #include <inttypes.h>
 #include <jansson.h>
 #include <stdio.h>
@@ -39,20 +38,14 @@ static hy_status name_dir(hy__crossover *x, int arm, int l, hy_error *err) {
     hy__config c;
     hy__train_config t;
     hy__hash h;
-    char name[40];
-    size_t n = 0;
+    char tokens[24];
     HY_TRY(hy__arm_config(x->lab, x->scale, arm, &c, &t, &x->parameters[arm], err));
     char *text = hy__config_print(&c, &t);
     if (!text) return hy__fail(err, HY_E_MEMORY, "there is not enough memory for a lab");
-    hy__hash_init(&h);
-    hy__hash_add(&h, HY_VERSION, sizeof HY_VERSION);
-    hy__hash_add(&h, text, strlen(text));
+    hy__lab_hash(&h, text);
     free(text);
-    for (const char *at = x->scale->arm[arm].name; *at && n + 1 < sizeof name; at++)
-        name[n++] = isalnum((unsigned char)*at) ? *at : '-';
-    name[n] = '\0';
-    snprintf(x->at[arm][l].dir, sizeof x->at[arm][l].dir, "%.400s/runs/%s-%" PRId64 "-%08x",
-             x->opt->out, name, x->length[l], (unsigned)(hy__hash_value(&h) >> 32));
+    snprintf(tokens, sizeof tokens, "%" PRId64, x->length[l]);
+    hy__lab_dir(x->at[arm][l].dir, x->opt->out, x->scale->arm[arm].name, tokens, &h);
     return HY_OK;
 }
 
@@ -74,14 +67,7 @@ static hy_status write_result(const hy__crossing *at, hy_error *err) {
         json_object_set_new(json, hy__phase_name(p),
                             json_pack("{s:f, s:f, s:f, s:f}", "tokens_per_s", at->rate[p], "low",
                                       at->low[p], "high", at->high[p], "peak_bytes", at->peak[p]));
-    char *text = json_dumps(json, JSON_INDENT(1)), *path = hy__path_join(at->dir, RESULT);
-    const hy_status status =
-        text && path ? hy__file_write(path, text, strlen(text), err)
-                     : hy__fail(err, HY_E_MEMORY, "there is not enough memory for a result");
-    json_decref(json);
-    free(text);
-    free(path);
-    return status;
+    return hy__lab_save(json, HY__LAB_WHOLE, at->dir, RESULT, err);
 }
 
 /* ---- measuring ---- */

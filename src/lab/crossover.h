@@ -17,7 +17,7 @@ typedef struct hy__crossing {
         high[HY__PHASE_N];    /* tokens/s: the median, the
                                  quartiles; 0 = no room for it */
     double peak[HY__PHASE_N]; /* bytes, resident */
-    char dir[512];
+    char dir[HY__LAB_DIR];
 } hy__crossing;
 
 typedef struct hy__crossover {

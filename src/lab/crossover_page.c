@@ -100,7 +100,7 @@ static json_t *points_json(const hy__crossover *x, int arm) {
     return points;
 }
 
-static hy_status save_json(const hy__crossover *x, const goal *g, const char *path, hy_error *err) {
+static hy_status save_json(const hy__crossover *x, const goal *g, const char *out, hy_error *err) {
     const hy__machine m = hy__machine_describe();
     json_t *arms = json_array(), *verdicts = json_array();
     for (int a = 0; a < x->n_arm; a++)
@@ -116,13 +116,7 @@ static hy_status save_json(const hy__crossover *x, const goal *g, const char *pa
                             "scale", x->opt->full ? "full" : "quick", "question", x->lab->question,
                             "cpu", m.cpu, "cores", (json_int_t)m.cores, "commit", m.commit,
                             "published", x->lab->published, "arms", arms, "verdicts", verdicts);
-    char *text = all ? json_dumps(all, JSON_INDENT(1) | JSON_REAL_PRECISION(6)) : NULL;
-    const hy_status status =
-        text ? hy__file_write(path, text, strlen(text), err)
-             : hy__fail(err, HY_E_MEMORY, "there is not enough memory for the results");
-    json_decref(all);
-    free(text);
-    return status;
+    return hy__lab_save(all, HY__LAB_DIGITS, out, "results.json", err);
 }
 
 /* ---- figures ---- */
@@ -174,18 +168,6 @@ static void figure_init(figure *f, const hy__crossover *x, int which) {
                           .scale = HY__SCALE_LOG10},
                     .series = f->series,
                     .n_series = x->n_arm};
-}
-
-static hy_status save_figure(const figure *f, const char *out, const char *name, hy_error *err) {
-    hy__text t = {0};
-    char *path = hy__path_join(out, name);
-    hy_status status =
-        path ? HY_OK : hy__fail(err, HY_E_MEMORY, "there is not enough memory for a path");
-    hy__chart_document(&t, &f->chart);
-    if (status == HY_OK) status = hy__text_save(&t, path, err);
-    hy__text_release(&t);
-    free(path);
-    return status;
 }
 
 /* ---- the page ---- */
@@ -247,7 +229,7 @@ static hy_status save_page(const hy__crossover *x, const goal *g, figure *f, con
         figure_init(f, x, i);
         hy__page_figure(&p, &f->chart,
                         i < HY__PHASE_N ? "Medians; the bands are the quartiles." : NULL);
-        status = save_figure(f, out, FILE_NAME[i], err);
+        status = hy__chart_save(&f->chart, out, FILE_NAME[i], err);
     }
     hy__page_grid_end(&p);
     put_goals(&p, x, g);
@@ -268,16 +250,14 @@ static hy_status save_page(const hy__crossover *x, const goal *g, figure *f, con
 hy_status hy__crossover_write(const hy__crossover *x, const char *out, hy_error *err) {
     goal g[GOALS];
     figure *f = malloc(sizeof *f);
-    char *json = hy__path_join(out, "results.json"), *csv = hy__path_join(out, "results.csv");
-    hy_status status = f && json && csv
-                           ? HY_OK
-                           : hy__fail(err, HY_E_MEMORY, "there is not enough memory for results");
+    char *csv = hy__path_join(out, "results.csv");
+    hy_status status =
+        f && csv ? HY_OK : hy__fail(err, HY_E_MEMORY, "there is not enough memory for results");
     judge(x, g);
-    if (status == HY_OK) status = save_json(x, g, json, err);
+    if (status == HY_OK) status = save_json(x, g, out, err);
     if (status == HY_OK) status = save_csv(x, csv, err);
     if (status == HY_OK) status = save_page(x, g, f, out, err);
     free(f);
-    free(json);
     free(csv);
     return status;
 }

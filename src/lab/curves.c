@@ -46,11 +46,9 @@ static hy_status read_curve(curve *c, const hy__job *j, hy_error *err) {
 
 hy_status hy__results_curves(hy__page *p, const hy__results *r, const char *out, hy_error *err) {
     curve *c = calloc((size_t)r->n_arm, sizeof *c);
-    char *path = hy__path_join(out, "training.svg");
     hy__series series[HY__LAB_ARMS] = {0};
-    hy__text t = {0};
     hy_status status =
-        c && path ? HY_OK : hy__fail(err, HY_E_MEMORY, "there is not enough memory for curves");
+        c ? HY_OK : hy__fail(err, HY_E_MEMORY, "there is not enough memory for curves");
     int n = 0;
     for (int a = 0; a < r->n_arm && status == HY_OK; a++) {
         status = read_curve(&c[a], hy__results_job(r, a, 1), err);
@@ -66,11 +64,8 @@ hy_status hy__results_curves(hy__page *p, const hy__results *r, const char *out,
                              .n_series = r->n_arm};
     if (status == HY_OK && n > 0) {
         hy__page_figure(p, &chart, "The first seed, at the rate that was chosen.");
-        hy__chart_document(&t, &chart);
-        status = hy__text_save(&t, path, err);
+        status = hy__chart_save(&chart, out, "training.svg", err);
     }
-    hy__text_release(&t);
-    free(path);
     free(c);
     return status;
 }

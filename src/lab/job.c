@@ -13,7 +13,6 @@
 #include "data/task.h"
 #include "lab/lab.h"
 
-#include <ctype.h>
 #include <inttypes.h>
 #include <jansson.h>
 #include <stdio.h>
@@ -43,34 +42,25 @@ static void hash_text(hy__hash *h, const char *text) {
     hy__hash_add(h, text ? text : "", text ? strlen(text) + 1 : 1);
 }
 
-static uint64_t identity(const hy__lab_scale *s, int arm, const char *config) {
-    hy__hash h;
-    hy__hash_init(&h);
-    hash_text(&h, HY_VERSION);
-    hash_text(&h, config);
-    hash_text(&h, hy__arm_recipe(s, arm));
+static void hash_all(hy__hash *h, const hy__lab_scale *s, int arm, const char *config) {
+    hy__lab_hash(h, config);
+    hash_text(h, hy__arm_recipe(s, arm));
     for (int i = 0; s->data[i]; i++) { /* of text what it says, wherever it lies */
         const char *slash = hy__task_is(s->data[i]) ? NULL : strrchr(s->data[i], '/');
-        hash_text(&h, slash ? slash + 1 : s->data[i]);
+        hash_text(h, slash ? slash + 1 : s->data[i]);
     }
-    if (s->text) hy__hash_add(&h, &s->text, sizeof s->text);
+    if (s->text) hy__hash_add(h, &s->text, sizeof s->text);
     for (int i = 0; s->probe[i].name; i++) {
         const int64_t how[2] = {s->probe[i].reading, s->probe[i].k};
-        hash_text(&h, s->probe[i].data);
-        if (how[0] || how[1]) hy__hash_add(&h, how, sizeof how);
+        hash_text(h, s->probe[i].data);
+        hy__hash_add(h, how, sizeof how);
     }
-    return hy__hash_value(&h);
 }
 
-/* Letters and digits of the arm's name, the rest as dashes. */
-static void name_dir(hy__job *j, const hy__lab_scale *s, uint64_t id, const char *out) {
-    char name[40];
-    size_t n = 0;
-    for (const char *at = s->arm[j->arm].name; *at && n + 1 < sizeof name; at++)
-        name[n++] = isalnum((unsigned char)*at) ? *at : '-';
-    name[n] = '\0';
-    snprintf(j->dir, sizeof j->dir, "%.400s/runs/%s-lr%g-seed%" PRId64 "-%08x", out, name,
-             s->rate[j->rate], j->seed, (unsigned)(id >> 32));
+static void name_dir(hy__job *j, const hy__lab_scale *s, const hy__hash *h, const char *out) {
+    char what[64];
+    snprintf(what, sizeof what, "lr%g-seed%" PRId64, s->rate[j->rate], j->seed);
+    hy__lab_dir(j->dir, out, s->arm[j->arm].name, what, h);
 }
 
 /* ---- its result ---- */
@@ -92,18 +82,6 @@ static json_t *result_json(const hy__job *j, int n_probe) {
     return json_pack("{s:I, s:I, s:I, s:f, s:o}", "parameters", (json_int_t)j->parameters, "steps",
                      (json_int_t)j->steps, "tokens", (json_int_t)j->tokens, "seconds", j->seconds,
                      "answers", answers);
-}
-
-static hy_status write_result(const hy__job *j, int n_probe, hy_error *err) {
-    json_t *json = result_json(j, n_probe);
-    char *text = json ? json_dumps(json, JSON_INDENT(1)) : NULL;
-    char *path = hy__path_join(j->dir, RESULT);
-    const hy_status status =
-        text && path ? hy__file_write(path, text, strlen(text), err) : no_memory(err);
-    json_decref(json);
-    free(text);
-    free(path);
-    return status;
 }
 
 /* One that is not there or not whole is not done. */
@@ -134,8 +112,10 @@ static void read_result(hy__job *j, const hy__lab_scale *s) {
 hy_status hy__job_open(hy__job *j, const hy__lab *lab, const hy__lab_scale *s, const char *out,
                        hy_error *err) {
     char *config;
+    hy__hash h;
     HY_TRY(job_config(j, lab, s, &config, &j->parameters, err));
-    name_dir(j, s, identity(s, j->arm, config), out);
+    hash_all(&h, s, j->arm, config);
+    name_dir(j, s, &h, out);
     free(config);
     read_result(j, s);
     return HY_OK;
@@ -209,7 +189,8 @@ hy_status hy__job_run(const hy__job *job, const hy__lab *lab, const hy__lab_scal
     if (stages) HY_TRY_GOTO(write_text(j.dir, "recipe.yaml", stages, &recipe, err));
     HY_TRY_GOTO(train(&j, s, config, recipe, model, go_on, err));
     HY_TRY_GOTO(evaluate(&j, lab, s, model, err));
-    HY_TRY_GOTO(write_result(&j, hy__scale_probes(s), err));
+    HY_TRY_GOTO(
+        hy__lab_save(result_json(&j, hy__scale_probes(s)), HY__LAB_WHOLE, j.dir, RESULT, err));
 done:
     if (status != HY_OK) hy__fail_in(err, status, "%.300s", j.dir);
     free(text);

@@ -5,6 +5,7 @@
  *   entries.c    the data that an experiment's entries stand for
  *   arm.c        an arm's configuration, brought to equal parameters
  *   job.c        one training and its evaluation, in a folder of its own
+ *   files.c      the folder of a job, and what is written as JSON
  *   pool.c       as many jobs at a time as there are cores, each a process
  *   exam.c       what a model answers to a task, and what it makes of held-out text
  *   ring.c       held-out text at lengths of context
@@ -37,6 +38,9 @@ enum {
     HY__LAB_RATES = 4,
     HY__LAB_SEEDS = 16,
     HY__LAB_GOALS = 12,
+    HY__LAB_DIR = 512,  /* characters of the path of a folder */
+    HY__LAB_DIGITS = 6, /* of results that are summed up; those of a job are whole */
+    HY__LAB_WHOLE = 17,
 };
 
 /* ---- what an experiment is ---- */
@@ -219,7 +223,7 @@ typedef struct hy__job {
     int64_t parameters, steps, tokens;
     double seconds;
     hy__answer answer[HY__LAB_PROBES];
-    char dir[512]; /* its folder below opt->out */
+    char dir[HY__LAB_DIR]; /* its folder below opt->out */
 } hy__job;
 
 /* Names the folder and reads the result that it holds, if it does. */
@@ -229,6 +233,22 @@ hy_status hy__job_open(hy__job *j, const hy__lab *lab, const hy__lab_scale *s, c
  * on the next time. For a process of its own. */
 hy_status hy__job_run(const hy__job *j, const hy__lab *lab, const hy__lab_scale *s,
                       hy_train_fn go_on, hy_error *err);
+
+/* ---- files.c ---- */
+
+struct hy__hash;
+struct json_t;
+
+/* The hash of what every result depends on: the program, by version and commit, and an arm's
+ * configuration; more may follow. */
+void hy__lab_hash(struct hy__hash *h, const char *config);
+/* OUT/runs/ARM-WHAT-HASH, of the arm's name letters and digits, the rest as dashes. */
+void hy__lab_dir(char dir[HY__LAB_DIR], const char *out, const char *arm, const char *what,
+                 const struct hy__hash *h);
+/* Writes json, which it takes, with so many digits, as DIR/NAME. HY_E_IO; HY_E_MEMORY also where
+ * json is NULL. */
+hy_status hy__lab_save(struct json_t *json, int digits, const char *dir, const char *name,
+                       hy_error *err);
 
 /* ---- pool.c ---- */
 

@@ -1,5 +1,5 @@
 /* lab_curriculum.c: does staging help? Stages as those of configs/curriculum-nano.yaml. */
-#include "lab/lab.h"
+#include "lab/lab_parts.h"
 
 /* Stages of so many tokens, all of 2,048 a step. */
 #define SHORT  "batch: 8, seq_len: 128 to 256"
@@ -17,9 +17,25 @@
     "     attention: {window: 64, topk: 0}}\n"
 #define WHOLE(tokens) "  - {name: whole, tokens: " tokens "}\n"
 
-/* A stage that is left out gives its tokens to the last one. */
 #define ARM(title, stages)                                                                         \
     { .name = title, .recipe = "stages:\n" stages }
+/* A stage that is left out gives its tokens to the last one. times: "", or "0" for ten times as
+ * many tokens of each. */
+#define ARMS(times)                                                                                \
+    {                                                                                              \
+        ARM("recipe", DENSE("40960" times, SHORT) EXPERTS("61440" times, MIDDLE, COPIED)           \
+                          MEMORIES("102400" times, "25600" times, "") WHOLE("409600" times)),      \
+            ARM("all at once", WHOLE("614400" times)),                                             \
+            ARM("no dense", EXPERTS("61440" times, MIDDLE, "") MEMORIES(                           \
+                                "102400" times, "25600" times, "") WHOLE("450560" times)),         \
+            ARM("no experts", DENSE("40960" times, SHORT) MEMORIES("102400" times, "25600" times,  \
+                                                                   COPIED) WHOLE("471040" times)), \
+            ARM("no memories", DENSE("40960" times, SHORT) EXPERTS("61440" times, MIDDLE, COPIED)  \
+                                   WHOLE("512000" times)),                                         \
+            ARM("no short contexts",                                                               \
+                DENSE("40960" times, LONG) EXPERTS("61440" times, LONG, COPIED)                    \
+                    MEMORIES("102400" times, "25600" times, "") WHOLE("409600" times)),            \
+    }
 #define GOALS                                                                                      \
     {                                                                                              \
         {"the recipe: no worse than all at once", 0, 0, 0, HY__WITHIN, 0.0, 1},                    \
@@ -29,13 +45,6 @@
             {"without that of memories worse in every seed", 0, 0, 0, HY__EACH, 0.0, 4},           \
             {"without short contexts worse in every seed", 0, 0, 0, HY__EACH, 0.0, 5},             \
     }
-#define PROBES                                                                                     \
-    {                                                                                              \
-        {"held-out text", "*", HY__LOSS}, {                                                        \
-            "held-out text", "*", HY__BITS                                                         \
-        }                                                                                          \
-    }
-
 const hy__lab hy__lab_curriculum = {
     .name = "curriculum",
     .question = "Does staging help?",
@@ -47,47 +56,15 @@ const hy__lab hy__lab_curriculum = {
         "contexts have their full length; the last stage gets the tokens. The loss is that of "
         "files that none of them has read, in nats per byte.",
     .published = "nothing; that a model of so many parts is hard to train is its first risk",
-    .config = "model: {layers: SE SA SE SW SP SF, d_model: 64, vocab: 256, chunk: 64}\n"
-              "ssm: {head_dim: 32, d_state: 32}\n"
-              "attention: {n_head: 2, window: 128, topk: 4, memory_blocks: 64}\n"
-              "experts: {n_expert: 4, k: 2, d_ff: 64}\n"
-              "ffn: {d_ff: 192}\n"
-              "workspace: {n_head: 2, d_k: 32, d_v: 32}\n"
-              "pkm: {n_head: 1, n_key: 32, topk: 8}\n"
-              "train: {batch: 4, seq_len: 512, carry: false, warmup: 30, schedule: wsd,\n"
-              "        eval_every: 100, val_tokens: 32768, val_fraction: 0.1, detail_every: 0,\n"
-              "        tensorboard: false}\n",
-    .quick = {.arm = {ARM("recipe", DENSE("40960", SHORT) EXPERTS("61440", MIDDLE, COPIED)
-                                        MEMORIES("102400", "25600", "") WHOLE("409600")),
-                      ARM("all at once", WHOLE("614400")),
-                      ARM("no dense", EXPERTS("61440", MIDDLE, "") MEMORIES("102400", "25600", "")
-                                          WHOLE("450560")),
-                      ARM("no experts", DENSE("40960", SHORT) MEMORIES("102400", "25600", COPIED)
-                                            WHOLE("471040")),
-                      ARM("no memories",
-                          DENSE("40960", SHORT) EXPERTS("61440", MIDDLE, COPIED) WHOLE("512000")),
-                      ARM("no short contexts",
-                          DENSE("40960", LONG) EXPERTS("61440", LONG, COPIED)
-                              MEMORIES("102400", "25600", "") WHOLE("409600"))},
+    .config = HY__LAB_SIX,
+    .quick = {.arm = ARMS(""),
               .rate = {4e-3, 8e-3, 1.6e-2},
               .data = {HY__LAB_TEXT},
-              .probe = PROBES},
-    .full = {.set = {"model.d_model=128", "ssm.d_state=64", "experts.d_ff=128", "ffn.d_ff=384",
-                     "train.eval_every=200", "train.weight_decay=0.5"},
-             .arm = {ARM("recipe", DENSE("409600", SHORT) EXPERTS("614400", MIDDLE, COPIED)
-                                       MEMORIES("1024000", "256000", "") WHOLE("4096000")),
-                     ARM("all at once", WHOLE("6144000")),
-                     ARM("no dense", EXPERTS("614400", MIDDLE, "") MEMORIES("1024000", "256000", "")
-                                         WHOLE("4505600")),
-                     ARM("no experts", DENSE("409600", SHORT) MEMORIES("1024000", "256000", COPIED)
-                                           WHOLE("4710400")),
-                     ARM("no memories",
-                         DENSE("409600", SHORT) EXPERTS("614400", MIDDLE, COPIED) WHOLE("5120000")),
-                     ARM("no short contexts",
-                         DENSE("409600", LONG) EXPERTS("614400", LONG, COPIED)
-                             MEMORIES("1024000", "256000", "") WHOLE("4096000"))},
+              .probe = HY__LAB_HELD_OUT},
+    .full = {.set = {HY__LAB_SIX_WIDE},
+             .arm = ARMS("0"),
              .rate = {4e-3, 8e-3, 1.6e-2},
              .data = {HY__LAB_TEXT},
-             .probe = PROBES},
+             .probe = HY__LAB_HELD_OUT},
     .goal = {GOALS, GOALS},
 };

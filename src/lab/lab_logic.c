@@ -1,35 +1,8 @@
 /* lab_logic.c: does the workspace help deduction in several steps? */
-#include "lab/lab.h"
+#include "lab/lab_parts.h"
 
-#define STEPS(k) "task:logic/hops=" #k "/most=10"
-
-/* Gate and replay: one more step when the last is learned, the earlier ones in between. */
+#define STEPS(k)  "task:logic/hops=" #k "/most=10"
 #define CORPUS(k) "logic/hops=" #k "/most=10"
-#define UNTIL(k, tokens, accuracy, mixture)                                                        \
-    "  - {name: steps-" #k ", tokens: " tokens ", mixture: {" mixture                              \
-    "}, until: {accuracy: " accuracy ", corpus: " CORPUS(k) "}}\n"
-#define STAGE(k, tokens, mixture) UNTIL(k, tokens, "0.95", mixture)
-#define LAST(k, tokens, mixture)  UNTIL(k, tokens, "0.98", mixture)
-#define MIX1                      CORPUS(1) ": 1"
-#define MIX2                      MIX1 ", " CORPUS(2) ": 2"
-#define MIX3                      MIX1 ", " CORPUS(2) ": 1, " CORPUS(3) ": 3"
-#define MIX4                      MIX3 ", " CORPUS(4) ": 4"
-#define MIX5                      MIX4 ", " CORPUS(5) ": 5"
-
-#define TRANSFORMER                                                                                \
-    {                                                                                              \
-        .name = "Transformer",                                                                     \
-        .set = {"model.layers=4x(AF)", "model.d_model=72", "attention.rope_theta=10000"},          \
-        .fit = "ffn.d_ff", .step = 4                                                               \
-    }
-#define READS(n)                                                                                   \
-    {                                                                                              \
-        .name = "S W, " #n " reads", .set = { "model.layers=S W", "workspace.reads=" #n }          \
-    }
-#define S_ALONE                                                                                    \
-    { .name = "S alone", .set = {"model.layers=S S"}, .fit = "ssm.d_state", .step = 4 }
-#define S_A                                                                                        \
-    { .name = "S A", .set = {"model.layers=S A F"}, .fit = "ffn.d_ff", .step = 4 }
 
 const hy__lab hy__lab_logic = {
     .name = "logic",
@@ -44,28 +17,27 @@ const hy__lab hy__lab_logic = {
     .published =
         "with a workspace .76 / .47 / .30 / .19 at 2 to 5 steps, without .03 / .05 / .04 / "
         ".02, a Transformer .07 / .05 / .02 / .02 (blueprint, prototype)",
-    .config = "model: {layers: S W, d_model: 96, vocab: 256, chunk: 64}\n"
-              "ssm: {head_dim: 32, d_state: 32}\n"
-              "attention: {n_head: 3, window: 256, topk: 0}\n"
-              "workspace: {n_head: 3, d_k: 32, d_v: 32}\n"
-              "train: {batch: 64, seq_len: 64, carry: false, warmup: 100, schedule: wsd,\n"
-              "        optimizer: adamw, eval_every: 100, val_tokens: 1500, detail_every: 0, "
-              "tensorboard: false}\n",
+    .config = HY__LAB_SMALL
+    "train: {batch: 64, seq_len: 64, carry: false, warmup: 100, schedule: wsd,\n"
+    "        optimizer: adamw, eval_every: 100, val_tokens: 1500, detail_every: 0, "
+    "tensorboard: false}\n",
     .quick = {.set = {"train.batch=32"},
-              .arm = {READS(4), READS(1), S_A, TRANSFORMER},
+              .arm = {HY__LAB_READS(4), HY__LAB_READS(1), HY__LAB_S_A, HY__LAB_TRANSFORMER},
               .rate = {3e-3, 6e-3},
               .data = {STEPS(1), STEPS(2), STEPS(3)},
-              .recipe = "stages:\n" STAGE(1, "2M", MIX1) STAGE(2, "5M", MIX2) LAST(3, "5M", MIX3),
+              .recipe =
+                  "stages:\n" HY__LAB_STAGE(1, "2M") HY__LAB_STAGE(2, "5M") HY__LAB_LAST(3, "5M"),
               .probe = {{"1 step", STEPS(1)},
                         {"2 steps", STEPS(2), .published = 0.76},
                         {"3 steps", STEPS(3), .published = 0.47},
                         {"4 steps, unseen", STEPS(4), .unseen = true}}},
     .full = {.set = {"train.seq_len=128"},
-             .arm = {READS(4), READS(1), READS(2), READS(8), S_ALONE, S_A, TRANSFORMER},
+             .arm = {HY__LAB_READS(4), HY__LAB_READS(1), HY__LAB_READS(2), HY__LAB_READS(8),
+                     HY__LAB_S_ALONE, HY__LAB_S_A, HY__LAB_TRANSFORMER},
              .rate = {1e-3, 3e-3, 1e-2},
              .data = {STEPS(1), STEPS(2), STEPS(3), STEPS(4), STEPS(5)},
-             .recipe = "stages:\n" STAGE(1, "10M", MIX1) STAGE(2, "10M", MIX2) STAGE(3, "15M", MIX3)
-                 STAGE(4, "20M", MIX4) LAST(5, "30M", MIX5),
+             .recipe = "stages:\n" HY__LAB_STAGE(1, "10M") HY__LAB_STAGE(2, "10M")
+                 HY__LAB_STAGE(3, "15M") HY__LAB_STAGE(4, "20M") HY__LAB_LAST(5, "30M"),
              .probe = {{"1 step", STEPS(1)},
                        {"2 steps", STEPS(2), .published = 0.76},
                        {"3 steps", STEPS(3), .published = 0.47},

@@ -89,22 +89,9 @@ static bool figure_init(figure *f, const hy__results *r, hy__metric m) {
     return n > 0;
 }
 
-static hy_status save_figure(const figure *f, const char *out, hy_error *err) {
-    hy__text t = {0};
-    char name[40];
-    snprintf(name, sizeof name, "%s.svg", f->chart.y.label);
-    char *path = hy__path_join(out, name);
-    hy_status status =
-        path ? HY_OK : hy__fail(err, HY_E_MEMORY, "there is not enough memory for a path");
-    hy__chart_document(&t, &f->chart);
-    if (status == HY_OK) status = hy__text_save(&t, path, err);
-    hy__text_release(&t);
-    free(path);
-    return status;
-}
-
 static hy_status put_figures(hy__page *p, const hy__results *r, const char *out, hy_error *err) {
     figure *f = malloc(sizeof *f);
+    char name[40];
     hy_status status =
         f ? HY_OK : hy__fail(err, HY_E_MEMORY, "there is not enough memory for a figure");
     for (int m = 0; m < HY__METRICS && status == HY_OK; m++) {
@@ -113,7 +100,8 @@ static hy_status put_figures(hy__page *p, const hy__results *r, const char *out,
                         r->n_seed > 1 ? "Means over the seeds, and the least and the greatest of "
                                         "them."
                                       : NULL);
-        status = save_figure(f, out, err);
+        snprintf(name, sizeof name, "%s.svg", hy__metric_of[m].name);
+        status = hy__chart_save(&f->chart, out, name, err);
     }
     free(f);
     return status;

@@ -1,5 +1,5 @@
 /* lab_stretch.c: trained at a short length, how does the loss go at long ones? */
-#include "lab/lab.h"
+#include "lab/lab_parts.h"
 
 #define LONG(n, m, unseen)                                                                         \
     { #n, "context:" #n "/" #m, HY__LOSS, unseen }
@@ -23,6 +23,27 @@
         .name = "Hydra, window alone", .set = { "attention.topk=0" }                               \
     }
 
+#define GOALS                                                                                      \
+    {                                                                                              \
+        {"Hydra: at 2 to 64 times the training's length no worse than at it",                      \
+         0,                                                                                        \
+         3,                                                                                        \
+         8,                                                                                        \
+         HY__HOLDS,                                                                                \
+         0.0,                                                                                      \
+         2},                                                                                       \
+            {"Mamba-2: the same", 1, 3, 8, HY__HOLDS, 0.0, 2},                                     \
+            {"Hydra: ahead of every other arm at 2 to 64 times the training's length", 0, 3, 8,    \
+             HY__AHEAD},                                                                           \
+            {"Hydra: at 64 times better by .01 than at the training's length",                     \
+             0,                                                                                    \
+             8,                                                                                    \
+             8,                                                                                    \
+             HY__HOLDS,                                                                            \
+             -0.01,                                                                                \
+             2},                                                                                   \
+    }
+
 const hy__lab hy__lab_stretch = {
     .name = "stretch",
     .question = "Trained at a short length, how does the loss go at long ones?",
@@ -33,16 +54,7 @@ const hy__lab hy__lab_stretch = {
         "tokens of it were read before, in pieces, with the state carried; so every N is asked of "
         "the same tokens. N up to the training's length is within what was learned.",
     .published = "nothing of this kind; the blueprint claims contexts far beyond the training's",
-    .config = "model: {layers: SE SA SE SW SP SF, d_model: 64, vocab: 256, chunk: 64}\n"
-              "ssm: {head_dim: 32, d_state: 32}\n"
-              "attention: {n_head: 2, window: 128, topk: 4, memory_blocks: 64}\n"
-              "experts: {n_expert: 4, k: 2, d_ff: 64}\n"
-              "ffn: {d_ff: 192}\n"
-              "workspace: {n_head: 2, d_k: 32, d_v: 32}\n"
-              "pkm: {n_head: 1, n_key: 32, topk: 8}\n"
-              "train: {batch: 4, seq_len: 512, carry: false, warmup: 30, schedule: wsd,\n"
-              "        eval_every: 100, val_tokens: 32768, val_fraction: 0.1, detail_every: 0,\n"
-              "        tensorboard: false}\n",
+    .config = HY__LAB_SIX,
     .quick = {.set = {"train.steps=300"},
               .arm = {{.name = "Hydra", .set = {"model.layers=SE SA SE SW SP SF"}},
                       MAMBA("15x(S)"),
@@ -58,9 +70,7 @@ const hy__lab hy__lab_stretch = {
                         LONG(1024, 32768, true), LONG(2048, 32768, true), LONG(4096, 32768, true),
                         LONG(8192, 32768, true), LONG(16384, 32768, true),
                         LONG(32768, 32768, true)}},
-    .full = {.set = {"train.steps=2000", "model.d_model=128", "ssm.d_state=64", "experts.d_ff=128",
-                     "ffn.d_ff=384", "train.seq_len=2048", "train.eval_every=200",
-                     "train.weight_decay=0.5"},
+    .full = {.set = {HY__LAB_SIX_WIDE, "train.steps=2000", "train.seq_len=2048"},
              .arm = {{.name = "Hydra", .set = {"model.layers=SE SA SE SW SP SF"}},
                      MAMBA("14x(S)"),
                      TRANSFORMER("Transformer", "1048576"),
@@ -73,18 +83,5 @@ const hy__lab hy__lab_stretch = {
                        LONG(8192, 131072, true), LONG(16384, 131072, true),
                        LONG(32768, 131072, true), LONG(65536, 131072, true),
                        LONG(131072, 131072, true)}},
-    .goal = {{{"Hydra: at 2 to 64 times the training's length no worse than at it", 0, 3, 8,
-               HY__HOLDS, 0.0, 2},
-              {"Mamba-2: the same", 1, 3, 8, HY__HOLDS, 0.0, 2},
-              {"Hydra: ahead of every other arm at 2 to 64 times the training's length", 0, 3, 8,
-               HY__AHEAD},
-              {"Hydra: at 64 times better by .01 than at the training's length", 0, 8, 8, HY__HOLDS,
-               -0.01, 2}},
-             {{"Hydra: at 2 to 64 times the training's length no worse than at it", 0, 3, 8,
-               HY__HOLDS, 0.0, 2},
-              {"Mamba-2: the same", 1, 3, 8, HY__HOLDS, 0.0, 2},
-              {"Hydra: ahead of every other arm at 2 to 64 times the training's length", 0, 3, 8,
-               HY__AHEAD},
-              {"Hydra: at 64 times better by .01 than at the training's length", 0, 8, 8, HY__HOLDS,
-               -0.01, 2}}},
+    .goal = {GOALS, GOALS},
 };

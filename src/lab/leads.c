@@ -55,16 +55,8 @@ static hy_status put_figure(hy__page *p, const hy__results *r, int probe, const 
                              .n_series = 1,
                              .category = name,
                              .n_category = n};
-    hy__text t = {0};
-    char *path = hy__path_join(out, "beside.svg");
-    hy_status status =
-        path ? HY_OK : hy__fail(err, HY_E_MEMORY, "there is not enough memory for a path");
     hy__page_figure(p, &chart, NULL);
-    hy__chart_document(&t, &chart);
-    if (status == HY_OK) status = hy__text_save(&t, path, err);
-    hy__text_release(&t);
-    free(path);
-    return status;
+    return hy__chart_save(&chart, out, "beside.svg", err);
 }
 
 hy_status hy__results_leads(hy__page *p, const hy__results *r, const char *out, hy_error *err) {

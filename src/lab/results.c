@@ -1,5 +1,6 @@
 /* results.c: what the jobs of an experiment say together; see lab.h. */
 #include "base/file.h"
+#include "bench/machine.h"
 #include "data/task.h"
 #include "lab/lab.h"
 #include "page/text.h"
@@ -246,21 +247,16 @@ static json_t *data_json(const hy__lab_scale *s) {
     return all;
 }
 
-static hy_status save_json(const hy__results *r, const char *path, hy_error *err) {
+static hy_status save_json(const hy__results *r, const char *out, hy_error *err) {
     json_t *arms = json_array();
     for (int a = 0; a < r->n_arm; a++) json_array_append_new(arms, arm_json(r, a));
     json_t *all =
-        json_pack("{s:s, s:s, s:s, s:I, s:s, s:s, s:o, s:o, s:o}", "lab", r->lab->name, "scale",
-                  r->opt->full ? "full" : "quick", "question", r->lab->question, "seeds",
+        json_pack("{s:s, s:s, s:s, s:I, s:s, s:s, s:s, s:o, s:o, s:o}", "lab", r->lab->name,
+                  "scale", r->opt->full ? "full" : "quick", "question", r->lab->question, "seeds",
                   (json_int_t)r->n_seed, "published", r->lab->published, "version", HY_VERSION,
-                  "data", data_json(r->scale), "arms", arms, "verdicts", verdicts_json(r));
-    char *text = all ? json_dumps(all, JSON_INDENT(1) | JSON_REAL_PRECISION(6)) : NULL;
-    const hy_status status =
-        text ? hy__file_write(path, text, strlen(text), err)
-             : hy__fail(err, HY_E_MEMORY, "there is not enough memory for the results");
-    json_decref(all);
-    free(text);
-    return status;
+                  "commit", hy__machine_describe().commit, "data", data_json(r->scale), "arms",
+                  arms, "verdicts", verdicts_json(r));
+    return hy__lab_save(all, HY__LAB_DIGITS, out, "results.json", err);
 }
 
 /* ---- results.csv: a line for each metric of each answer of each job ---- */
@@ -292,12 +288,11 @@ static hy_status save_csv(const hy__results *r, const char *path, hy_error *err)
 }
 
 hy_status hy__results_write(const hy__results *r, const char *out, hy_error *err) {
-    char *json = hy__path_join(out, "results.json"), *csv = hy__path_join(out, "results.csv");
+    char *csv = hy__path_join(out, "results.csv");
     hy_status status =
-        json && csv ? HY_OK : hy__fail(err, HY_E_MEMORY, "there is not enough memory for a path");
-    if (status == HY_OK) status = save_json(r, json, err);
+        csv ? HY_OK : hy__fail(err, HY_E_MEMORY, "there is not enough memory for a path");
+    if (status == HY_OK) status = save_json(r, out, err);
     if (status == HY_OK) status = save_csv(r, csv, err);
-    free(json);
     free(csv);
     return status;
 }

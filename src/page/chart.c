@@ -1,7 +1,10 @@
 /* chart.c: see chart.h. The element, its style and its size; the kinds draw themselves. */
 #include "page/chart.h"
+#include "base/file.h"
 #include "page/chart_color.h"
 #include "page/chart_draw.h"
+
+#include <stdlib.h>
 
 enum {
     WIDTH = 720, /* pixels, where the chart says nothing */
@@ -55,4 +58,16 @@ void hy__chart_svg(hy__text *t, const hy__chart *chart) {
 void hy__chart_document(hy__text *t, const hy__chart *chart) {
     hy__text_put(t, "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n");
     draw(t, chart, true);
+}
+
+hy_status hy__chart_save(const hy__chart *chart, const char *dir, const char *name, hy_error *err) {
+    hy__text t = {0};
+    char *path = hy__path_join(dir, name);
+    hy_status status =
+        path ? HY_OK : hy__fail(err, HY_E_MEMORY, "there is not enough memory for a path");
+    hy__chart_document(&t, chart);
+    if (status == HY_OK) status = hy__text_save(&t, path, err);
+    hy__text_release(&t);
+    free(path);
+    return status;
 }

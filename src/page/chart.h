@@ -67,6 +67,9 @@ void hy__chart_svg(hy__text *t, const hy__chart *chart);
 /* A file of its own: style, title and background included. */
 void hy__chart_document(hy__text *t, const hy__chart *chart);
 
+/* Such a file as DIR/NAME. HY_E_IO, HY_E_MEMORY. */
+hy_status hy__chart_save(const hy__chart *chart, const char *dir, const char *name, hy_error *err);
+
 /* The rules (CSS) that charts need, once in a page. */
 void hy__chart_style(hy__text *t);
 

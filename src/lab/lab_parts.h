@@ -1,0 +1,68 @@
+/* lab_parts.h: what the tables of several experiments are made of. Only for lab_NAME.c. */
+#ifndef HY_LAB_LAB_PARTS_H
+#define HY_LAB_LAB_PARTS_H
+
+#include "lab/lab.h"
+
+/* ---- deduction and induction: one step more when the last is learned ---- */
+
+#define HY__LAB_READS(n)                                                                           \
+    {                                                                                              \
+        .name = "S W, " #n " reads", .set = { "model.layers=S W", "workspace.reads=" #n }          \
+    }
+#define HY__LAB_S_ALONE                                                                            \
+    { .name = "S alone", .set = {"model.layers=S S"}, .fit = "ssm.d_state", .step = 4 }
+#define HY__LAB_S_A                                                                                \
+    { .name = "S A", .set = {"model.layers=S A F"}, .fit = "ffn.d_ff", .step = 4 }
+#define HY__LAB_TRANSFORMER                                                                        \
+    {                                                                                              \
+        .name = "Transformer",                                                                     \
+        .set = {"model.layers=4x(AF)", "model.d_model=72", "attention.rope_theta=10000"},          \
+        .fit = "ffn.d_ff", .step = 4                                                               \
+    }
+#define HY__LAB_SMALL                                                                              \
+    "model: {layers: S W, d_model: 96, vocab: 256, chunk: 64}\n"                                   \
+    "ssm: {head_dim: 32, d_state: 32}\n"                                                           \
+    "attention: {n_head: 3, window: 256, topk: 0}\n"                                               \
+    "workspace: {n_head: 3, d_k: 32, d_v: 32}\n"
+
+/* Gate and replay: stages of 1 … k steps, whose corpora CORPUS(k) names; the earlier ones stay in
+ * between. The last stage goes on a little longer. */
+#define HY__LAB_UNTIL(k, tokens, accuracy)                                                         \
+    "  - {name: steps-" #k ", tokens: " tokens ", mixture: {" HY__LAB_MIX_##k                      \
+        "}, until: {accuracy: " accuracy ", corpus: " CORPUS(k) "}}\n"
+#define HY__LAB_STAGE(k, tokens) HY__LAB_UNTIL(k, tokens, "0.95")
+#define HY__LAB_LAST(k, tokens)  HY__LAB_UNTIL(k, tokens, "0.98")
+#define HY__LAB_MIX_1            CORPUS(1) ": 1"
+#define HY__LAB_MIX_2            HY__LAB_MIX_1 ", " CORPUS(2) ": 2"
+#define HY__LAB_MIX_3            HY__LAB_MIX_1 ", " CORPUS(2) ": 1, " CORPUS(3) ": 3"
+#define HY__LAB_MIX_4            HY__LAB_MIX_3 ", " CORPUS(4) ": 4"
+#define HY__LAB_MIX_5            HY__LAB_MIX_4 ", " CORPUS(5) ": 5"
+
+/* ---- text: a model of all six letters ---- */
+
+#define HY__LAB_SIX                                                                                \
+    "model: {layers: SE SA SE SW SP SF, d_model: 64, vocab: 256, chunk: 64}\n"                     \
+    "ssm: {head_dim: 32, d_state: 32}\n"                                                           \
+    "attention: {n_head: 2, window: 128, topk: 4, memory_blocks: 64}\n"                            \
+    "experts: {n_expert: 4, k: 2, d_ff: 64}\n"                                                     \
+    "ffn: {d_ff: 192}\n"                                                                           \
+    "workspace: {n_head: 2, d_k: 32, d_v: 32}\n"                                                   \
+    "pkm: {n_head: 1, n_key: 32, topk: 8}\n"                                                       \
+    "train: {batch: 4, seq_len: 512, carry: false, warmup: 30, schedule: wsd,\n"                   \
+    "        eval_every: 100, val_tokens: 32768, val_fraction: 0.1, detail_every: 0,\n"            \
+    "        tensorboard: false}\n"
+/* Of the full length: wider, and held back more, as the text is read several times. */
+#define HY__LAB_SIX_WIDE                                                                           \
+    "model.d_model=128", "ssm.d_state=64", "experts.d_ff=128", "ffn.d_ff=384",                     \
+        "train.eval_every=200", "train.weight_decay=0.5"
+
+/* Probes of held-out text. */
+#define HY__LAB_HELD_OUT                                                                           \
+    {                                                                                              \
+        {"held-out text", "*", HY__LOSS}, {                                                        \
+            "held-out text", "*", HY__BITS                                                         \
+        }                                                                                          \
+    }
+
+#endif
