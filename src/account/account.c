@@ -46,7 +46,8 @@ static int64_t elements(const hy__param_decl *d) {
 }
 
 /* Adds `n_layer` parameters of one declaration; a shared one is there once, but used by each. */
-static void add_param(hy__part *p, const hy__param_decl *d, int64_t n_layer, hy__optimizer o) {
+static void add_param(hy__account_part *p, const hy__param_decl *d, int64_t n_layer,
+                      hy__optimizer o) {
     const int64_t n = elements(d), copies = d->shared ? 1 : n_layer;
     const int64_t used = d->shared ? (int64_t)round((double)n * d->active * (double)n_layer)
                                    : n_layer * (int64_t)round((double)n * d->active);
@@ -72,7 +73,7 @@ static void add_param(hy__part *p, const hy__param_decl *d, int64_t n_layer, hy_
         p->grad_memory += hy__tensor_bytes(HY__DTYPE_I32, d->shape[0]); /* flags of rows */
 }
 
-static void fill(hy__part *p, hy__optimizer o) {
+static void fill(hy__account_part *p, hy__optimizer o) {
     for (int id = 0; id < p->decl.n_param; id++)
         if (p->decl.param[id].n_dim > 0) add_param(p, &p->decl.param[id], p->n_layer, o);
     for (int id = 0; id < p->decl.n_state; id++) {
@@ -87,12 +88,12 @@ static void fill(hy__part *p, hy__optimizer o) {
         p->grad_memory += (size_t)p->n_layer * hy__tensor_bytes(HY__DTYPE_F32, p->decl.n_stat);
 }
 
-static hy__part *part_of(hy__account *a, char letter) {
+static hy__account_part *part_of(hy__account *a, char letter) {
     for (int64_t i = 1; i < a->n_part; i++)
         if (a->part[i].letter == letter) return &a->part[i];
     const hy__component *c = hy__component_find(letter);
-    hy__part *p = &a->part[a->n_part++];
-    *p = (hy__part){.letter = letter, .name = c->name};
+    hy__account_part *p = &a->part[a->n_part++];
+    *p = (hy__account_part){.letter = letter, .name = c->name};
     hy__layer_declare(&a->cfg, c, &p->decl);
     c->cost(&a->cfg, &p->cost);
     return p;
@@ -100,7 +101,7 @@ static hy__part *part_of(hy__account *a, char letter) {
 
 void hy__account_init(hy__account *a, const hy__config *cfg, const hy__train_config *train) {
     *a = (hy__account){.cfg = *cfg, .train = *train, .n_part = 1};
-    a->part[0] = (hy__part){.name = "embedding and head", .n_layer = 1};
+    a->part[0] = (hy__account_part){.name = "embedding and head", .n_layer = 1};
     hy__frame_declare(cfg, &a->part[0].decl);
     hy__frame_cost(cfg, &a->part[0].cost);
     for (int64_t i = 0; i < cfg->n_layer; i++) part_of(a, cfg->letter[i])->n_layer++;

@@ -25,7 +25,7 @@ hy__operand hy__store_operand(hy__store s);                      /* how products
 double hy__store_bytes(hy__store s, const hy__param_decl *decl); /* of one element of a parameter */
 
 /* One part of a model: what frames the layers, or all layers of one letter. */
-typedef struct hy__part {
+typedef struct hy__account_part {
     char letter; /* 0: the frame */
     const char *name;
     int64_t n_layer;                   /* the frame counts as one */
@@ -42,14 +42,14 @@ typedef struct hy__part {
     hy__cost cost;                     /* of one layer */
     double state_fixed[HY__STORE_N];   /* bytes of one layer's state, by how weights are stored */
     double state_slot[HY__STORE_N];    /* and for each KV slot */
-} hy__part;
+} hy__account_part;
 
 enum { HY__PART_MAX = 7 };
 
 typedef struct hy__account {
     hy__config cfg;
     hy__train_config train;
-    hy__part part[HY__PART_MAX]; /* the frame, then letters in the order of the pattern */
+    hy__account_part part[HY__PART_MAX]; /* the frame, then letters in the order of the pattern */
     int64_t n_part;
 } hy__account;
 

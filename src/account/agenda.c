@@ -6,7 +6,7 @@
 #include <stdlib.h>
 
 /* Elements of a part that learn in a stage. */
-static int64_t trained_of(const hy__stage *s, const hy__part *p) {
+static int64_t trained_of(const hy__stage *s, const hy__account_part *p) {
     int64_t sum = 0;
     for (int id = 0; id < p->decl.n_param; id++) {
         const hy__param_decl *d = &p->decl.param[id];

@@ -35,7 +35,7 @@ static int64_t grown_slots(const hy__config *c, int64_t piece, int64_t tokens) {
 static double state_memory(const hy__account *a, int64_t slots, hy__store store) {
     double bytes = 0;
     for (int64_t i = 1; i < a->n_part; i++) {
-        const hy__part *p = &a->part[i];
+        const hy__account_part *p = &a->part[i];
         for (int id = 0; id < p->decl.n_state; id++) {
             const hy__state_decl *d = &p->decl.state[id];
             bytes +=
@@ -50,7 +50,7 @@ double hy__account_state(const hy__account *a, int64_t tokens, hy__store store) 
     const int64_t slots = session_slots(&a->cfg, tokens);
     double bytes = 0;
     for (int64_t i = 1; i < a->n_part; i++) {
-        const hy__part *p = &a->part[i];
+        const hy__account_part *p = &a->part[i];
         bytes +=
             (double)p->n_layer * (p->state_fixed[store] + p->state_slot[store] * (double)slots);
     }

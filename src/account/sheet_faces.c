@@ -3,7 +3,7 @@
 
 #include <stdio.h>
 
-void hy__part_title(const hy__part *p, char *out, size_t size) {
+void hy__part_title(const hy__account_part *p, char *out, size_t size) {
     if (p->letter)
         snprintf(out, size, "%c %s", p->letter, p->name);
     else
@@ -58,7 +58,7 @@ hy__sheet_growth hy__sheet_growth_of(const hy__sheet *s) {
     const int64_t most = hy__kv_slots(&a->cfg, far);
     hy__sheet_growth g = {0};
     for (int64_t i = 1; i < a->n_part; i++) {
-        const hy__part *p = &a->part[i];
+        const hy__account_part *p = &a->part[i];
         g.fixed += (double)p->n_layer * p->state_fixed[s->opt.store];
         g.per_token += (double)p->n_layer * p->state_slot[s->opt.store] / (double)chunk;
     }

@@ -15,7 +15,7 @@ struct json_t;                                     /* jansson's */
 struct json_t *hy__sheet_json(const hy__sheet *s); /* the caller's; NULL when memory is short */
 
 /* "S state space", "embedding and head". */
-void hy__part_title(const hy__part *p, char *out, size_t size);
+void hy__part_title(const hy__account_part *p, char *out, size_t size);
 
 /* "token", "pair in a chunk", … */
 const char *hy__extent_name(hy__extent per);

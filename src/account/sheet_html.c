@@ -11,7 +11,7 @@ static void lengths_of(double x[ALL]) {
     for (int i = 0; i < ALL; i++) x[i] = (double)((int64_t)1 << i);
 }
 
-static void title_of(const hy__part *p, char title[64]) {
+static void title_of(const hy__account_part *p, char title[64]) {
     hy__part_title(p, title, 64);
 }
 
@@ -77,7 +77,7 @@ static void put_parameters(hy__page *p, const hy__sheet *s) {
     put_split(p, s);
     hy__page_table(p, column, FIXED + HY__STORE_N);
     for (int64_t i = 0; i < s->account.n_part; i++) {
-        const hy__part *part = &s->account.part[i];
+        const hy__account_part *part = &s->account.part[i];
         char title[64];
         title_of(part, title);
         hy__page_cell(p, "%s", title);
@@ -328,7 +328,7 @@ static void put_formulas(hy__page *p, const hy__sheet *s) {
     hy__page_details(p, "Formulas");
     hy__page_table(p, column, sizeof column / sizeof *column);
     for (int64_t i = 0; i < s->account.n_part; i++) {
-        const hy__part *part = &s->account.part[i];
+        const hy__account_part *part = &s->account.part[i];
         char title[64];
         title_of(part, title);
         for (int k = 0; k < part->cost.n_term; k++) {

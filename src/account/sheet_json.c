@@ -10,7 +10,7 @@ static json_t *number(double x) {
     return json_real(x);
 }
 
-static json_t *part_json(const hy__part *p) {
+static json_t *part_json(const hy__account_part *p) {
     const char letter[2] = {p->letter, 0};
     json_t *bytes = json_object(), *terms = json_array();
     for (hy__store k = 0; k < HY__STORE_N; k++)

@@ -93,7 +93,7 @@ static void put_term(hy__text *t, const hy__term *m) {
                         : "y = W x, one multiply-add a weight; backward once for x, once for W");
 }
 
-static void put_part_terms(hy__text *t, const hy__part *p, const char *blueprint) {
+static void put_part_terms(hy__text *t, const hy__account_part *p, const char *blueprint) {
     char title[64];
     hy__part_title(p, title, sizeof title);
     hy__text_add(t, "\n### %s%s%s%s\n", title, blueprint ? " (the blueprint's " : "",
@@ -157,7 +157,7 @@ static void put_parameters(hy__text *t, const hy__sheet *s) {
     hy__text_put(t, "\n|---|--:|--:|--:|--:|");
     for (hy__store k = 0; k < HY__STORE_N; k++) hy__text_put(t, "--:|");
     for (int64_t i = 0; i < s->account.n_part; i++) {
-        const hy__part *p = &s->account.part[i];
+        const hy__account_part *p = &s->account.part[i];
         char title[64];
         hy__part_title(p, title, sizeof title);
         hy__text_add(t, "\n| %s | %lld | %lld | %lld | %lld |", title, (long long)p->n_layer,

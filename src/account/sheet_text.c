@@ -22,7 +22,7 @@ static void label(hy__text *t, const char *s) {
     hy__text_add(t, "  %.*s%*s", (int)size, s, LABEL - width, "");
 }
 
-static void part_label(hy__text *t, const hy__part *p) {
+static void part_label(hy__text *t, const hy__account_part *p) {
     char name[LABEL + 1];
     hy__part_title(p, name, sizeof name);
     label(t, name);
@@ -62,7 +62,7 @@ static void put_parameters(hy__text *t, const hy__sheet *s) {
     for (hy__store k = 0; k < HY__STORE_N; k++) short_word(t, hy__store_name(k));
     end(t);
     for (int64_t i = 0; i < a->n_part; i++) {
-        const hy__part *p = &a->part[i];
+        const hy__account_part *p = &a->part[i];
         part_label(t, p);
         short_cell(t, hy__count((double)p->n_layer));
         short_cell(t, hy__count((double)p->each));

@@ -58,7 +58,7 @@ static hy_status begin(call *c, const hy__account *a, const hy__shape *shape, hy
 
 /* ---- FLOPs ---- */
 
-static void add_flops(const call *c, const hy__part *p, hy__spent *s) {
+static void add_flops(const call *c, const hy__account_part *p, hy__spent *s) {
     for (int i = 0; i < p->cost.n_term; i++) {
         const hy__term *t = &p->cost.term[i];
         const double n = c->extent[t->per] * (double)p->n_layer;
@@ -86,7 +86,7 @@ static double bytes_used(const call *c, const hy__param_decl *d, hy__store store
 }
 
 /* Passes over weights and gradients, and the optimizer's over all that is kept for a weight. */
-static void add_weights(const call *c, const hy__part *p, hy__spent *s) {
+static void add_weights(const call *c, const hy__account_part *p, hy__spent *s) {
     enum { GRAD = 2 /* read and written where it is added to */ };
     enum { MUON = 2 /* beside its own: the norm reads g, which is cleared */ };
     enum { ADAMW = 9 /* norm reads g; the step reads p, g, m, v, writes p, m, v and clears g */ };
@@ -122,7 +122,7 @@ static void add_weights(const call *c, const hy__part *p, hy__spent *s) {
 
 /* ---- states ---- */
 
-static void add_state(const call *c, const hy__part *p, hy__spent *s) {
+static void add_state(const call *c, const hy__account_part *p, hy__spent *s) {
     const hy__store store = c->training ? HY__STORE_FP32 : c->shape->store;
     const double slot = p->state_slot[store] / (double)c->a->cfg.model.chunk;
     const double per_seq = 2.0 * p->state_fixed[store] * (double)c->rows.n_seq;
@@ -135,12 +135,12 @@ static void add_state(const call *c, const hy__part *p, hy__spent *s) {
 typedef enum passes { FORWARD = 0, TRAINED = 1, RECOMPUTED = 2, PASSES_N } passes;
 
 /* What frames the layers is never computed again. */
-static passes passes_of(const call *c, const hy__part *p) {
+static passes passes_of(const call *c, const hy__account_part *p) {
     if (!c->training) return FORWARD;
     return c->shape->recompute && p->letter ? RECOMPUTED : TRAINED;
 }
 
-static double planned(const call *c, const hy__part *p) {
+static double planned(const call *c, const hy__account_part *p) {
     static const double moves[PASSES_N][HY__LIFE_TRAIN + 1] = {
         /* by hy__life: KEEP, FORWARD, BACKWARD, CALL, TRAIN */
         [FORWARD] = {2, 2, 0, 2, 0},
@@ -158,7 +158,7 @@ static double planned(const call *c, const hy__part *p) {
 
 /* The residual stream x, its norm and the layer's output y: each written and read; backward again
  * x, y, the norm, and the gradients of all three. */
-static double stream(const call *c, const hy__part *p) {
+static double stream(const call *c, const hy__account_part *p) {
     static const double moves[PASSES_N] = {
         [FORWARD] = 6, [TRAINED] = 6 + 10, [RECOMPUTED] = 6 + 6 + 10};
     return (double)c->rows.n_row * (double)c->a->cfg.model.d_model * REAL * moves[passes_of(c, p)];
@@ -170,7 +170,7 @@ static double logits(const call *c) {
     return n * (c->training ? 5 : 2);
 }
 
-static void add_activations(const call *c, const hy__part *p, hy__spent *s) {
+static void add_activations(const call *c, const hy__account_part *p, hy__spent *s) {
     if (p->letter)
         s->activation += (double)p->n_layer * (planned(c, p) + stream(c, p));
     else

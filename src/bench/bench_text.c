@@ -178,7 +178,7 @@ static void put_parts(hy__text *t, const hy__bench *b, const hy__bench_row *r) {
         if (c.calls == 0) continue;
         rest -= c.seconds;
         if (part < b->account.n_part) {
-            const hy__part *p = &b->account.part[part];
+            const hy__account_part *p = &b->account.part[part];
             snprintf(name, sizeof name, "%c%s%.30s", p->letter ? p->letter : ' ',
                      p->letter ? "  " : "", p->name);
         }

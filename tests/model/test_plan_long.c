@@ -125,7 +125,7 @@ static void test_memory_of_training(void **state) {
 static double idle_weights(const hy__account *a, hy__store store) {
     double bytes = 0;
     for (int64_t i = 0; i < a->n_part; i++) {
-        const hy__part *p = &a->part[i];
+        const hy__account_part *p = &a->part[i];
         for (int id = 0; id < p->decl.n_param; id++) {
             const hy__param_decl *d = &p->decl.param[id];
             double n = d->n_dim > 0 && hy__group_may_be_narrow(d->group) ? 1 : 0;
