@@ -29,7 +29,8 @@ void hy__lab_dir(char dir[HY__LAB_DIR], const char *out, const char *arm, const 
              (unsigned)(hy__hash_value(h) >> 32));
 }
 
-hy_status hy__lab_save(json_t *json, int digits, const char *dir, const char *name, hy_error *err) {
+hy_status hy__lab_save(json_t *json, size_t digits, const char *dir, const char *name,
+                       hy_error *err) {
     char *text = json ? json_dumps(json, JSON_INDENT(1) | JSON_REAL_PRECISION(digits)) : NULL;
     char *path = hy__path_join(dir, name);
     const hy_status status =

@@ -247,7 +247,7 @@ void hy__lab_dir(char dir[HY__LAB_DIR], const char *out, const char *arm, const 
                  const struct hy__hash *h);
 /* Writes json, which it takes, with so many digits, as DIR/NAME. HY_E_IO; HY_E_MEMORY also where
  * json is NULL. */
-hy_status hy__lab_save(struct json_t *json, int digits, const char *dir, const char *name,
+hy_status hy__lab_save(struct json_t *json, size_t digits, const char *dir, const char *name,
                        hy_error *err);
 
 /* ---- pool.c ---- */
