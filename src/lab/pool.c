@@ -36,14 +36,15 @@ static bool go_on(void *user, const hy_train_progress *p) {
 }
 
 /* In the child: does it, says what failed, never returns. */
-static _Noreturn void work(const hy__chores *c, int64_t i, int to) {
+static _Noreturn void work(const hy__chores *c, int64_t i, int to, pid_t lab) {
     hy_error err = {0};
     struct sigaction action;
-    prctl(PR_SET_PDEATHSIG, SIGTERM); /* it saves and ends when the lab is killed */
     memset(&action, 0, sizeof action);
     action.sa_handler = on_term;
     sigaction(SIGTERM, &action, NULL);
-    action.sa_handler = SIG_IGN; /* Ctrl-C is the parent's, which sends SIGTERM */
+    prctl(PR_SET_PDEATHSIG, SIGTERM); /* it saves and ends when the lab is killed */
+    if (getppid() != lab) asked = 1;  /* it was before */
+    action.sa_handler = SIG_IGN;      /* Ctrl-C is the parent's, which sends SIGTERM */
     sigaction(SIGINT, &action, NULL);
     const hy_status status = c->run(c->user, i, go_on, &err);
     if (status != HY_OK && write(to, &err, sizeof err) < 0) _exit(2);
@@ -55,10 +56,10 @@ static hy_status start(worker *w, const hy__chores *c, int64_t i, hy_error *err)
     if (pipe(end) != 0)
         return hy__fail(err, HY_E_IO, "cannot start a process: %s", strerror(errno));
     fflush(NULL);
-    const pid_t pid = fork();
+    const pid_t lab = getpid(), pid = fork();
     if (pid == 0) {
         close(end[0]);
-        work(c, i, end[1]);
+        work(c, i, end[1], lab);
     }
     close(end[1]);
     if (pid < 0) {
@@ -144,10 +145,14 @@ hy_status hy__pool_run(const hy__chores *c, int64_t at_a_time, const hy__lab_opt
         while (next < c->n && c->done[next]) next++;
         if (next < c->n && status == HY_OK && !stopped && running(w) < most) {
             status = start(free_one(w), c, next++, err);
+            if (status != HY_OK) stop_all(w);
         } else if (running(w) > 0) {
             hy_error one;
             const hy_status ended = wait_one(c, w, opt, &stopped, &one);
-            if (ended == HY_E_STOPPED) stopped = true;
+            if (ended == HY_E_STOPPED && !stopped) { /* somebody told it, and not us */
+                stopped = true;
+                stop_all(w);
+            }
             if (ended == HY_OK || ended == HY_E_STOPPED || status != HY_OK) continue;
             status = ended;
             if (err) *err = one;
