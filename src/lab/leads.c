@@ -17,7 +17,9 @@ static void put_table(hy__page *p, const hy__results *r, const int *probe, int n
         hy__page_cell(p, "%s", r->scale->arm[a].name);
         for (int i = 0; i < n; i++) {
             const hy__seeds d = hy__results_beside(r, a, 0, probe[i]);
-            if (r->n_seed > 1)
+            if (!isfinite(d.mean))
+                hy__page_cell(p, "–");
+            else if (r->n_seed > 1)
                 hy__page_cell(p, "%+.3f (%+.3f to %+.3f)", d.mean, d.low, d.high);
             else
                 hy__page_cell(p, "%+.3f", d.mean);

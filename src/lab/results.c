@@ -74,43 +74,51 @@ const hy__job *hy__results_job(const hy__results *r, int arm, int64_t seed) {
     return NULL;
 }
 
-static hy__seeds spread(const hy__results *r, int arm, int probe) {
+/* Of x[n], n >= 1. Where one is not a number, nothing is: the seeds that came through would stand
+ * for those that did not. */
+static hy__seeds spread_of(const double *x, int64_t n) {
     hy__seeds s = {.low = INFINITY, .high = -INFINITY};
-    for (int64_t seed = 1; seed <= r->n_seed; seed++) {
-        const hy__job *j = hy__results_job(r, arm, seed);
-        const double x = j->answer[probe].value[r->scale->probe[probe].metric];
-        s.mean += x / (double)r->n_seed;
-        s.low = fmin(s.low, x);
-        s.high = fmax(s.high, x);
+    for (int64_t i = 0; i < n; i++) {
+        if (isnan(x[i])) return (hy__seeds){(double)NAN, (double)NAN, (double)NAN};
+        s.mean += x[i];
+        s.low = fmin(s.low, x[i]);
+        s.high = fmax(s.high, x[i]);
     }
+    s.mean /= (double)n;
     return s;
 }
 
-/* What an arm must be better than to be ahead at a probe: chance, and every seed of another arm. */
+static double value_of(const hy__results *r, int arm, int64_t seed, int probe) {
+    return hy__results_job(r, arm, seed)->answer[probe].value[r->scale->probe[probe].metric];
+}
+
+static hy__seeds spread(const hy__results *r, int arm, int probe) {
+    double x[HY__LAB_SEEDS];
+    for (int64_t i = 0; i < r->n_seed; i++) x[i] = value_of(r, arm, i + 1, probe);
+    return spread_of(x, r->n_seed);
+}
+
+/* What an arm must be better than to be ahead at a probe: chance, and every seed of another arm.
+ * NaN where one of these is not known. */
 static double best_other(const hy__results *r, int arm, int probe) {
     const hy__metric m = r->scale->probe[probe].metric;
-    double best = r->chance[probe];
+    double best = hy__metric_of[m].less ? INFINITY : -INFINITY;
+    if (is_better(m, r->chance[probe], best)) best = r->chance[probe];
     for (int a = 0; a < r->n_arm; a++) {
         if (a == arm) continue;
         const hy__seeds *s = &r->value[a][probe];
         const double x = hy__metric_of[m].less ? s->low : s->high;
-        if (isnan(best) || is_better(m, x, best)) best = x;
+        if (isnan(x) || is_better(m, x, best)) best = x;
     }
     return best;
 }
 
 /* The same seed is the same text in the same order. */
 hy__seeds hy__results_beside(const hy__results *r, int arm, int beside, int probe) {
-    const hy__metric m = r->scale->probe[probe].metric;
-    hy__seeds s = {.low = INFINITY, .high = -INFINITY};
-    for (int64_t seed = 1; seed <= r->n_seed; seed++) {
-        const double x = hy__results_job(r, arm, seed)->answer[probe].value[m] -
-                         hy__results_job(r, beside, seed)->answer[probe].value[m];
-        s.mean += x / (double)r->n_seed;
-        s.low = fmin(s.low, x);
-        s.high = fmax(s.high, x);
-    }
-    return s;
+    double x[HY__LAB_SEEDS];
+    for (int64_t i = 0; i < r->n_seed; i++)
+        x[i] = value_of(r, arm, i + 1, probe) - value_of(r, beside, i + 1, probe);
+    return spread_of(x, r->n_seed);
 }
 
 /* What a goal is about at one of its probes, and what it must be there; `above`: at least that. */
@@ -152,10 +160,10 @@ static void weigh(const hy__results *r, const hy__goal *g, int probe, double *go
 
 static void judge(hy__results *r, const hy__goal *g) {
     const int n = r->n_verdict++;
-    double least = INFINITY; /* by how much it is met */
+    double least = INFINITY; /* by how much it is met; NaN: it is not */
     r->verdict[n].goal = g;
     r->verdict[n].met = true;
-    for (int p = g->from; p <= g->to; p++) {
+    for (int p = g->from; p <= g->to && !isnan(least); p++) {
         double got, wanted;
         bool above;
         weigh(r, g, p, &got, &wanted, &above);
@@ -203,8 +211,7 @@ static json_t *probe_json(const hy__results *r, int arm, int probe) {
     const hy__probe *p = &r->scale->probe[probe];
     json_t *seeds = json_array();
     for (int64_t seed = 1; seed <= r->n_seed; seed++)
-        json_array_append_new(
-            seeds, number(hy__results_job(r, arm, seed)->answer[probe].value[p->metric]));
+        json_array_append_new(seeds, number(value_of(r, arm, seed, probe)));
     return json_pack("{s:s, s:s, s:s, s:b, s:o, s:o, s:o}", "probe", p->name, "data", p->data,
                      "metric", hy__metric_of[p->metric].name, "unseen", p->unseen, "chance",
                      number(r->chance[probe]), "value", spread_json(&r->value[arm][probe]), "seeds",
