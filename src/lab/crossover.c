@@ -42,7 +42,10 @@ static hy_status name_dir(hy__crossover *x, int arm, int l, hy_error *err) {
     HY_TRY(hy__arm_config(x->lab, x->scale, arm, &c, &t, &x->parameters[arm], err));
     char *text = hy__config_print(&c, &t);
     if (!text) return hy__fail(err, HY_E_MEMORY, "there is not enough memory for a lab");
+    const hy__machine m = hy__machine_describe();
     hy__lab_hash(&h, text);
+    hy__hash_add(&h, m.cpu, strlen(m.cpu) + 1); /* another machine has other rates */
+    hy__hash_add(&h, &m.cores, sizeof m.cores);
     free(text);
     snprintf(tokens, sizeof tokens, "%" PRId64, x->length[l]);
     hy__lab_dir(x->at[arm][l].dir, x->opt->out, x->scale->arm[arm].name, tokens, &h);
@@ -153,7 +156,7 @@ static hy_status measure_all(hy__crossover *x, hy_error *err) {
 }
 
 static hy_status run(const hy__lab *lab, const hy__lab_options *opt, hy_error *err) {
-    hy__lab_scale scale = lab->quick;
+    hy__lab_scale scale = opt->full ? lab->full : lab->quick;
     hy__crossover *x = calloc(1, sizeof *x);
     if (!x) return hy__fail(err, HY_E_MEMORY, "there is not enough memory for a lab");
     x->lab = lab;

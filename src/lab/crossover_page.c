@@ -19,6 +19,7 @@ typedef struct goal {
     int64_t length; /* 0: of all */
     double wanted, got;
     bool met, known;
+    const char *absent; /* why it is not known */
 } goal;
 
 enum { GOALS = 5 };
@@ -29,11 +30,16 @@ static int find_length(const hy__crossover *x, int64_t length) {
     return -1;
 }
 
-/* The length from which on Hydra is ahead in reading, at all that were measured; 0 = none. */
-static int64_t crossing(const hy__crossover *x, int arm, hy__phase phase) {
+static bool is_known(const hy__crossover *x, int l, hy__phase phase) {
+    return x->at[0][l].rate[phase] > 0.0 && x->at[x->n_arm - 1][l].rate[phase] > 0.0;
+}
+
+/* The length from which on Hydra is ahead, at all that were measured; 0 = none. */
+static int64_t crossing(const hy__crossover *x, hy__phase phase) {
     int64_t from = 0;
     for (int l = x->n_length - 1; l >= 0; l--) {
-        if (hy__crossover_ratio(x, arm, l, phase) <= 1.0) break;
+        if (!is_known(x, l, phase)) continue;
+        if (hy__crossover_ratio(x, 0, l, phase) <= 1.0) break;
         from = x->length[l];
     }
     return from;
@@ -56,16 +62,19 @@ static void judge(const hy__crossover *x, goal g[GOALS]) {
     memcpy(g, all, sizeof all);
     for (int i = 0; i < 3; i++) {
         const int l = find_length(x, g[i].length);
-        if (l < 0) continue;
-        g[i].known = true;
+        g[i].absent = l < 0 ? "by --full" : "no memory for it";
+        g[i].known = l >= 0 && is_known(x, l, HY__PHASE_PREFILL);
+        if (!g[i].known) continue;
         g[i].got = hy__crossover_ratio(x, 0, l, HY__PHASE_PREFILL);
         g[i].met = g[i].got >= g[i].wanted;
     }
-    g[3].known = g[4].known = true;
-    g[3].got = (double)crossing(x, 0, HY__PHASE_PREFILL);
+    g[3].known = true;
+    g[3].got = (double)crossing(x, HY__PHASE_PREFILL);
     g[3].met = g[3].got > 0.0 && g[3].got <= g[3].wanted;
     g[4].got = growth(x);
-    g[4].met = g[4].got > 0.0 && g[4].got <= g[4].wanted;
+    g[4].known = isfinite(g[4].got) && g[4].got > 0.0;
+    g[4].absent = "no memory for it";
+    g[4].met = g[4].known && g[4].got <= g[4].wanted;
 }
 
 /* ---- files ---- */
@@ -180,11 +189,11 @@ static void put_goals(hy__page *p, const hy__crossover *x, const goal *g) {
         hy__page_cell(p, "%s", g[i].text);
         hy__page_cell(p, "%g", g[i].wanted);
         if (g[i].known) {
-            hy__page_cell(p, "%.3g", g[i].got);
+            hy__page_cell(p, "%s", hy__plain(g[i].got).text);
             hy__page_cell(p, "%s", g[i].met ? "met" : "missed");
         } else {
             hy__page_cell(p, "–");
-            hy__page_cell(p, "by --full");
+            hy__page_cell(p, "%s", g[i].absent);
         }
     }
     hy__page_table_end(p);
@@ -238,9 +247,7 @@ static hy_status save_page(const hy__crossover *x, const goal *g, figure *f, con
     for (hy__phase phase = 0; phase < HY__PHASE_N; phase++) put_ratios(&p, x, phase);
     hy__page_note(&p, "%s, %" PRId64 " cores, hydralm %s, commit %s.", m.cpu, m.cores, hy_version(),
                   m.commit);
-    hy__page_heading(&p, 2, "Again");
-    hy__page_code(&p, x->opt->full ? "hydralm lab crossover --full --out DIR"
-                                   : "hydralm lab crossover --quick --out DIR");
+    if (status == HY_OK) status = hy__lab_put_command(&p, x->lab, x->opt, err);
     if (status == HY_OK) status = hy__page_save(&p, path, err);
     hy__page_release(&p);
     free(path);
