@@ -45,8 +45,7 @@ static hy_status run_one(const hy__lab *lab, hy__lab_options *opt, const char *o
     opt->out = dir;
     opt->on_progress = on_progress;
     opt->user = &w;
-    hy_status status = hy__dir_make(dir, NULL, err);
-    if (status == HY_OK) status = hy__lab_run(lab, opt, err);
+    const hy_status status = hy__lab_run(lab, opt, err);
     hy__progress_bar_clear(&w.bar);
     if (status == HY_OK && !quiet) fprintf(stderr, "%s/index.html\n", dir);
     free(dir);
@@ -73,26 +72,22 @@ static hy_status write_index(const char *out, hy_error *err) {
     return status;
 }
 
-static bool reads_text(const hy__lab *lab) {
-    const char *const *entry = lab->quick.data;
-    while (*entry && !hy__entry_is_text(*entry)) entry++;
-    return *entry != NULL;
-}
-
 static hy_status run(const char *name, bool all, hy__lab_options *opt, const char *out, bool quiet,
                      hy_error *err) {
     const hy__lab *lab;
     struct sigaction action;
     if (all == (name != NULL))
         return hy__fail(err, HY_E_INVALID, "wanted the name of an experiment, or --all");
+    if (!*out) return hy__fail(err, HY_E_INVALID, "--out is empty, wanted a folder");
     if (!all) HY_TRY(hy__lab_find(&lab, name, err));
-    if (!all && opt->n_text > 0 && !reads_text(lab))
+    if (!all && opt->n_text > 0 && !hy__lab_reads_text(lab))
         return hy__fail(err, HY_E_INVALID, "lab %s makes its own data; wanted no --text", name);
     memset(&action, 0, sizeof action);
     action.sa_handler = on_signal;
     action.sa_flags = SA_RESTART | (int)SA_RESETHAND; /* a second one ends at once */
     sigaction(SIGINT, &action, NULL);
     sigaction(SIGTERM, &action, NULL);
+    signal(SIGCHLD, SIG_DFL); /* who starts this may ignore it: no run would be seen to end */
     opt->stop = stop;
     if (!all) return run_one(lab, opt, out, quiet, err);
     for (int i = 0; hy__labs[i]; i++) HY_TRY(run_one(hy__labs[i], opt, out, quiet, err));
@@ -112,7 +107,7 @@ int cmd_lab(int argc, char **argv) {
         {.name = "full", .kind = OPTION_FLAG, .to = &opt.full, .doc = "within 8 hours"},
         {.name = "all", .kind = OPTION_FLAG, .to = &all, .doc = "all experiments, and a page that leads to them"},
         {.name = "seeds", .kind = OPTION_INT, .to = &opt.seeds, .value = "N", .min = 1, .max = HY__LAB_SEEDS, .doc = "trainings of each arm at its best rate"},
-        {.name = "set", .kind = OPTION_EACH, .to = &set, .value = "KEY=VALUE", .doc = "change a field of every arm's configuration, as train.steps=10000"},
+        {.name = "set", .kind = OPTION_EACH, .to = &set, .value = "KEY=VALUE", .doc = "change a field of every arm's configuration, one that no arm sets itself, as train.steps=10000"},
         {.name = "text", .kind = OPTION_MANY, .to = &text, .value = "PATH...", .doc = "files and folders of text, for the experiments that read one; otherwise the project's own sources and docs"},
         {.name = "jobs", .kind = OPTION_INT, .to = &opt.jobs, .value = "N", .max = 64, .doc = "trainings at a time, each on one thread; 0 = one for each core"},
         {.name = "quiet", .letter = 'q', .kind = OPTION_FLAG, .to = &quiet, .doc = "nothing on stderr but errors"},

@@ -10,6 +10,7 @@
 #include "data/mixture.h"
 #include "lab/lab.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -59,8 +60,14 @@ static hy_status find_own(char *dir, size_t size, const char *lab, hy_error *err
 
 /* ---- entries ---- */
 
-bool hy__entry_is_text(const char *entry) {
+static bool is_text(const char *entry) {
     return strcmp(entry, HY__LAB_TEXT) == 0;
+}
+
+bool hy__lab_reads_text(const hy__lab *lab) {
+    const char *const *entry = lab->quick.data;
+    while (*entry && !is_text(*entry)) entry++;
+    return *entry != NULL;
 }
 
 static bool is_own(const char *entry) {
@@ -78,21 +85,21 @@ static hy_status add(hy__entries *e, const char *dir, const char *name, hy_error
 static hy_status add_entry(hy__entries *e, const char *entry, const char *own,
                            const hy__lab_options *opt, hy_error *err) {
     if (is_own(entry)) return add(e, own, entry + strlen(OWN), err);
-    if (!hy__entry_is_text(entry)) return add(e, NULL, entry, err);
+    if (!is_text(entry)) return add(e, NULL, entry, err);
     for (int64_t i = 0; i < opt->n_text; i++) HY_TRY(add(e, NULL, opt->text[i], err));
     if (opt->n_text > 0) return HY_OK;
     HY_TRY(add(e, own, "src", err));
     return add(e, own, "docs", err);
 }
 
-/* Of all that is no task, read as bytes. */
-static hy_status print_text(const hy__entries *e, uint64_t *print, hy_error *err) {
+/* Of all entries that are no task, read as bytes; 0 where there are none. */
+static hy_status print_text(const hy__lab_scale *s, uint64_t *print, hy_error *err) {
     const char *text[HY__LAB_DATA];
     int n = 0;
     hy__tokenizer *tok;
     hy__mixture m;
-    for (int i = 0; i < e->n; i++)
-        if (!hy__task_is(e->path[i])) text[n++] = e->path[i];
+    for (int i = 0; s->data[i]; i++)
+        if (!hy__task_is(s->data[i])) text[n++] = s->data[i];
     *print = 0;
     if (n == 0) return HY_OK;
     HY_TRY(hy__tokenizer_open(&tok, NULL, err));
@@ -105,20 +112,30 @@ static hy_status print_text(const hy__entries *e, uint64_t *print, hy_error *err
     return status;
 }
 
+hy_status hy__entries_check(const hy__lab_scale *s, hy_error *err) {
+    uint64_t now;
+    HY_TRY(print_text(s, &now, err));
+    if (now == s->text) return HY_OK;
+    return hy__fail(err, HY_E_INVALID,
+                    "the text had the fingerprint %016" PRIx64
+                    " when the experiment began, and has "
+                    "%016" PRIx64 " now; the same command trains on what it is now",
+                    s->text, now);
+}
+
 hy_status hy__entries_open(hy__entries *e, hy__lab_scale *s, const char *lab,
                            const hy__lab_options *opt, hy_error *err) {
     char own[600] = "";
     hy_status status;
     *e = (hy__entries){0};
     for (int i = 0; s->data[i]; i++) {
-        const bool wanted =
-            is_own(s->data[i]) || (hy__entry_is_text(s->data[i]) && opt->n_text == 0);
+        const bool wanted = is_own(s->data[i]) || (is_text(s->data[i]) && opt->n_text == 0);
         if (wanted && !*own) HY_TRY_GOTO(find_own(own, sizeof own, lab, err));
         HY_TRY_GOTO(add_entry(e, s->data[i], own, opt, err));
     }
-    HY_TRY_GOTO(print_text(e, &s->text, err));
     for (int i = 0; i < e->n; i++) s->data[i] = e->path[i];
     s->data[e->n] = NULL;
+    HY_TRY_GOTO(print_text(s, &s->text, err));
 done:
     if (status != HY_OK) hy__entries_release(e);
     return status;

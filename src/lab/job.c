@@ -25,6 +25,10 @@ static hy_status no_memory(hy_error *err) {
     return hy__fail(err, HY_E_MEMORY, "there is not enough memory for a job of the lab");
 }
 
+static hy_status was_stopped(hy_error *err) {
+    return hy__fail(err, HY_E_STOPPED, "the job was stopped");
+}
+
 /* ---- what it depends on ---- */
 
 static hy_status job_config(const hy__job *j, const hy__lab *lab, const hy__lab_scale *s,
@@ -96,8 +100,11 @@ static void read_result(hy__job *j, const hy__lab_scale *s) {
                     "tokens", &tokens, "seconds", &j->seconds, "answers", &answers) == 0 &&
         json_array_size(answers) == (size_t)n_probe;
     for (int p = 0; p < n_probe && j->done; p++) {
-        const json_t *a = json_array_get(answers, (size_t)p);
-        j->answer[p].asked = json_integer_value(json_object_get(a, "asked"));
+        json_t *a = json_array_get(answers, (size_t)p);
+        json_int_t asked;
+        j->done = json_unpack(a, "{s:I}", "asked", &asked) == 0;
+        if (!j->done) break;
+        j->answer[p].asked = asked;
         for (int m = 0; m < HY__METRICS; m++)
             j->answer[p].value[m] = number_of(json_object_get(a, hy__metric_of[m].name));
     }
@@ -143,7 +150,7 @@ static hy_status train(hy__job *j, const hy__lab_scale *s, const char *config, c
                                   .resume = true,
                                   .on_step = go_on};
     HY_TRY(hy_train(&opt, &r, err));
-    if (r.stopped) return hy__fail(err, HY_E_STOPPED, "the training was stopped");
+    if (r.stopped) return was_stopped(err);
     j->steps = r.steps;
     j->tokens = r.tokens;
     j->seconds = r.seconds;
@@ -151,7 +158,7 @@ static hy_status train(hy__job *j, const hy__lab_scale *s, const char *config, c
 }
 
 static hy_status evaluate(hy__job *j, const hy__lab *lab, const hy__lab_scale *s, const char *model,
-                          hy_error *err) {
+                          hy_train_fn go_on, hy_error *err) {
     hy__backend *be = NULL;
     hy__model *m = NULL;
     hy__exam *e = NULL;
@@ -164,6 +171,7 @@ static hy_status evaluate(hy__job *j, const hy__lab *lab, const hy__lab_scale *s
     HY_TRY_GOTO(hy__model_train(m, err));
     HY_TRY_GOTO(hy__exam_new(&e, m, s, &t, err));
     for (int p = 0; s->probe[p].name; p++) {
+        if (!go_on(NULL, NULL)) HY_TRY_GOTO(was_stopped(err));
         if (p > 0 && hy__probe_same(&s->probe[p], &s->probe[p - 1]))
             j->answer[p] = j->answer[p - 1];
         else
@@ -188,7 +196,8 @@ hy_status hy__job_run(const hy__job *job, const hy__lab *lab, const hy__lab_scal
     HY_TRY_GOTO(write_text(j.dir, "config.yaml", text, &config, err));
     if (stages) HY_TRY_GOTO(write_text(j.dir, "recipe.yaml", stages, &recipe, err));
     HY_TRY_GOTO(train(&j, s, config, recipe, model, go_on, err));
-    HY_TRY_GOTO(evaluate(&j, lab, s, model, err));
+    HY_TRY_GOTO(evaluate(&j, lab, s, model, go_on, err));
+    HY_TRY_GOTO(hy__entries_check(s, err));
     HY_TRY_GOTO(
         hy__lab_save(result_json(&j, hy__scale_probes(s)), HY__LAB_WHOLE, j.dir, RESULT, err));
 done:

@@ -84,8 +84,11 @@ static hy_status run_jobs(plan *p, int64_t n_run, hy_error *err) {
     const hy_status status = hy__pool_run(&chores, most, p->opt, err);
     free(done);
     HY_TRY(status);
-    for (int64_t i = 0; i < n_run; i++)
+    for (int64_t i = 0; i < n_run; i++) {
         HY_TRY(hy__job_open(&p->job[i], p->lab, p->scale, p->opt->out, err));
+        if (!p->job[i].done)
+            return hy__fail(err, HY_E_IO, "the result in %.400s is gone", p->job[i].dir);
+    }
     return HY_OK;
 }
 
@@ -106,6 +109,29 @@ static hy_status report(const plan *p, hy_error *err) {
     return status;
 }
 
+/* Whether "section.key=value" is about that field. */
+static bool is_of(const char *set, const char *field) {
+    const size_t n = strcspn(field, "=");
+    return strncmp(set, field, n) == 0 && set[n] == '=';
+}
+
+/* What would be accepted and change nothing. */
+static hy_status check_set(const hy__lab_scale *s, const char *set, hy_error *err) {
+    if (is_of(set, "train.lr") || is_of(set, "train.seed"))
+        return hy__fail(err, HY_E_INVALID,
+                        "--set %.100s changes nothing: every training has the rate and the seed "
+                        "that the sweep gives it",
+                        set);
+    for (int a = 0; s->arm[a].name; a++)
+        for (int i = 0; i < HY__LAB_SETS && s->arm[a].set[i]; i++)
+            if (is_of(set, s->arm[a].set[i]))
+                return hy__fail(err, HY_E_INVALID,
+                                "--set %.100s does not reach arm \"%s\", which has %s; wanted a "
+                                "field that no arm sets",
+                                set, s->arm[a].name, s->arm[a].set[i]);
+    return HY_OK;
+}
+
 hy_status hy__scale_change(hy__lab_scale *s, const hy__lab_options *opt, hy_error *err) {
     int n = 0;
     while (n < HY__LAB_SETS && s->set[n]) n++;
@@ -113,7 +139,10 @@ hy_status hy__scale_change(hy__lab_scale *s, const hy__lab_options *opt, hy_erro
         return hy__fail(err, HY_E_INVALID, "%lld fields are to be changed, wanted at most %d",
                         (long long)opt->n_set, HY__LAB_SETS - n);
     }
-    for (int64_t i = 0; i < opt->n_set; i++) s->set[n++] = opt->set[i];
+    for (int64_t i = 0; i < opt->n_set; i++) {
+        HY_TRY(check_set(s, opt->set[i], err));
+        s->set[n++] = opt->set[i];
+    }
     return HY_OK;
 }
 
@@ -122,6 +151,10 @@ hy_status hy__lab_run(const hy__lab *lab, const hy__lab_options *opt, hy_error *
     plan p = {.lab = lab, .scale = &scale, .opt = opt};
     hy__entries entries = {0};
     hy_status status;
+    if (strlen(opt->out) > HY__LAB_OUT)
+        return hy__fail(err, HY_E_INVALID,
+                        "the path of the folder %.60s… has %zu bytes, wanted at most %d", opt->out,
+                        strlen(opt->out), HY__LAB_OUT);
     if (lab->run) return lab->run(lab, opt, err);
     HY_TRY_GOTO(hy__scale_change(&scale, opt, err));
     HY_TRY_GOTO(hy__entries_open(&entries, &scale, lab->name, opt, err));

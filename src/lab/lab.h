@@ -38,7 +38,8 @@ enum {
     HY__LAB_RATES = 4,
     HY__LAB_SEEDS = 16,
     HY__LAB_GOALS = 12,
-    HY__LAB_DIR = 512,  /* characters of the path of a folder */
+    HY__LAB_OUT = 400,  /* bytes of the path of an experiment's folder */
+    HY__LAB_DIR = 512,  /* bytes of that of one below it */
     HY__LAB_DIGITS = 6, /* of results that are summed up; those of a job are whole */
     HY__LAB_WHOLE = 17,
 };
@@ -171,11 +172,12 @@ typedef struct hy__lab_options {
 hy_status hy__lab_find(const hy__lab **out, const char *name, hy_error *err);
 
 /* Runs what is left to run and writes results.json, results.csv, the figures and index.html into
- * opt->out. HY_E_STOPPED when it was asked to. */
+ * opt->out, which it makes. HY_E_STOPPED when it was asked to; HY_E_INVALID for a path longer than
+ * HY__LAB_OUT. */
 hy_status hy__lab_run(const hy__lab *lab, const hy__lab_options *opt, hy_error *err);
 
 /* Puts the changes that the options ask for behind the experiment's own. HY_E_INVALID when there is
- * no room. */
+ * no room, and for a field that would not be changed in every arm, as an arm or a job sets it. */
 hy_status hy__scale_change(hy__lab_scale *s, const hy__lab_options *opt, hy_error *err);
 
 /* ---- entries.c ---- */
@@ -187,12 +189,14 @@ typedef struct hy__entries {
     int n;
 } hy__entries;
 
-/* Whether an entry is the text that --text replaces. */
-bool hy__entry_is_text(const char *entry);
+/* Whether one of its entries is the text that --text replaces. */
+bool hy__lab_reads_text(const hy__lab *lab);
 /* Puts what they stand for in place of a scale's entries, borrowed from *e, and sets s->text. */
 hy_status hy__entries_open(hy__entries *e, hy__lab_scale *s, const char *lab,
                            const hy__lab_options *opt, hy_error *err);
 void hy__entries_release(hy__entries *e);
+/* HY_E_INVALID when the text is not any more what hy__entries_open has read. */
+hy_status hy__entries_check(const hy__lab_scale *s, hy_error *err);
 
 /* ---- arm.c ---- */
 
@@ -229,8 +233,8 @@ typedef struct hy__job {
 /* Names the folder and reads the result that it holds, if it does. */
 hy_status hy__job_open(hy__job *j, const hy__lab *lab, const hy__lab_scale *s, const char *out,
                        hy_error *err);
-/* Trains, evaluates and writes the result; HY_E_STOPPED when go_on ended the training, which goes
- * on the next time. For a process of its own. */
+/* Trains, evaluates and writes the result; HY_E_STOPPED when go_on (which is asked with NULLs, too)
+ * ended it: it goes on the next time. For a process of its own. */
 hy_status hy__job_run(const hy__job *j, const hy__lab *lab, const hy__lab_scale *s,
                       hy_train_fn go_on, hy_error *err);
 
@@ -327,9 +331,13 @@ hy__seeds hy__results_beside(const hy__results *r, int arm, int beside, int prob
 hy_status hy__results_write(const hy__results *r, const char *out, hy_error *err);
 hy_status hy__results_page(const hy__results *r, const char *out, hy_error *err);
 
+struct hy__page;
+/* Puts the command that gives the same page again. */
+hy_status hy__lab_put_command(struct hy__page *p, const hy__lab *lab, const hy__lab_options *opt,
+                              hy_error *err);
+
 /* ---- curves.c ---- */
 
-struct hy__page;
 /* Puts the learning curves onto the page and into training.svg. */
 hy_status hy__results_curves(struct hy__page *p, const hy__results *r, const char *out,
                              hy_error *err);

@@ -1,5 +1,6 @@
 /* lab_page.c: an experiment as one page, and its figures as files; see lab.h. */
 #include "base/file.h"
+#include "bench/machine.h"
 #include "data/task.h"
 #include "lab/lab.h"
 #include "lab/ring.h"
@@ -11,6 +12,7 @@
 #include <string.h>
 
 enum { SAMPLES = 3, SAMPLE_BYTES = 1500 };
+#define CUT "\n…\n"
 
 /* ---- a figure for each metric ---- */
 
@@ -109,6 +111,17 @@ static hy_status put_figures(hy__page *p, const hy__results *r, const char *out,
 
 /* ---- parts of the page ---- */
 
+static hy__number show(hy__unit unit, double x) {
+    hy__number n = {"–"};
+    if (isfinite(x) && unit == HY__UNIT_BYTES) return hy__bytes(x);
+    if (isfinite(x)) hy__print(n.text, sizeof n.text, "%.3f", x);
+    return n;
+}
+
+static void put_value(hy__page *p, hy__unit unit, double x) {
+    hy__page_cell(p, "%s", show(unit, x).text);
+}
+
 static void put_wanted(hy__page *p, const hy__goal *g, double wanted, const char *beside) {
     switch (g->kind) {
     case HY__AT_LEAST:
@@ -118,7 +131,10 @@ static void put_wanted(hy__page *p, const hy__goal *g, double wanted, const char
         hy__page_cell(p, "at most %.3f", wanted);
         break;
     case HY__AHEAD:
-        hy__page_cell(p, "better than %.3f", wanted);
+        if (isfinite(wanted))
+            hy__page_cell(p, "better than %.3f", wanted);
+        else
+            hy__page_cell(p, "better than all, one of which has no value");
         break;
     case HY__WITHIN:
         hy__page_cell(p, "worse than %s by at most %.3f", beside, wanted);
@@ -127,7 +143,7 @@ static void put_wanted(hy__page *p, const hy__goal *g, double wanted, const char
         hy__page_cell(p, "worse than at %s by at most %.3f", beside, wanted);
         break;
     case HY__EACH:
-        hy__page_cell(p, "in each seed %.3f", wanted);
+        hy__page_cell(p, "by %.3f in each seed", wanted);
         break;
     case HY__ONWARD:
         hy__page_cell(p, "worse than the one before by at most %.3f", wanted);
@@ -147,7 +163,7 @@ static void put_verdicts(hy__page *p, const hy__results *r) {
         put_wanted(p, g, r->verdict[i].wanted,
                    g->kind == HY__HOLDS ? r->scale->probe[g->beside].name
                                         : r->scale->arm[g->beside].name);
-        hy__page_cell(p, "%.3f", r->verdict[i].got);
+        put_value(p, HY__UNIT_PLAIN, r->verdict[i].got);
         hy__page_cell(p, "%s", r->verdict[i].met ? "met" : "missed");
     }
     hy__page_table_end(p);
@@ -162,16 +178,23 @@ static void put_verdicts(hy__page *p, const hy__results *r) {
 
 /* The files and folders that it reads. */
 static void put_text(hy__page *p, const hy__lab_scale *s) {
-    char text[1024] = "";
+    hy__text t = {0};
     for (int i = 0; s->data[i]; i++)
-        if (!hy__task_is(s->data[i]))
-            snprintf(text + strlen(text), sizeof text - strlen(text), "%s`%.200s`",
-                     *text ? ", " : "", s->data[i]);
-    if (*text)
+        if (!hy__task_is(s->data[i])) hy__text_add(&t, "%s`%s`", t.size ? ", " : "", s->data[i]);
+    if (t.size)
         hy__page_note(p,
                       "The text: %s (fingerprint %016" PRIx64 "). A part of its documents is "
                       "held out, which no training reads and the losses are of.",
-                      text, s->text);
+                      t.data, s->text);
+    hy__text_release(&t);
+}
+
+/* What is asked stands at the end of many: the middle goes. */
+static void shorten(char *text) {
+    const size_t n = strlen(text), half = SAMPLE_BYTES / 2;
+    if (n <= SAMPLE_BYTES + strlen(CUT)) return;
+    memcpy(text + half, CUT, strlen(CUT));
+    memmove(text + half + strlen(CUT), text + n - half, half + 1);
 }
 
 /* What the experiment is about, and three documents of a task that it asks, where it asks one. */
@@ -194,7 +217,7 @@ static hy_status put_samples(hy__page *p, const hy__results *r, hy_error *err) {
     for (int64_t i = 0; i < SAMPLES; i++) {
         char *text = hy__task_sample(&t, 0, i);
         if (!text) return hy__fail(err, HY_E_MEMORY, "there is not enough memory for a sample");
-        if (strlen(text) > SAMPLE_BYTES) strcpy(text + SAMPLE_BYTES - 4, " …");
+        shorten(text);
         hy__page_code(p, text);
         free(text);
     }
@@ -243,13 +266,6 @@ static void put_arms(hy__page *p, const hy__results *r) {
         rates);
 }
 
-static void put_value(hy__page *p, double x) {
-    if (isfinite(x))
-        hy__page_cell(p, "%.3f", x);
-    else
-        hy__page_cell(p, "–");
-}
-
 /* What the blueprint reports of the first arm, where it does. */
 static void put_published(hy__page *p, const hy__results *r) {
     bool some = false;
@@ -258,7 +274,7 @@ static void put_published(hy__page *p, const hy__results *r) {
     hy__page_cell(p, "published, of the first");
     for (int i = 0; i < r->n_probe; i++) {
         const double x = r->scale->probe[i].published;
-        put_value(p, x > 0.0 ? x : (double)NAN);
+        put_value(p, hy__metric_of[r->scale->probe[i].metric].unit, x > 0.0 ? x : (double)NAN);
     }
 }
 
@@ -278,47 +294,82 @@ static void put_values(hy__page *p, const hy__results *r) {
         hy__page_cell(p, "%s", r->scale->arm[a].name);
         for (int i = 0; i < r->n_probe; i++) {
             const hy__seeds *s = &r->value[a][i];
+            const hy__unit unit = hy__metric_of[r->scale->probe[i].metric].unit;
             if (r->n_seed > 1 && isfinite(s->mean))
-                hy__page_cell(p, "%.3f (%.3f to %.3f)", s->mean, s->low, s->high);
+                hy__page_cell(p, "%s (%s to %s)", show(unit, s->mean).text, show(unit, s->low).text,
+                              show(unit, s->high).text);
             else
-                put_value(p, s->mean);
+                put_value(p, unit, s->mean);
         }
     }
     if (chance) {
         hy__page_cell(p, "chance");
-        for (int i = 0; i < r->n_probe; i++) put_value(p, r->chance[i]);
+        for (int i = 0; i < r->n_probe; i++) put_value(p, HY__UNIT_PLAIN, r->chance[i]);
     }
     put_published(p, r);
     hy__page_table_end(p);
 }
 
-/* The curricula of arms that have their own. */
-static void put_recipes(hy__page *p, const hy__results *r) {
-    for (int a = 0; a < r->n_arm; a++) {
-        if (!r->scale->arm[a].recipe) continue;
-        hy__page_note(p, "%s:", r->scale->arm[a].name);
-        hy__page_code(p, r->scale->arm[a].recipe);
-    }
+static void put_recipe(hy__page *p, const char *whose, const char *recipe) {
+    if (!recipe) return;
+    hy__page_note(p, "The curriculum of %s:", whose);
+    hy__page_code(p, recipe);
 }
 
-static void put_reproduce(hy__page *p, const hy__results *r) {
-    char command[1024];
+static void put_recipes(hy__page *p, const hy__results *r) {
+    put_recipe(p, "the arms", r->scale->recipe);
+    for (int a = 0; a < r->n_arm; a++)
+        put_recipe(p, r->scale->arm[a].name, r->scale->arm[a].recipe);
+}
+
+/* As one word of a shell. */
+static void put_word(hy__text *t, const char *word) {
+    static const char PLAIN[] =
+        "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.,:=/+-";
+    if (*word && !word[strspn(word, PLAIN)]) {
+        hy__text_add(t, " %s", word);
+        return;
+    }
+    hy__text_put(t, " '");
+    for (; *word; word++) {
+        if (*word == '\'')
+            hy__text_put(t, "'\\''");
+        else
+            hy__text_add(t, "%c", *word);
+    }
+    hy__text_put(t, "'");
+}
+
+hy_status hy__lab_put_command(hy__page *p, const hy__lab *lab, const hy__lab_options *opt,
+                              hy_error *err) {
+    hy__text t = {0};
+    hy__text_add(&t, "hydralm lab %s --%s", lab->name, opt->full ? "full" : "quick");
+    if (!lab->run) hy__text_add(&t, " --seeds %" PRId64, opt->seeds);
+    hy__text_put(&t, " --out DIR");
+    for (int64_t i = 0; i < opt->n_set; i++) {
+        hy__text_put(&t, " --set");
+        put_word(&t, opt->set[i]);
+    }
+    for (int64_t i = 0; i < opt->n_text && hy__lab_reads_text(lab); i++) {
+        if (i == 0) hy__text_put(&t, " --text");
+        put_word(&t, opt->text[i]);
+    }
     hy__page_heading(p, 2, "Again");
-    snprintf(command, sizeof command, "hydralm lab %s --%s --seeds %" PRId64 " --out DIR",
-             r->lab->name, r->opt->full ? "full" : "quick", r->n_seed);
-    for (int64_t i = 0; i < r->opt->n_set; i++)
-        snprintf(command + strlen(command), sizeof command - strlen(command), " --set '%.60s'",
-                 r->opt->set[i]);
-    for (int64_t i = 0; i < r->opt->n_text && r->scale->text; i++)
-        snprintf(command + strlen(command), sizeof command - strlen(command), "%s%.200s",
-                 i ? " " : " --text ", r->opt->text[i]);
-    hy__page_code(p, command);
+    const hy_status status = hy__text_check(&t, err);
+    if (status == HY_OK) hy__page_code(p, t.data);
+    hy__text_release(&t);
+    return status;
+}
+
+static hy_status put_reproduce(hy__page *p, const hy__results *r, hy_error *err) {
+    HY_TRY(hy__lab_put_command(p, r->lab, r->opt, err));
     hy__page_note(
         p,
-        "hydralm %s. Every training is below `runs/`, with its configuration, its "
+        "hydralm %s, commit %s. Every training is below `runs/`, with its configuration, its "
         "metrics and its model: `hydralm report DIR/%s/runs/*/model --out runs.html` draws "
         "them. `results.json` and `results.csv` have every number of this page.",
-        hy_version(), r->lab->name);
+        hy_version(), hy__machine_describe().commit, r->lab->name);
+    return HY_OK;
 }
 
 hy_status hy__results_page(const hy__results *r, const char *out, hy_error *err) {
@@ -337,7 +388,7 @@ hy_status hy__results_page(const hy__results *r, const char *out, hy_error *err)
     HY_TRY_GOTO(hy__results_leads(&p, r, out, err));
     put_arms(&p, r);
     put_recipes(&p, r);
-    put_reproduce(&p, r);
+    HY_TRY_GOTO(put_reproduce(&p, r, err));
     HY_TRY_GOTO(hy__page_save(&p, path, err));
 done:
     hy__page_release(&p);

@@ -40,12 +40,21 @@ ok lab recall --quick --seeds 2 --out cut $long --jobs 1
 answers() { sed 's/,[0-9.]*,"\([0-9]* pairs\)"/,"\1"/' "$1/recall/results.csv"; } # without seconds
 is "$(answers cut)" "$(answers whole)" "an interrupted experiment"
 
+# Who starts it may ignore the ends of processes.
+env --ignore-signal=CHLD timeout 60 "$hydralm" lab recall --quick --seeds 1 --out deaf $tiny --jobs 4 2>stderr ||
+    die "where SIGCHLD is ignored: $?: $(tail -n 1 stderr)"
+
 fails 1 'there is no experiment "recal"; there are crossover, logic, hops, recall' lab recal --out z
 fails 1 'wanted the name of an experiment, or --all' lab --out z
 fails 1 'wanted the name of an experiment, or --all' lab recall --all --out z
 fails 1 'not both' lab recall --quick --full --out z
 fails 1 'within 2%' lab recall --out z --set model.d_model=8 --set attention.n_head=1 --set ssm.head_dim=8
 fails 1 'no field' lab recall --out z --set train.nothing=1
+fails 1 'wanted section.key=value' lab recall --out z --set nonsense
+fails 1 'does not reach arm "S, N = 16"' lab recall --out z --set ssm.d_state=8
+fails 1 'wanted a folder' lab recall --out ''
+for seeds in 0 -1 1000000000 x; do fails 2 --seeds lab recall --out z --seeds $seeds; done
+for jobs in -1 65; do fails 2 --jobs lab recall --out z --jobs $jobs; done
 # A text: thirteen arms of three rates.
 some_text 400 >text.txt
 ok lab ablate --quick --seeds 1 --out texts --text text.txt --set train.steps=2 --set train.val_tokens=256
@@ -68,8 +77,7 @@ cp "$hydralm" ./alone
 ./alone lab ablate --out z 2>stderr && die "lab ablate has a text out of nowhere"
 grep -q "sources and docs, which are neither in .* name a text with --text" stderr || die "no text: $(cat stderr)"
 fails 1 nowhere.txt lab ablate --out z --text nowhere.txt
-absent z/recall/runs "a refused experiment"
-absent z/ablate/runs "one without a text"
+absent z "what was refused"
 fails 2 "--out" lab recall
 touch file
 fails 1 "file" lab recall --out file/below $tiny

@@ -161,13 +161,38 @@ static void check_verdict(const hy__results *r, int i, double got, double wanted
                  r->verdict[i].wanted, r->verdict[i].met ? "met" : "missed");
 }
 
+/* Of a seed that has no value the others do not stand in: neither the arm's own nor those of the
+ * arms that it is compared with. */
+static void check_unknown(const hy__job job[6], const hy__lab_options *opt) {
+    hy_error err = {0};
+    for (int a = 0; a < 2; a++) {
+        hy__job some[6];
+        memcpy(some, job, sizeof some);
+        some[4 + a].answer[0].value[HY__ACCURACY] = NAN; /* the second seed */
+        some[4 + a].answer[2].value[HY__LOSS] = NAN;
+        hy__results r = {.lab = &TOY,
+                         .scale = &TOY.quick,
+                         .opt = opt,
+                         .n_seed = 2,
+                         .job = some,
+                         .n_job = 6,
+                         .best = {1, 0}};
+        good(hy__results_init(&r, &err), &err);
+        assert_true(isnan(r.value[a][0].mean) && isnan(r.value[a][0].low));
+        assert_false(r.verdict[2].met || r.verdict[4].met || r.verdict[8].met);
+        assert_true(isnan(a == 0 ? r.verdict[2].got : r.verdict[2].wanted));
+    }
+}
+
 static void test_results(void **state) {
     (void)state;
     hy_error err = {0};
     const hy__job job[] = {made(0, 0, 1, 0.5, 1.0), made(0, 1, 1, 0.9, 0.7),
                            made(1, 0, 1, 0.6, 0.9), made(1, 1, 1, 0.6, 0.0),
                            made(0, 1, 2, 0.8, 0.7), made(1, 0, 2, 0.4, 0.7)};
-    const hy__lab_options opt = {.seeds = 2};
+    static const char *const SET[] = {
+        "model.layers=SE SA SE SW SP SF SE SA SE SW SP SF SE SA SE SW SP SF SE SA SE SW SP F"};
+    const hy__lab_options opt = {.seeds = 2, .set = SET, .n_set = 1};
     hy__results r = {
         .lab = &TOY, .scale = &TOY.quick, .opt = &opt, .n_seed = 2, .job = job, .n_job = 6};
     for (int a = 0; a < 2; a++) r.best[a] = hy__results_best_rate(job, 4, a, &TOY.quick);
@@ -199,10 +224,16 @@ static void test_results(void **state) {
     below.best[0] = 1;
     good(hy__results_init(&below, &err), &err);
     assert_false(below.verdict[2].met);
-    char dir[] = "/tmp/hydralm-lab-XXXXXX", path[64];
+    check_unknown(job, &opt);
+    char dir[] = "/tmp/hydralm-lab-XXXXXX", path[64], *page;
+    size_t size;
     assert_non_null(mkdtemp(dir));
     good(hy__results_write(&r, dir, &err), &err);
     good(hy__results_page(&r, dir, &err), &err);
+    snprintf(path, sizeof path, "%s/index.html", dir);
+    good(hy__file_read(path, 1 << 20, &page, &size, &err), &err);
+    assert_non_null(strstr(page, SET[0])); /* the command again, as a whole */
+    free(page);
     static const char *const NAME[] = {"results.json", "results.csv", "index.html", "accuracy.svg",
                                        "loss.svg"};
     for (int i = 0; i < 5; i++) {
@@ -288,6 +319,7 @@ static void test_text(void **state) {
     char dir[3][512], first[] = "/tmp/hydralm-lab-XXXXXX", path[2][64];
     assert_non_null(mkdtemp(first));
     for (int i = 0; i < 2; i++) snprintf(path[i], sizeof path[i], "%s/%d.txt", first, i);
+    const char *const text = path[0];
     write_line(path[0], "to be or not to be, that is the question");
     write_line(path[1], "to be or not to be, that is the question");
     const uint64_t print = print_of(path[0], dir[0]);
@@ -295,18 +327,83 @@ static void test_text(void **state) {
     write_line(path[0], "to be or not to be, this is the question");
     assert_true(print != print_of(path[0], dir[2]));
     assert_string_not_equal(dir[0], dir[2]); /* an old result is not a new text's */
+    hy_error err = {0};
+    hy__entries e;
+    hy__lab_scale s = hy__lab_ablate.quick;
+    const hy__lab_options own = {0}, other = {.text = &text, .n_text = 1};
+    good(hy__entries_open(&e, &s, "ablate", &other, &err), &err);
+    good(hy__entries_check(&s, &err), &err);
+    write_line(path[0], "to be or not to be, that was the question");
+    assert_int_equal(hy__entries_check(&s, &err), HY_E_INVALID); /* it changed meanwhile */
+    hy__entries_release(&e);
     for (int i = 0; i < 2; i++) assert_int_equal(remove(path[i]), 0);
     assert_int_equal(remove(first), 0);
     /* the project's own, found from the tests' folder */
-    hy_error err = {0};
-    hy__entries e;
-    hy__lab_scale s = {.data = {"task:logic", HY__LAB_TEXT, "own/src"}};
-    const hy__lab_options opt = {0};
-    good(hy__entries_open(&e, &s, "toy", &opt, &err), &err);
+    s = (hy__lab_scale){.data = {"task:logic", HY__LAB_TEXT, "own/src"}};
+    good(hy__entries_open(&e, &s, "toy", &own, &err), &err);
     assert_string_equal(s.data[1], "./src");
     assert_string_equal(s.data[2], "./docs");
     assert_string_equal(s.data[3], "./src");
     hy__entries_release(&e);
+}
+
+/* A result that is cut off, or of which an answer is missing, is not done. */
+static void test_job_that_is_not_whole(void **state) {
+    (void)state;
+    static const char HEAD[] = "{\"parameters\": 1, \"steps\": 1, \"tokens\": 1, \"seconds\": 1.0";
+    static const struct {
+        const char *answers;
+        bool done;
+    } CASE[] = {{", \"answers\": [{\"asked\": 3, \"accuracy\": 0.5}, {\"asked\": 3}]}", true},
+                {", \"answers\": [{\"asked\": 3, \"accuracy\": 0.5}, {", false},
+                {", \"answers\": [{\"asked\": 3, \"accuracy\": 0.5}, 3]}", false},
+                {", \"answers\": [{\"asked\": 3, \"accuracy\": 0.5}, {}]}", false},
+                {", \"answers\": [{\"asked\": 3, \"accuracy\": 0.5}]}", false},
+                {"}", false}};
+    const hy__lab_scale scale = {
+        .arm = {{.name = "one"}}, .rate = {1e-3}, .probe = {{"a", "task:logic"}, {"b", "*"}}};
+    hy_error err = {0};
+    hy__job j = {.seed = 1};
+    char out[] = "/tmp/hydralm-lab-XXXXXX", path[HY__LAB_DIR + 20], text[300];
+    assert_non_null(mkdtemp(out));
+    good(hy__job_open(&j, &hy__lab_recall, &scale, out, &err), &err);
+    assert_false(j.done);
+    good(hy__dir_make(j.dir, NULL, &err), &err);
+    snprintf(path, sizeof path, "%s/result.json", j.dir);
+    for (size_t i = 0; i < sizeof CASE / sizeof *CASE; i++) {
+        snprintf(text, sizeof text, "%s%s", HEAD, CASE[i].answers);
+        write_line(path, text);
+        j = (hy__job){.seed = 1};
+        good(hy__job_open(&j, &hy__lab_recall, &scale, out, &err), &err);
+        if (j.done != CASE[i].done) fail_msg("%s is %sdone", text, j.done ? "" : "not ");
+    }
+    assert_int_equal(remove(path), 0);
+    hy__dir_unmake(j.dir, strlen(out));
+    assert_int_equal(rmdir(out), 0);
+}
+
+static const char *refused(const hy__lab *lab, const char *set, const char *out) {
+    static hy_error err;
+    const hy__lab_options opt = {.seeds = 1, .set = &set, .n_set = 1, .out = out};
+    assert_int_equal(hy__lab_run(lab, &opt, &err), HY_E_INVALID);
+    return err.text;
+}
+
+static void test_options(void **state) {
+    (void)state;
+    char far[HY__LAB_OUT + 2];
+    memset(far, 'x', sizeof far);
+    far[sizeof far - 1] = '\0';
+    assert_non_null(strstr(refused(&hy__lab_recall, "train.steps=1", far),
+                           "xxx… has 401 bytes, wanted at most 400"));
+    assert_int_not_equal(access(far, F_OK), 0);
+    assert_non_null(strstr(refused(&hy__lab_recall, "train.lr=1", "out"), "changes nothing"));
+    assert_non_null(strstr(refused(&hy__lab_recall, "train.seed=2", "out"), "changes nothing"));
+    assert_non_null(strstr(refused(&hy__lab_recall, "ssm.d_state=8", "out"),
+                           "does not reach arm \"S, N = 16\", which has ssm.d_state=16"));
+    assert_non_null(strstr(refused(&hy__lab_crossover, "attention.topk=8", "out"),
+                           "does not reach arm \"Transformer\""));
+    assert_int_not_equal(access("out", F_OK), 0);
 }
 
 static void test_balance(void **state) {
@@ -430,6 +527,12 @@ static void test_crossover(void **state) {
         if (!strstr(text, SAID[i])) fail_msg("not in results.json: %s", SAID[i]);
     assert_null(strstr(text, "16,384")); /* which was not measured */
     free(text);
+    x.at[1][2].rate[HY__PHASE_PREFILL] = 0.0; /* no memory for the Transformer: no ratio */
+    good(hy__crossover_write(&x, dir, &err), &err);
+    good(hy__file_read(path, 1 << 20, &text, &size, &err), &err);
+    assert_null(strstr(text, "reading 8,192"));
+    assert_non_null(strstr(text, SAID[1])); /* where both are known it is ahead */
+    free(text);
     static const char *const NAME[] = {"results.json", "results.csv", "index.html", "train.svg",
                                        "prefill.svg",  "decode.svg",  "memory.svg"};
     for (int i = 0; i < 7; i++) {
@@ -448,6 +551,8 @@ int main(void) {
         cmocka_unit_test(test_experts),
         cmocka_unit_test(test_exam),
         cmocka_unit_test(test_text),
+        cmocka_unit_test(test_job_that_is_not_whole),
+        cmocka_unit_test(test_options),
         cmocka_unit_test(test_crossover),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
