@@ -5,9 +5,9 @@
  *
  * A document is a function of the task, a key and its number: there are as many as one likes, none
  * is stored, and the keys of training and of what is held out are others. Tokens are bytes, and
- * what is written is meant to be read by people. Only what is asked counts in a loss; the answer
- * never stands where a model could copy it from without doing the task, and `chance` says how often
- * a guess is right that knows everything but how to do it. docs/tasks.md describes each. */
+ * what is written is meant to be read by people. Only what is asked counts in a loss, and `chance`
+ * says how often a guess is right that knows everything but how to do it. docs/tasks.md describes
+ * each. */
 #ifndef HY_DATA_TASK_H
 #define HY_DATA_TASK_H
 
@@ -51,7 +51,8 @@ int64_t hy__task_write(const hy__task *t, uint64_t key, int64_t number, int32_t 
  * without memory. */
 char *hy__task_sample(const hy__task *t, uint64_t key, int64_t number);
 
-/* How often a guess is right that knows which answers are possible: 0 … 1. */
+/* How often a guess is right that knows which answers are possible, by those that were given before
+ * too: 0 … 1. */
 double hy__task_chance(const hy__task *t);
 
 /* ---- for the files of the tasks, task_*.c ---- */

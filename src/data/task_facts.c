@@ -88,13 +88,23 @@ static void write(const hy__task *t, hy__task_doc *d) {
     }
 }
 
+/* Of a name that is noted: of the notes that were not asked yet; of another: of all letters. */
 static double chance(const hy__task *t) {
-    const double blind = 1.0 / HY__TASK_SYMBOLS;
-    const double noted = t->number[NOTES] > 0 ? 1.0 / (double)t->number[NOTES] : blind;
-    const double open = noted > blind ? noted : blind;
-    return t->number[BOOK] == BOOK_CLOSED ? blind
-           : t->number[BOOK] == BOOK_OPEN ? open
-                                          : (open + blind) / 2.0;
+    static const double OPENS[] = {[BOOK_CLOSED] = 0.0, [BOOK_OPEN] = 1.0, [BOOK_BOTH] = 0.5};
+    const double blind = 1.0 / HY__TASK_SYMBOLS, opens = OPENS[t->number[BOOK]];
+    double left[HY__TASK_SYMBOLS + 1] = {0}; /* probability that so many notes are */
+    double sum = 0.0;
+    left[t->number[NOTES]] = 1.0;
+    for (int64_t i = 0; i < t->number[QUESTIONS]; i++) {
+        sum += left[0] * blind;
+        for (int64_t n = 1; n <= t->number[NOTES]; n++) {
+            const double noted = 1.0 / (double)n;
+            sum += left[n] * (opens * (noted + (1.0 - noted) * blind) + (1.0 - opens) * blind);
+            left[n - 1] += left[n] * opens;
+            left[n] -= left[n] * opens;
+        }
+    }
+    return sum / (double)t->number[QUESTIONS];
 }
 
 const hy__task_kind hy__task_facts = {

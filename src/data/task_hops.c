@@ -30,8 +30,20 @@ static void write(const hy__task *t, hy__task_doc *d) {
     }
 }
 
+/* Where the letter before is the same, all hops stay at their place. Otherwise the first leads to
+ * another letter, behind this one; and each that follows, from a letter c behind p, to a p behind c
+ * with probability 1/A, or else to any letter but c behind a c. So of some hops the letter itself
+ * is the answer far oftener than others. */
 static double chance(const hy__task *t) {
-    return 1.0 / (double)t->number[ALPHABET];
+    const double one = 1.0 / (double)t->number[ALPHABET];
+    double at = 0.0, behind = 1.0; /* it; one behind it; what is left: neither */
+    for (int64_t h = 2; h <= t->number[HOPS]; h++) {
+        const double back = 2.0 * one * behind + one * (1.0 - at - behind);
+        behind = at;
+        at = back;
+    }
+    const double itself = one + (1.0 - one) * at, other = (1.0 - itself) * one / (1.0 - one);
+    return itself > other ? itself : other;
 }
 
 const hy__task_kind hy__task_hops = {

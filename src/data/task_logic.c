@@ -4,7 +4,7 @@
  * The facts form one ring of all that is named, in an order of their own: everything is named
  * twice, once on each side, every step from everywhere leads on, and nothing but the steps tells
  * where they end. Those that a question does not need are its distractors. A model that cannot
- * follow them can rule out the start alone. */
+ * follow them can rule out the start, and what was answered before. */
 #include "data/task.h"
 
 enum { HOPS, FEWEST, MOST, QUERIES };
@@ -50,12 +50,21 @@ static void write(const hy__task *t, hy__task_doc *d) {
     }
 }
 
+/* Of the i-th question of n facts, over those that are left: neither its start nor one of the i
+ * answers before it, no two of which are alike; with probability i/(n-1) its start is one of them.
+ *   (1 - i/(n-1)) / (n-1-i) + i/(n-1) / (n-i) = n / ((n-1)(n-i)),   1 where one is left */
+static double chance_of(int64_t n, int64_t i) {
+    const double x = (double)n / (double)((n - 1) * (n - i));
+    return x < 1.0 ? x : 1.0;
+}
+
 /* Over the numbers of facts, which are equally likely. */
 static double chance(const hy__task *t) {
+    const int64_t n_query = t->number[QUERIES];
     double sum = 0.0;
-    for (int64_t n = t->number[FEWEST]; n <= t->number[MOST]; n++)
-        sum += 1.0 / (double)(t->number[HOPS] + n - 1);
-    return sum / (double)(t->number[MOST] - t->number[FEWEST] + 1);
+    for (int64_t more = t->number[FEWEST]; more <= t->number[MOST]; more++)
+        for (int64_t i = 0; i < n_query; i++) sum += chance_of(t->number[HOPS] + more, i);
+    return sum / (double)((t->number[MOST] - t->number[FEWEST] + 1) * n_query);
 }
 
 const hy__task_kind hy__task_logic = {

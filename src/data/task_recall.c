@@ -30,10 +30,13 @@ static void write(const hy__task *t, hy__task_doc *d) {
     }
 }
 
-/* Of the values that stand there, which are few where pairs are few. */
+/* Of the values that stand there and were not asked yet; others may be the same symbol. */
 static double chance(const hy__task *t) {
-    const double n = (double)t->number[PAIRS], of = (double)HY__TASK_SYMBOLS;
-    return 1.0 / n + (n - 1.0) / n / of;
+    const double n = (double)t->number[PAIRS];
+    double sum = 0.0;
+    for (double left = n; left >= 1.0; left--)
+        sum += 1.0 / left + (left - 1.0) / left / HY__TASK_SYMBOLS;
+    return sum / n;
 }
 
 const hy__task_kind hy__task_recall = {

@@ -272,6 +272,78 @@ static void test_sums(void **state) {
     document_close(&d);
 }
 
+/* ---- chance: how often a guess is right that cannot do the task ---- */
+
+/* A guess at row i: the probability that it is right. */
+typedef double (*guess)(const document *d, int64_t i);
+
+/* One of the symbols that stand there, but the start and what was answered. */
+static double guess_logic(const document *d, int64_t i) {
+    bool out[128] = {false};
+    double n = 0.0;
+    for (int64_t j = 0; j < i; j++)
+        if (d->target[j] >= 0) out[d->target[j]] = true;
+    out[d->token[i]] = true;
+    for (int64_t j = 0; d->token[j] != '\n'; j += 3) n += !out[d->token[j]];
+    return 1.0 / n;
+}
+
+/* One of the values that were not asked yet. */
+static double guess_recall(const document *d, int64_t i) {
+    double same = 0.0, n = 0.0;
+    for (int64_t j = 1; d->token[j] != '\n' && d->token[j - 1] != '\n'; j += 2) {
+        bool asked = false; /* its key, between the values */
+        for (int64_t q = 0; q < i; q++)
+            asked = asked || (d->target[q] >= 0 && d->token[q] == d->token[j - 1]);
+        n += !asked;
+        same += !asked && d->token[j] == d->target[i];
+    }
+    return same / n;
+}
+
+static double guess_letter(const document *d, int64_t i) {
+    return d->token[i] == d->target[i];
+}
+
+static void guesses(const char *entry, guess right) {
+    document d;
+    double sum = 0.0, asked = 0.0;
+    document_open(&d, entry);
+    for (int64_t number = 0; number < DOCUMENTS; number++) {
+        document_write(&d, 11, number);
+        for (int64_t i = 0; i < d.n; i++) {
+            if (d.target[i] < 0) continue;
+            sum += right(&d, i);
+            asked++;
+        }
+    }
+    const double chance = hy__task_chance(&d.task);
+    if (fabs(chance - sum / asked) > 0.01)
+        fail_msg("%s: chance %.4f, but %.4f is guessed", entry, chance, sum / asked);
+    document_close(&d);
+}
+
+static void test_chance(void **state) {
+    (void)state;
+    guesses("task:logic", guess_logic);
+    guesses("task:logic/hops=2/fewest=4/most=4/queries=6", guess_logic);
+    guesses("task:recall", guess_recall);
+    guesses("task:recall/pairs=4", guess_recall);
+    guesses("task:hops/hops=2/length=2000", guess_letter);
+    guesses("task:hops/hops=3/length=2000", guess_letter);
+    guesses("task:hops/hops=4/length=2000", guess_letter);
+    guesses("task:hops/hops=2/length=2000/alphabet=2", guess_letter);
+    document open, both;
+    document_open(&open, "task:facts/book=1");
+    document_open(&both, "task:facts/book=2/questions=64"); /* all four notes, sooner or later */
+    const double noted = (1.0 + 1.0 / 2 + 1.0 / 3 + 1.0 / 4) / 4;
+    const double of_four = noted + (1.0 - noted) / 64;
+    assert_true(fabs(hy__task_chance(&open.task) - of_four) < 1e-9);
+    assert_true(fabs(hy__task_chance(&both.task) - (4 * of_four + 60.0 / 64) / 64) < 1e-6);
+    document_close(&open);
+    document_close(&both);
+}
+
 static void test_print(void **state) {
     (void)state;
     document d;
@@ -314,6 +386,7 @@ int main(void) {
         cmocka_unit_test(test_nothing_but_the_steps_tells),
         cmocka_unit_test(test_needles_lie_far_back),
         cmocka_unit_test(test_sums),
+        cmocka_unit_test(test_chance),
         cmocka_unit_test(test_print),
         cmocka_unit_test(test_bad_entries),
     };
