@@ -16,7 +16,7 @@ const hy__lab hy__lab_hops = {
     "train: {batch: 32, seq_len: 128, carry: false, warmup: 100, schedule: wsd,\n"
     "        eval_every: 100, val_tokens: 10000, detail_every: 0, tensorboard: false}\n",
     .quick = {.arm = {HY__LAB_READS(4), HY__LAB_READS(1), HY__LAB_S_ALONE, HY__LAB_S_A,
-                      HY__LAB_TRANSFORMER},
+                      HY__LAB_TRANSFORMER(4, 72)},
               .rate = {3e-3, 1e-2},
               .data = {HOPS(1), HOPS(2), HOPS(3)},
               .recipe =
@@ -26,7 +26,7 @@ const hy__lab hy__lab_hops = {
                         {"3 hops", HOPS(3)},
                         {"4 hops, unseen", HOPS(4), .unseen = true}}},
     .full = {.arm = {HY__LAB_READS(4), HY__LAB_READS(1), HY__LAB_READS(2), HY__LAB_READS(8),
-                     HY__LAB_S_ALONE, HY__LAB_S_A, HY__LAB_TRANSFORMER},
+                     HY__LAB_S_ALONE, HY__LAB_S_A, HY__LAB_TRANSFORMER(4, 72)},
              .rate = {1e-3, 3e-3, 1e-2},
              .data = {HOPS(1), HOPS(2), HOPS(3), HOPS(4)},
              .recipe = "stages:\n" HY__LAB_STAGE(1, "20M") HY__LAB_STAGE(2, "20M")

@@ -22,7 +22,7 @@ const hy__lab hy__lab_logic = {
     "        optimizer: adamw, eval_every: 100, val_tokens: 1500, detail_every: 0, "
     "tensorboard: false}\n",
     .quick = {.set = {"train.batch=32"},
-              .arm = {HY__LAB_READS(4), HY__LAB_READS(1), HY__LAB_S_A, HY__LAB_TRANSFORMER},
+              .arm = {HY__LAB_READS(4), HY__LAB_READS(1), HY__LAB_S_A, HY__LAB_TRANSFORMER(4, 72)},
               .rate = {3e-3, 6e-3},
               .data = {STEPS(1), STEPS(2), STEPS(3)},
               .recipe =
@@ -33,7 +33,7 @@ const hy__lab hy__lab_logic = {
                         {"4 steps, unseen", STEPS(4), .unseen = true}}},
     .full = {.set = {"train.seq_len=128"},
              .arm = {HY__LAB_READS(4), HY__LAB_READS(1), HY__LAB_READS(2), HY__LAB_READS(8),
-                     HY__LAB_S_ALONE, HY__LAB_S_A, HY__LAB_TRANSFORMER},
+                     HY__LAB_S_ALONE, HY__LAB_S_A, HY__LAB_TRANSFORMER(5, 60)},
              .rate = {1e-3, 3e-3, 1e-2},
              .data = {STEPS(1), STEPS(2), STEPS(3), STEPS(4), STEPS(5)},
              .recipe = "stages:\n" HY__LAB_STAGE(1, "10M") HY__LAB_STAGE(2, "10M")

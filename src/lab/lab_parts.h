@@ -14,10 +14,12 @@
     { .name = "S alone", .set = {"model.layers=S S"}, .fit = "ssm.d_state", .step = 4 }
 #define HY__LAB_S_A                                                                                \
     { .name = "S A", .set = {"model.layers=S A F"}, .fit = "ffn.d_ff", .step = 4 }
-#define HY__LAB_TRANSFORMER                                                                        \
+/* k steps need at least log2 k + 2 layers of attention: 4 do for 7 of them, 5 for 15. */
+#define HY__LAB_TRANSFORMER(n, width)                                                              \
     {                                                                                              \
         .name = "Transformer",                                                                     \
-        .set = {"model.layers=4x(AF)", "model.d_model=72", "attention.rope_theta=10000"},          \
+        .set = {"model.layers=" #n "x(AF)", "model.d_model=" #width,                               \
+                "attention.rope_theta=10000"},                                                     \
         .fit = "ffn.d_ff", .step = 4                                                               \
     }
 #define HY__LAB_SMALL                                                                              \
