@@ -86,7 +86,12 @@ static hy_status add_entry(hy__entries *e, const char *entry, const char *own,
                            const hy__lab_options *opt, hy_error *err) {
     if (is_own(entry)) return add(e, own, entry + strlen(OWN), err);
     if (!is_text(entry)) return add(e, NULL, entry, err);
-    for (int64_t i = 0; i < opt->n_text; i++) HY_TRY(add(e, NULL, opt->text[i], err));
+    for (int64_t i = 0; i < opt->n_text; i++) {
+        if (hy__task_is(opt->text[i]))
+            return hy__fail(err, HY_E_INVALID, "--text is %.200s, wanted files and folders of text",
+                            opt->text[i]);
+        HY_TRY(add(e, NULL, opt->text[i], err));
+    }
     if (opt->n_text > 0) return HY_OK;
     HY_TRY(add(e, own, "src", err));
     return add(e, own, "docs", err);

@@ -16,46 +16,34 @@ enum { SAMPLES = 3, SAMPLE_BYTES = 1500 };
 
 /* ---- a figure for each metric ---- */
 
-/* Bars for each probe of a metric, one for each arm and one for chance; or, where the probes are
- * lengths of context, a line for each arm. */
+/* Bars for each probe of a metric, one for each arm and one for chance; where there are more of
+ * these than colours, for each arm one for each probe; or, where the probes are lengths of context,
+ * a line for each arm. */
+enum { SIDE = HY__LAB_PROBES > HY__LAB_ARMS ? HY__LAB_PROBES : HY__LAB_ARMS + 1 };
+
 typedef struct figure {
     hy__chart chart;
-    hy__series series[HY__LAB_ARMS + 1];
-    double mean[HY__LAB_ARMS + 1][HY__LAB_PROBES], low[HY__LAB_ARMS][HY__LAB_PROBES],
-        high[HY__LAB_ARMS][HY__LAB_PROBES];
-    const char *category[HY__LAB_PROBES];
+    hy__series series[SIDE];
+    double mean[SIDE][SIDE], low[SIDE][SIDE], high[SIDE][SIDE]; /* [series][category] */
+    const char *category[SIDE];
     double context[HY__LAB_PROBES];
     hy__mark trained;
 } figure;
 
-/* Column n of the figure; returns whether chance is known there. */
-static bool put_probe(figure *f, const hy__results *r, int probe, int n) {
-    f->category[n] = r->scale->probe[probe].name;
-    for (int a = 0; a < r->n_arm; a++) {
-        f->mean[a][n] = r->value[a][probe].mean;
-        f->low[a][n] = r->value[a][probe].low;
-        f->high[a][n] = r->value[a][probe].high;
-    }
-    f->mean[r->n_arm][n] = r->chance[probe];
-    return isfinite(r->chance[probe]);
-}
-
 /* The probes as lengths: as a line each, with a mark where training ended. */
-static void draw_lines(figure *f, const hy__results *r, hy__metric m) {
-    int n = 0;
-    for (int p = 0; p < r->n_probe; p++) {
+static void draw_lines(figure *f, const hy__results *r, const int *probe, int n) {
+    for (int k = 0; k < n; k++) {
         hy__ring ring;
-        if (r->scale->probe[p].metric != m) continue;
-        if (hy__ring_parse(&ring, r->scale->probe[p].data, NULL) != HY_OK) return;
-        f->context[n++] = (double)ring.context;
-        if (!r->scale->probe[p].unseen) f->trained = (hy__mark){(double)ring.context, "trained to"};
+        if (hy__ring_parse(&ring, r->scale->probe[probe[k]].data, NULL) != HY_OK) return;
+        f->context[k] = (double)ring.context;
+        if (!r->scale->probe[probe[k]].unseen)
+            f->trained = (hy__mark){(double)ring.context, "trained to"};
     }
     for (int a = 0; a < r->n_arm; a++) {
         f->series[a].x = f->context;
         f->series[a].markers = true;
     }
     f->chart.kind = HY__CHART_LINES;
-    f->chart.n_series = r->n_arm;
     f->chart.x = (hy__axis){.label = "tokens read before",
                             .unit = HY__UNIT_TOKENS,
                             .scale = HY__SCALE_LOG2,
@@ -63,32 +51,58 @@ static void draw_lines(figure *f, const hy__results *r, hy__metric m) {
                             .n_mark = f->trained.label ? 1 : 0};
 }
 
+/* Of an arm, or behind the last of chance. */
+static hy__seeds bar_of(const hy__results *r, int arm, int probe) {
+    if (arm < r->n_arm) return r->value[arm][probe];
+    return (hy__seeds){r->chance[probe], (double)NAN, (double)NAN};
+}
+
+/* arms: with chance, if it is known; turned: a series is a probe. */
+static void put_bars(figure *f, const hy__results *r, const int *probe, int n, int arms,
+                     bool turned) {
+    for (int a = 0; a < arms; a++)
+        for (int k = 0; k < n; k++) {
+            const hy__seeds bar = bar_of(r, a, probe[k]);
+            const int s = turned ? k : a, c = turned ? a : k;
+            const char *arm = a < r->n_arm ? r->scale->arm[a].name : "chance";
+            const char *name = r->scale->probe[probe[k]].name;
+            f->mean[s][c] = bar.mean;
+            f->low[s][c] = bar.low;
+            f->high[s][c] = bar.high;
+            f->category[c] = turned ? arm : name;
+            f->series[s] = (hy__series){.name = turned ? name : arm,
+                                        .y = f->mean[s],
+                                        .lo = r->n_seed > 1 ? f->low[s] : NULL,
+                                        .hi = r->n_seed > 1 ? f->high[s] : NULL,
+                                        .n = turned ? arms : n};
+        }
+}
+
 /* False where no probe is of the metric. */
 static bool figure_init(figure *f, const hy__results *r, hy__metric m) {
     const hy__metric_info *info = &hy__metric_of[m];
-    int n = 0;
-    bool chance = false;
+    int probe[HY__LAB_PROBES], n = 0, arms = r->n_arm;
     memset(f, 0, sizeof *f);
-    for (int p = 0; p < r->n_probe; p++)
-        if (r->scale->probe[p].metric == m) chance = put_probe(f, r, p, n++) || chance;
-    for (int a = 0; a < r->n_arm; a++)
-        f->series[a] = (hy__series){.name = r->scale->arm[a].name,
-                                    .y = f->mean[a],
-                                    .lo = r->n_seed > 1 ? f->low[a] : NULL,
-                                    .hi = r->n_seed > 1 ? f->high[a] : NULL,
-                                    .n = n};
-    f->series[r->n_arm] = (hy__series){.name = "chance", .y = f->mean[r->n_arm], .n = n};
+    for (int p = 0; p < r->n_probe; p++) {
+        if (r->scale->probe[p].metric != m) continue;
+        probe[n++] = p;
+        if (isfinite(r->chance[p])) arms = r->n_arm + 1;
+    }
+    if (n == 0) return false;
+    const bool lines = hy__ring_is(r->scale->probe[probe[0]].data);
+    const bool turned = !lines && arms > HY__COLORS && n <= HY__COLORS;
+    put_bars(f, r, probe, n, arms, turned);
     f->chart = (hy__chart){.kind = HY__CHART_GROUPED_BARS,
                            .title = info->title,
                            .y = {.label = info->name,
                                  .unit = info->unit,
                                  .max = info->unit == HY__UNIT_PERCENT ? 1.0 : 0.0},
                            .series = f->series,
-                           .n_series = r->n_arm + chance,
+                           .n_series = turned ? n : arms,
                            .category = f->category,
-                           .n_category = n};
-    draw_lines(f, r, m);
-    return n > 0;
+                           .n_category = turned ? arms : n};
+    if (lines) draw_lines(f, r, probe, n);
+    return true;
 }
 
 static hy_status put_figures(hy__page *p, const hy__results *r, const char *out, hy_error *err) {
@@ -156,15 +170,15 @@ static void put_wanted(hy__page *p, const hy__goal *g, double wanted, const char
 
 static void put_verdicts(hy__page *p, const hy__results *r) {
     hy__page_heading(p, 2, "Verdict");
-    hy__page_table(p, (const hy__column[]){{"goal", 0}, {"wanted", 1}, {"got", 1}, {"", 0}}, 4);
+    hy__page_table(p, (const hy__column[]){{"goal", 0}, {"", 0}, {"wanted", 1}, {"got", 1}}, 4);
     for (int i = 0; i < r->n_verdict; i++) {
         const hy__goal *g = r->verdict[i].goal;
         hy__page_cell(p, "%s", g->text);
+        hy__page_cell(p, "%s", r->verdict[i].met ? "met" : "missed");
         put_wanted(p, g, r->verdict[i].wanted,
                    g->kind == HY__HOLDS ? r->scale->probe[g->beside].name
                                         : r->scale->arm[g->beside].name);
         put_value(p, HY__UNIT_PLAIN, r->verdict[i].got);
-        hy__page_cell(p, "%s", r->verdict[i].met ? "met" : "missed");
     }
     hy__page_table_end(p);
     hy__page_note(

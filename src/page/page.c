@@ -22,7 +22,7 @@ static const char style[] =
     ".note,figcaption{font-size:.85rem;max-width:44rem}\n"
     "code,pre{font:.9em/1.5 ui-monospace,SFMono-Regular,Menlo,Consolas,monospace}\n"
     "code,pre{background:var(--hy-raised);border-radius:4px}\n"
-    "code{padding:.1em .3em}pre{padding:.75rem 1rem;overflow-x:auto}\n"
+    "code{padding:.1em .3em}pre{padding:.75rem 1rem;white-space:pre-wrap}\n"
     "figure{margin:1.75rem 0}figcaption{margin-top:.5rem}\n"
     ".title{font-weight:600;margin:0 0 .75rem}\n"
     ".grid{display:grid;grid-template-columns:1fr 1fr;gap:0 2rem}\n"

@@ -77,6 +77,9 @@ cp "$hydralm" ./alone
 ./alone lab ablate --out z 2>stderr && die "lab ablate has a text out of nowhere"
 grep -q "sources and docs, which are neither in .* name a text with --text" stderr || die "no text: $(cat stderr)"
 fails 1 nowhere.txt lab ablate --out z --text nowhere.txt
+fails 1 'wanted files and folders of text' lab ablate --out z --text task:logic
+: >empty.txt
+fails 1 'empty.txt is empty' lab ablate --out z --text empty.txt
 absent z "what was refused"
 fails 2 "--out" lab recall
 touch file
