@@ -123,6 +123,12 @@ static hy_status check_set(const hy__lab_scale *s, const char *set, hy_error *er
                         "that the sweep gives it",
                         set);
     for (int a = 0; s->arm[a].name; a++)
+        if (is_of(set, "train.steps") && hy__arm_recipe(s, a))
+            return hy__fail(err, HY_E_INVALID,
+                            "--set %.100s changes nothing for arm \"%s\": its stages say how long "
+                            "it is trained",
+                            set, s->arm[a].name);
+    for (int a = 0; s->arm[a].name; a++)
         for (int i = 0; i < HY__LAB_SETS && s->arm[a].set[i]; i++)
             if (is_of(set, s->arm[a].set[i]))
                 return hy__fail(err, HY_E_INVALID,

@@ -1,47 +1,53 @@
 # The lab: an experiment from beginning to end, interrupted and gone on with; what it refuses.
 . "$(dirname "$0")/lib.sh" "$1"
-tiny="--set train.steps=3 --set train.batch=1 --set model.d_model=32 --set ssm.head_dim=16"
-tiny="$tiny --set attention.n_head=2 --set ffn.d_ff=256"
+some_text 400 >text.txt
+tiny="--text text.txt --set train.steps=3 --set train.val_tokens=256"
+tiny="$tiny --set model.d_model=32 --set ssm.head_dim=16"
 
-ok lab recall --quick --seeds 2 --out whole $tiny
-for file in index.html accuracy.svg training.svg results.json results.csv; do
-    [ -s whole/recall/$file ] || die "there is no $file"
+ok lab leak --quick --seeds 2 --out whole $tiny
+for file in index.html loss.svg training.svg results.json results.csv; do
+    [ -s whole/leak/$file ] || die "there is no $file"
 done
-# four arms of two rates, each of which once more with another seed; three answers each
-is "$(ls whole/recall/runs | wc -l)" 12 "trainings"
-is "$(wc -l <whole/recall/results.csv)" $((1 + 12 * 3 * 2)) "lines of results.csv"
-for text in 'How many pairs' 'Verdict' 'missed' 'chance' 'S, N = 64' train.steps=3; do
-    grep -qF -- "$text" whole/recall/index.html || die "the page does not say \"$text\""
+# two arms of two rates, each of which once more with another seed
+is "$(ls whole/leak/runs | wc -l)" 6 "trainings"
+rows() { sed 's/unit, which/unit which/' "$1/leak/results.csv"; }
+is "$(rows whole | cut -d, -f3,5,7 | sort -u | wc -l)" $((1 + 6)) "trainings in results.csv"
+for text in 'What would a router' 'Verdict' 'missed' 'own unit, which leaks' train.steps=3 'The text: ' ' --text text.txt'; do
+    grep -qF -- "$text" whole/leak/index.html || die "the page does not say \"$text\""
 done
-is "$(grep -c '<pre' whole/recall/index.html)" 4 "samples, and the command"
-grep -q '"published": "nothing' whole/recall/results.json || die "results.json: $(head -c 300 whole/recall/results.json)"
+grep -q '"published": "' whole/leak/results.json || die "results.json: $(head -c 300 whole/leak/results.json)"
+
+# What stands behind a token tells the routing by the unit before it nothing.
+future=$(grep '^leak,quick,"previous unit".*,future,' whole/leak/results.csv | sed 's/.*,//' | head -n 1)
+[ -n "$future" ] || die "nothing is said of the future"
+awk '$1 > 1e-5 || $1 < -1e-5 { exit 1 }' <<<"$future" || die "previous unit gains from the future: $future"
 
 # What is done is not done again.
-before=$(stat -c %Y.%i whole/recall/runs/*/result.json)
-ok lab recall --quick --seeds 2 --out whole $tiny
-is "$(stat -c %Y.%i whole/recall/runs/*/result.json)" "$before" "results that were there"
+before=$(stat -c %Y.%i whole/leak/runs/*/result.json)
+ok lab leak --quick --seeds 2 --out whole $tiny
+is "$(stat -c %Y.%i whole/leak/runs/*/result.json)" "$before" "results that were there"
 
 # Killed and asked to stop, it goes on, and comes to the same.
 long="$tiny --set train.save_every=1"
-"$hydralm" lab recall --quick --seeds 2 --out cut $long --jobs 2 2>/dev/null &
+"$hydralm" lab leak --quick --seeds 2 --out cut $long --jobs 2 2>/dev/null &
 pid=$!
-for ((i = 0; i < 200; i++)); do compgen -G 'cut/recall/runs/*/result.json' >/dev/null && break; sleep .02; done
+for ((i = 0; i < 200; i++)); do compgen -G 'cut/leak/runs/*/result.json' >/dev/null && break; sleep .02; done
 kill -9 $pid
 wait $pid 2>/dev/null
 while pgrep -f "out cut $long" >/dev/null; do sleep .05; done # its trainings save and end
-"$hydralm" lab recall --quick --seeds 2 --out cut $long --jobs 2 2>stderr &
+"$hydralm" lab leak --quick --seeds 2 --out cut $long --jobs 2 2>stderr &
 pid=$!
 sleep .2
 kill -INT $pid
 wait $pid
 code=$?
 [ $code -eq 0 ] || grep -q 'stopped; the same command goes on' stderr || die "interrupted: $code: $(cat stderr)"
-ok lab recall --quick --seeds 2 --out cut $long --jobs 1
-answers() { sed 's/,[0-9.]*,"\([0-9]* pairs\)"/,"\1"/' "$1/recall/results.csv"; } # without seconds
+ok lab leak --quick --seeds 2 --out cut $long --jobs 1
+answers() { rows "$1" | cut -d, -f10 --complement; } # without seconds
 is "$(answers cut)" "$(answers whole)" "an interrupted experiment"
 
 # Who starts it may ignore the ends of processes.
-env --ignore-signal=CHLD timeout 60 "$hydralm" lab recall --quick --seeds 1 --out deaf $tiny --jobs 4 2>stderr ||
+env --ignore-signal=CHLD timeout 60 "$hydralm" lab leak --quick --seeds 1 --out deaf $tiny --jobs 4 2>stderr ||
     die "where SIGCHLD is ignored: $?: $(tail -n 1 stderr)"
 
 fails 1 'there is no experiment "recal"; there are crossover, logic, hops, recall' lab recal --out z
@@ -52,25 +58,26 @@ fails 1 'within 2%' lab recall --out z --set model.d_model=8 --set attention.n_h
 fails 1 'no field' lab recall --out z --set train.nothing=1
 fails 1 'wanted section.key=value' lab recall --out z --set nonsense
 fails 1 'does not reach arm "S, N = 16"' lab recall --out z --set ssm.d_state=8
+fails 1 'its stages say how long' lab recall --out z --set train.steps=3
 fails 1 'wanted a folder' lab recall --out ''
 for seeds in 0 -1 1000000000 x; do fails 2 --seeds lab recall --out z --seeds $seeds; done
 for jobs in -1 65; do fails 2 --jobs lab recall --out z --jobs $jobs; done
+# A task: three arms of two rates.
+ok lab facts --quick --seeds 1 --out tasks --set train.steps=3 --set train.batch=1 --set model.d_model=32 --set ssm.head_dim=16
+is "$(ls tasks/facts/runs | wc -l)" 6 "trainings of a task"
+is "$(grep -c '<pre' tasks/facts/index.html)" 4 "samples, and the command"
+for text in 'Does P hold facts' chance 'equal FLOPs' missed; do
+    grep -qF -- "$text" tasks/facts/index.html || die "the page does not say \"$text\""
+done
+for file in accuracy.svg beta.svg; do [ -s tasks/facts/$file ] || die "there is no $file"; done
+
 # A text: thirteen arms of three rates.
-some_text 400 >text.txt
 ok lab ablate --quick --seeds 1 --out texts --text text.txt --set train.steps=2 --set train.val_tokens=256
 is "$(ls texts/ablate/runs | wc -l)" 39 "trainings of a text"
 for text in 'each letter' 'no P, equal FLOPs' 'Loss beside the first arm' 'The text: ' ' --text text.txt'; do
     grep -qF -- "$text" texts/ablate/index.html || die "the page does not say \"$text\""
 done
 for file in bits.svg beside.svg; do [ -s texts/ablate/$file ] || die "there is no $file"; done
-
-# What stands behind a token tells the routing by the unit before it nothing.
-ok lab leak --quick --seeds 1 --out texts --text text.txt --set train.steps=2 --set train.val_tokens=256 \
-    --set model.d_model=32 --set ssm.head_dim=16
-future=$(grep '^leak,quick,"previous unit".*,future,' texts/leak/results.csv | sed 's/.*,//')
-[ -n "$future" ] || die "nothing is said of the future"
-awk '$1 > 1e-5 || $1 < -1e-5 { exit 1 }' <<<"$future" || die "previous unit gains from the future: $future"
-grep -q 'own unit, which leaks' texts/leak/index.html || die "the control is not on the page"
 
 fails 1 'lab recall makes its own data; wanted no --text' lab recall --out z --text .
 cp "$hydralm" ./alone
@@ -83,5 +90,5 @@ fails 1 'empty.txt is empty' lab ablate --out z --text empty.txt
 absent z "what was refused"
 fails 2 "--out" lab recall
 touch file
-fails 1 "file" lab recall --out file/below $tiny
+fails 1 "file" lab recall --out file/below
 exit 0
