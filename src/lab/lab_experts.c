@@ -155,7 +155,8 @@ const hy__lab hy__lab_experts = {
               .data = {"own/docs:1", "own/src:1", SUMS_OF ":1", CHAINS_OF ":1"},
               .recipe = RECIPE("546816", "272384"), /* 400 steps */
               .probe = PROBES},
-    .full = {.set = {"model.d_model=128", "ssm.d_state=64"},
+    /* held back more, as its docs are read many times */
+    .full = {.set = {"model.d_model=128", "ssm.d_state=64", "train.weight_decay=0.5"},
              .arm = {FIRST_FOUR, ROUTE("units of 16", "experts.expert_chunk=16"),
                      ROUTE("units of 64", "experts.expert_chunk=64"),
                      SHARED("one shared", "experts.route=previous"),
