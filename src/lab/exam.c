@@ -28,6 +28,37 @@ hy_status hy__exam_new(hy__exam **out, hy__model *m, const hy__lab_scale *s,
     return hy__work_new(&e->work, m, (hy__work_options){.training = true}, err);
 }
 
+static hy_status open_mixture(hy__exam *e, hy_error *err) {
+    if (e->tok) return HY_OK;
+    HY_TRY(hy__tokenizer_open(&e->tok, NULL, err));
+    return hy__mixture_open(&e->mixture,
+                            &(hy__build_options){.path = e->data,
+                                                 .n_path = e->n_data,
+                                                 .tokenizer = e->tok,
+                                                 .val_fraction = e->val_fraction,
+                                                 .threads = 1,
+                                                 .unverified = true},
+                            err);
+}
+
+static hy_status check_ring(hy__exam *e, const char *data, hy_error *err) {
+    hy__ring r;
+    HY_TRY(hy__ring_parse(&r, data, err));
+    HY_TRY(open_mixture(e, err));
+    return hy__ring_check(&r, &e->mixture, err);
+}
+
+hy_status hy__exam_check(const hy__lab_scale *s, const hy__train_config *t, hy_error *err) {
+    hy__exam e = {.data = s->data, .val_fraction = t->val_fraction};
+    hy_status status = HY_OK;
+    while (s->data[e.n_data]) e.n_data++;
+    for (int p = 0; s->probe[p].name && status == HY_OK; p++)
+        if (hy__ring_is(s->probe[p].data)) status = check_ring(&e, s->probe[p].data, err);
+    hy__mixture_release(&e.mixture);
+    hy__tokenizer_free(e.tok);
+    return status;
+}
+
 void hy__exam_free(hy__exam *e) {
     if (!e) return;
     hy__work_free(e->work);
@@ -188,19 +219,6 @@ static hy_status ask_task(hy__exam *e, const char *entry, hy__tally *sum, hy_err
 }
 
 /* ---- text ---- */
-
-static hy_status open_mixture(hy__exam *e, hy_error *err) {
-    if (e->tok) return HY_OK;
-    HY_TRY(hy__tokenizer_open(&e->tok, NULL, err));
-    return hy__mixture_open(&e->mixture,
-                            &(hy__build_options){.path = e->data,
-                                                 .n_path = e->n_data,
-                                                 .tokenizer = e->tok,
-                                                 .val_fraction = e->val_fraction,
-                                                 .threads = 1,
-                                                 .unverified = true},
-                            err);
-}
 
 hy_status hy__exam_windows(hy__exam *e, const char *name, int64_t rows, hy__loader **l,
                            hy_error *err) {

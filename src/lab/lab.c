@@ -34,6 +34,15 @@ typedef struct plan {
     int best[HY__LAB_ARMS];
 } plan;
 
+/* Whether there is as much text as is asked for at the end. */
+static hy_status check_text(const plan *p, hy_error *err) {
+    hy__config c;
+    hy__train_config t;
+    int64_t parameters;
+    HY_TRY(hy__arm_config(p->lab, p->scale, 0, &c, &t, &parameters, err));
+    return hy__exam_check(p->scale, &t, err);
+}
+
 static hy_status plan_sweep(plan *p, hy_error *err) {
     const int n_arm = hy__scale_arms(p->scale), n_rate = hy__scale_rates(p->scale);
     p->n_sweep = (int64_t)n_arm * n_rate;
@@ -164,6 +173,7 @@ hy_status hy__lab_run(const hy__lab *lab, const hy__lab_options *opt, hy_error *
     if (lab->run) return lab->run(lab, opt, err);
     HY_TRY_GOTO(hy__scale_change(&scale, opt, err));
     HY_TRY_GOTO(hy__entries_open(&entries, &scale, lab->name, opt, err));
+    HY_TRY_GOTO(check_text(&p, err));
     HY_TRY_GOTO(plan_sweep(&p, err));
     HY_TRY_GOTO(run_jobs(&p, p.n_sweep, err));
     HY_TRY_GOTO(plan_seeds(&p, err));

@@ -278,6 +278,8 @@ typedef struct hy__exam hy__exam;
 hy_status hy__exam_new(hy__exam **out, struct hy__model *m, const hy__lab_scale *s,
                        const hy__train_config *t, hy_error *err);
 void hy__exam_free(hy__exam *e);
+/* HY_E_INVALID where there is less text than the probes ask for: before anything is trained. */
+hy_status hy__exam_check(const hy__lab_scale *s, const hy__train_config *t, hy_error *err);
 /* What the model makes of a probe's data: of a task test documents, which neither training nor what
  * is held out contains; of text windows of train.seq_len in what is held out. */
 hy_status hy__exam_ask(hy__exam *e, const hy__probe *p, hy__answer *a, hy_error *err);

@@ -102,6 +102,16 @@ static hy_status read_all(group *g, double *nats, int64_t *hits, hy_error *err) 
     return HY_OK;
 }
 
+hy_status hy__ring_check(const hy__ring *r, const hy__mixture *text, hy_error *err) {
+    int64_t n = 0;
+    for (int64_t c = 0; c < text->n; c++) n += text->corpus[c]->n_part[HY__PART_VAL];
+    if (n >= r->size) return HY_OK;
+    return hy__fail(err, HY_E_INVALID,
+                    "%" PRId64 " tokens of the text are held out, wanted %" PRId64
+                    "; name more text with --text",
+                    n, r->size);
+}
+
 /* Documents of what is held out, one behind the other, until there are `size` tokens. */
 static hy_status fill(int32_t *ring, int64_t size, const hy__mixture *text, hy_error *err) {
     int64_t n = 0;
@@ -114,20 +124,17 @@ static hy_status fill(int32_t *ring, int64_t size, const hy__mixture *text, hy_e
             n += len;
         }
     }
-    if (n == size) return HY_OK;
-    return hy__fail(err, HY_E_INVALID,
-                    "%" PRId64 " tokens of the text are held out, wanted %" PRId64
-                    "; name more text with --text",
-                    n, size);
+    return HY_OK;
 }
 
 hy_status hy__ring_ask(const hy__ring *r, hy__model *m, const hy__mixture *text, double *nats,
                        int64_t *hits, hy_error *err) {
+    *nats = 0.0;
+    *hits = 0;
+    HY_TRY(hy__ring_check(r, text, err));
     int32_t *ring = calloc((size_t)r->size, sizeof *ring);
     group g = {.model = m, .ring = ring, .size = r->size, .context = r->context};
     hy_status status = HY_OK;
-    *nats = 0.0;
-    *hits = 0;
     g.token = calloc(TOGETHER * PIECE, sizeof *g.token);
     g.target = calloc(TOGETHER * PIECE, sizeof *g.target);
     if (!ring || !g.token || !g.target)

@@ -20,8 +20,11 @@ typedef struct hy__ring {
 bool hy__ring_is(const char *data);
 hy_status hy__ring_parse(hy__ring *r, const char *data, hy_error *err);
 
-/* Sums up over the tokens of the ring: nats, and those that were the likeliest. HY_E_INVALID where
- * less is held out than the ring has. */
+/* HY_E_INVALID where less is held out than the ring has. */
+hy_status hy__ring_check(const hy__ring *r, const struct hy__mixture *text, hy_error *err);
+
+/* Sums up over the tokens of the ring: nats, and those that were the likeliest. HY_E_INVALID as
+ * above. */
 hy_status hy__ring_ask(const hy__ring *r, struct hy__model *m, const struct hy__mixture *text,
                        double *nats, int64_t *hits, hy_error *err);
 
