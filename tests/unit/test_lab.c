@@ -522,15 +522,18 @@ static void test_crossover(void **state) {
     good(hy__file_read(path, 1 << 20, &text, &size, &err), &err);
     static const char *const SAID[] = {"\"wanted\": 3.0,\n   \"got\": 4.0,\n   \"met\": true",
                                        "\"wanted\": 2048.0,\n   \"got\": 1024.0,\n   \"met\": true",
-                                       "\"wanted\": 1.0,\n   \"got\": 1.0,\n   \"met\": true"};
+                                       "\"wanted\": 1.1,\n   \"got\": 1.0,\n   \"met\": true"};
     for (int i = 0; i < 3; i++)
         if (!strstr(text, SAID[i])) fail_msg("not in results.json: %s", SAID[i]);
     assert_null(strstr(text, "16,384")); /* which was not measured */
     free(text);
+    for (int l = 0; l < 3; l++)
+        x.at[0][l].peak[HY__PHASE_TRAIN] = (double)(LENGTH[l] * LENGTH[l]); /* not linear */
     x.at[1][2].rate[HY__PHASE_PREFILL] = 0.0; /* no memory for the Transformer: no ratio */
     good(hy__crossover_write(&x, dir, &err), &err);
     good(hy__file_read(path, 1 << 20, &text, &size, &err), &err);
     assert_null(strstr(text, "reading 8,192"));
+    assert_non_null(strstr(text, "\"wanted\": 1.1,\n   \"got\": 6.0,\n   \"met\": false"));
     assert_non_null(strstr(text, SAID[1])); /* where both are known it is ahead */
     free(text);
     static const char *const NAME[] = {"results.json", "results.csv", "index.html", "train.svg",
