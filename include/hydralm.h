@@ -35,6 +35,7 @@ typedef enum hy_status {
     HY_E_UNSUPPORTED = 4, /* valid, but this build or machine cannot do it */
     HY_E_STOPPED = 5,     /* a callback or a signal asked to stop */
     HY_E_INTERNAL = 6,    /* a library failed in a way that input cannot explain */
+    HY_E_DIVERGED = 7,    /* a training's loss does not come back (train.on_spike, spike_limit) */
 } hy_status;
 
 /* Message buffer: a full sentence of what, where, got and wanted. */
@@ -262,7 +263,8 @@ typedef struct hy_train_result {
 } hy_train_result;
 
 /* Trains a new model, or goes on with the one in opt->out, which always ends as the last
- * checkpoint. result may be NULL. HY_E_INVALID, HY_E_IO, HY_E_MEMORY, HY_E_UNSUPPORTED. */
+ * checkpoint. result may be NULL. HY_E_INVALID, HY_E_IO, HY_E_MEMORY, HY_E_UNSUPPORTED,
+ * HY_E_DIVERGED. */
 HY_API hy_status hy_train(const hy_train_options *opt, hy_train_result *result, hy_error *err);
 
 #ifdef __cplusplus

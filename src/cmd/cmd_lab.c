@@ -6,9 +6,11 @@
 #include "base/file.h"
 #include "base/progress.h"
 #include "base/status.h"
+#include "ckpt/json_file.h"
 #include "lab/lab.h"
 #include "page/page.h"
 
+#include <jansson.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -52,24 +54,68 @@ static hy_status run_one(const hy__lab *lab, hy__lab_options *opt, const char *o
     return status;
 }
 
+/* How many goals of an experiment were met, of how many, as its last results in out say; false
+ * where there are none. */
+static bool read_verdicts(const char *out, const char *name, int *met, int *of) {
+    char *dir = hy__path_join(out, name);
+    json_t *json = NULL, *verdict;
+    hy_error ignored;
+    size_t i;
+    const bool is = dir && hy__json_read(&json, dir, "results.json", &ignored) == HY_OK;
+    *met = *of = 0;
+    json_array_foreach(json_object_get(json, "verdicts"), i, verdict) {
+        *met += json_is_true(json_object_get(verdict, "met"));
+        *of += 1;
+    }
+    json_decref(json);
+    free(dir);
+    return is;
+}
+
 /* A page that leads to those of all. */
 static hy_status write_index(const char *out, hy_error *err) {
     char *path = hy__path_join(out, "index.html");
     hy__page p = {0};
     if (!path) return hy__fail(err, HY_E_MEMORY, "there is not enough memory for a path");
     hy__page_begin(&p, "Lab");
-    hy__page_table(&p, (const hy__column[]){{"experiment", 0}, {"question", 0}}, 2);
+    hy__page_table(
+        &p, (const hy__column[]){{"experiment", 0}, {"question", 0}, {"goals that are met", 0}}, 3);
     for (int i = 0; hy__labs[i]; i++) {
         char href[64];
+        int met, of;
         snprintf(href, sizeof href, "%s/index.html", hy__labs[i]->name);
-        hy__page_cell_link(&p, href, "%s", hy__labs[i]->name);
-        hy__page_cell(&p, "%s", hy__labs[i]->question);
+        if (read_verdicts(out, hy__labs[i]->name, &met, &of)) {
+            hy__page_cell_link(&p, href, "%s", hy__labs[i]->name);
+            hy__page_cell(&p, "%s", hy__labs[i]->question);
+            hy__page_cell(&p, "%d of %d", met, of);
+        } else {
+            hy__page_cell(&p, "%s", hy__labs[i]->name);
+            hy__page_cell(&p, "%s", hy__labs[i]->question);
+            hy__page_cell(&p, "not finished");
+        }
     }
     hy__page_table_end(&p);
     const hy_status status = hy__page_save(&p, path, err);
     hy__page_release(&p);
     free(path);
     return status;
+}
+
+/* One that fails does not keep the others from being run; where the first does, it is likely the
+ * command that is wrong. */
+static hy_status run_all(hy__lab_options *opt, const char *out, bool quiet, hy_error *err) {
+    hy_error first = {0}, page;
+    for (int i = 0; hy__labs[i]; i++) {
+        const hy_status status = run_one(hy__labs[i], opt, out, quiet, err);
+        if (status == HY_OK) continue;
+        if (status == HY_E_STOPPED || i == 0) return status;
+        if (first.status == HY_OK) first = *err;
+        fprintf(stderr, "%s: %s\n", hy__labs[i]->name, err->text);
+    }
+    const hy_status status = write_index(out, &page);
+    if (first.status == HY_OK && status != HY_OK) first = page;
+    if (first.status != HY_OK) *err = first;
+    return first.status;
 }
 
 static hy_status run(const char *name, bool all, hy__lab_options *opt, const char *out, bool quiet,
@@ -90,8 +136,7 @@ static hy_status run(const char *name, bool all, hy__lab_options *opt, const cha
     signal(SIGCHLD, SIG_DFL); /* who starts this may ignore it: no run would be seen to end */
     opt->stop = stop;
     if (!all) return run_one(lab, opt, out, quiet, err);
-    for (int i = 0; hy__labs[i]; i++) HY_TRY(run_one(hy__labs[i], opt, out, quiet, err));
-    return write_index(out, err);
+    return run_all(opt, out, quiet, err);
 }
 
 int cmd_lab(int argc, char **argv) {

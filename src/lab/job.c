@@ -73,6 +73,12 @@ static double number_of(const json_t *x) {
     return json_is_number(x) ? json_number_value(x) : (double)NAN;
 }
 
+/* What a training that diverged leaves: every other rate is better. */
+static void answer_nothing(hy__job *j) {
+    for (int p = 0; p < HY__LAB_PROBES; p++)
+        for (int m = 0; m < HY__METRICS; m++) j->answer[p].value[m] = (double)NAN;
+}
+
 static json_t *result_json(const hy__job *j, int n_probe) {
     json_t *answers = json_array();
     for (int p = 0; p < n_probe; p++) {
@@ -195,8 +201,13 @@ hy_status hy__job_run(const hy__job *job, const hy__lab *lab, const hy__lab_scal
     HY_TRY_GOTO(job_config(&j, lab, s, &text, &j.parameters, err));
     HY_TRY_GOTO(write_text(j.dir, "config.yaml", text, &config, err));
     if (stages) HY_TRY_GOTO(write_text(j.dir, "recipe.yaml", stages, &recipe, err));
-    HY_TRY_GOTO(train(&j, s, config, recipe, model, go_on, err));
-    HY_TRY_GOTO(evaluate(&j, lab, s, model, go_on, err));
+    status = train(&j, s, config, recipe, model, go_on, err);
+    if (status == HY_OK) status = evaluate(&j, lab, s, model, go_on, err);
+    if (status == HY_E_DIVERGED) {
+        answer_nothing(&j);
+        status = HY_OK;
+    }
+    if (status != HY_OK) goto done;
     HY_TRY_GOTO(hy__entries_check(s, err));
     HY_TRY_GOTO(
         hy__lab_save(result_json(&j, hy__scale_probes(s)), HY__LAB_WHOLE, j.dir, RESULT, err));

@@ -30,13 +30,13 @@ bool hy__guard_judge(hy__guard *g, const hy__train_config *t, double loss, doubl
 
 hy_status hy__guard_act(hy__guard *g, const hy__train_config *t, int64_t step, hy_error *err) {
     if (t->on_spike == HY__ON_SPIKE_STOP) {
-        return hy__fail(err, HY_E_INVALID,
+        return hy__fail(err, HY_E_DIVERGED,
                         "at step %lld %s; the training ends before the step changes anything. A "
                         "lower train.lr or train.clip may help, or train.on_spike=skip or rewind",
                         (long long)step, g->why);
     }
     if (++g->in_row > t->spike_limit) {
-        return hy__fail(err, HY_E_INVALID,
+        return hy__fail(err, HY_E_DIVERGED,
                         "at step %lld %s, after %lld %s in a row (train.spike_limit); the training "
                         "ends before the step changes anything. It seems to have diverged: a lower "
                         "train.lr or train.clip may help",

@@ -30,7 +30,7 @@ bool hy__guard_judge(hy__guard *g, const hy__train_config *t, double loss, doubl
                      const double *before, int64_t n);
 
 /* Counts the judged, unsound step and sets g->back where it leads back. `step` is its number.
- * HY_E_INVALID when the training ends. */
+ * HY_E_DIVERGED when the training ends. */
 hy_status hy__guard_act(hy__guard *g, const hy__train_config *t, int64_t step, hy_error *err);
 
 #endif

@@ -235,7 +235,7 @@ hy_status hy__trainer_evaluate(hy__trainer *tr, hy_error *err) {
         if (!*only || strcmp(only, tr->data.name[c]) == 0) add_score(&judged, &s);
     }
     if (!isfinite(all.nats)) {
-        return hy__fail(err, HY_E_INVALID,
+        return hy__fail(err, HY_E_DIVERGED,
                         "after step %lld the held-out loss is not finite: the step has broken the "
                         "weights; the training ends without saving them. It has diverged: a lower "
                         "train.lr or train.clip may help",

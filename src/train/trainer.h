@@ -155,12 +155,12 @@ hy_status hy__trainer_forward(hy__trainer *tr, hy__work *work, hy__lanes *lanes,
 
 /* One optimizer step; fills what the layers say and step, tokens, loss, bits_per_byte, lr and
  * grad_norm of p. One that is not sound leaves the weights as they were: p->unsound says why, and
- * guard.back that the run must go back; HY_E_INVALID where the training ends with it (guard.h).
+ * guard.back that the run must go back; HY_E_DIVERGED where the training ends with it (guard.h).
  * After a failure some of the step's gradients and streams are behind it: the trainer ends. */
 hy_status hy__trainer_step(hy__trainer *tr, hy_train_progress *p, hy_error *err);
 
 /* Loss over the held-out parts, one corpus after another, in order, with the state carried; each
- * gets its share of train.val_tokens. HY_E_INVALID where it is not finite. */
+ * gets its share of train.val_tokens. HY_E_DIVERGED where it is not finite. */
 hy_status hy__trainer_evaluate(hy__trainer *tr, hy_error *err);
 
 /* ---- resume.c ---- */

@@ -53,6 +53,7 @@ env --ignore-signal=CHLD timeout 60 "$hydralm" lab leak --quick --seeds 1 --out 
 fails 1 'there is no experiment "recal"; there are crossover, logic, hops, recall' lab recal --out z
 fails 1 'wanted the name of an experiment, or --all' lab --out z
 fails 1 'wanted the name of an experiment, or --all' lab recall --all --out z
+fails 1 'no field' lab --all --out z --set train.nothing=1
 fails 1 'not both' lab recall --quick --full --out z
 fails 1 'within 2%' lab recall --out z --set model.d_model=8 --set attention.n_head=1 --set ssm.head_dim=8
 fails 1 'no field' lab recall --out z --set train.nothing=1

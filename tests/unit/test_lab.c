@@ -382,6 +382,35 @@ static void test_job_that_is_not_whole(void **state) {
     assert_int_equal(rmdir(out), 0);
 }
 
+static bool go_on(void *user, const hy_train_progress *p) {
+    (void)user, (void)p;
+    return true;
+}
+
+/* A rate at which nothing is learned loses against every other, and ends nothing else. */
+static void test_job_that_diverges(void **state) {
+    (void)state;
+    const hy__lab_scale scale = {
+        .set = {"train.steps=60", "train.batch=1", "train.warmup=1", "train.weight_decay=1"},
+        .arm = {{.name = "one"}},
+        .rate = {10, 1e-3},
+        .data = {"task:recall"},
+        .probe = {{"recall", "task:recall"}}};
+    hy_error err = {0};
+    hy__job job[2] = {{.seed = 1}, {.seed = 1, .rate = 1}};
+    char out[] = "/tmp/hydralm-lab-XXXXXX", command[64];
+    assert_non_null(mkdtemp(out));
+    good(hy__job_open(&job[0], &hy__lab_recall, &scale, out, &err), &err);
+    good(hy__job_run(&job[0], &hy__lab_recall, &scale, go_on, &err), &err);
+    good(hy__job_open(&job[0], &hy__lab_recall, &scale, out, &err), &err);
+    assert_true(job[0].done);
+    assert_true(isnan(job[0].answer[0].value[HY__ACCURACY]));
+    job[1].answer[0].value[HY__LOSS] = 100.0;
+    assert_int_equal(hy__results_best_rate(job, 2, 0, &scale), 1);
+    snprintf(command, sizeof command, "rm -r %s", out);
+    assert_int_equal(system(command), 0);
+}
+
 static const char *refused(const hy__lab *lab, const char *set, const char *out) {
     static hy_error err;
     const hy__lab_options opt = {.seeds = 1, .set = &set, .n_set = 1, .out = out};
@@ -555,6 +584,7 @@ int main(void) {
         cmocka_unit_test(test_exam),
         cmocka_unit_test(test_text),
         cmocka_unit_test(test_job_that_is_not_whole),
+        cmocka_unit_test(test_job_that_diverges),
         cmocka_unit_test(test_options),
         cmocka_unit_test(test_crossover),
     };
