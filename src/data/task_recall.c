@@ -1,9 +1,13 @@
 /* task_recall.c: associative recall of many pairs (MQAR, Arora et al. 2023, arXiv 2312.04927).
  * Pairs of a key and its value, then every key again, in another order, and its value is asked.
- * Keys and values are the same 64 symbols: only the place tells which is which. */
+ * Keys are letters and digits, values are marks: were they the same symbols, it would be asked too
+ * which of a symbol's places is meant. */
 #include "data/task.h"
 
 enum { PAIRS, GAP };
+
+static const char VALUE[] = "!#$%&*/:;=?@^_|~";
+enum { VALUES = sizeof VALUE - 1 };
 
 static hy_status plan(hy__task *t, hy_error *err) {
     (void)err;
@@ -12,21 +16,22 @@ static hy_status plan(hy__task *t, hy_error *err) {
 }
 
 static void write(const hy__task *t, hy__task_doc *d) {
-    int64_t key[HY__TASK_SYMBOLS], value[HY__TASK_SYMBOLS], order[HY__TASK_SYMBOLS];
+    int64_t key[HY__TASK_SYMBOLS], order[HY__TASK_SYMBOLS];
+    int value[HY__TASK_SYMBOLS];
     const int64_t n = t->number[PAIRS];
     hy__task_choose(d, key, n, HY__TASK_SYMBOLS);
     hy__task_choose(d, order, n, n);
     for (int64_t i = 0; i < n; i++) {
-        value[i] = hy__task_draw(d, HY__TASK_SYMBOLS);
+        value[i] = VALUE[hy__task_draw(d, VALUES)];
         hy__task_say(d, hy__task_symbol(key[i]));
-        hy__task_say(d, hy__task_symbol(value[i]));
+        hy__task_say(d, value[i]);
     }
     hy__task_say(d, '\n');
     for (int64_t i = 0; i < t->number[GAP]; i++) hy__task_say(d, '.');
     hy__task_say(d, '\n');
     for (int64_t i = 0; i < n; i++) {
         hy__task_say(d, hy__task_symbol(key[order[i]]));
-        hy__task_ask(d, hy__task_symbol(value[order[i]]));
+        hy__task_ask(d, value[order[i]]);
     }
 }
 
@@ -34,8 +39,7 @@ static void write(const hy__task *t, hy__task_doc *d) {
 static double chance(const hy__task *t) {
     const double n = (double)t->number[PAIRS];
     double sum = 0.0;
-    for (double left = n; left >= 1.0; left--)
-        sum += 1.0 / left + (left - 1.0) / left / HY__TASK_SYMBOLS;
+    for (double left = n; left >= 1.0; left--) sum += 1.0 / left + (left - 1.0) / left / VALUES;
     return sum / n;
 }
 
