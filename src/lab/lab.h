@@ -42,6 +42,7 @@ enum {
     HY__LAB_DIR = 512,  /* bytes of that of one below it */
     HY__LAB_DIGITS = 6, /* of results that are summed up; those of a job are whole */
     HY__LAB_WHOLE = 17,
+    HY__LAB_SAMPLE = 600, /* bytes of a sample of text */
 };
 
 /* ---- what an experiment is ---- */
@@ -195,6 +196,10 @@ bool hy__lab_reads_text(const hy__lab *lab);
 hy_status hy__entries_open(hy__entries *e, hy__lab_scale *s, const char *lab,
                            const hy__lab_options *opt, hy_error *err);
 void hy__entries_release(hy__entries *e);
+/* The i-th sample of the held-out text, from its corpora in turn, with a 0 behind it; empty where
+ * there is none. */
+hy_status hy__entries_sample(const hy__lab_scale *s, int64_t i, char text[HY__LAB_SAMPLE],
+                             hy_error *err);
 /* HY_E_INVALID when the text is not any more what hy__entries_open has read. */
 hy_status hy__entries_check(const hy__lab_scale *s, hy_error *err);
 

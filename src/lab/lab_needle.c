@@ -39,7 +39,7 @@ const hy__lab hy__lab_needle = {
               "train: {batch: 16, seq_len: 1024, carry: false, warmup: 30, schedule: wsd,\n"
               "        eval_every: 0, detail_every: 0, tensorboard: false}\n",
     .quick = {.arm = {TOPK(8), TOPK(0), TOPK(4), TOPK(16), FULL},
-              .rate = {5e-3, 3e-3},
+              .rate = {5e-4, 1e-3, 2e-3, 3e-3},
               .data = {NEAR, UP_TO("640")},
               .recipe = "stages:\n" NEAR_STAGE("2500K") FAR_STAGE("4M", "640"),
               .probe = {{"up to 640 tokens back", UP_TO("640")},
@@ -48,7 +48,7 @@ const hy__lab hy__lab_needle = {
                         {"16,384", AT("16384"), .unseen = true}}},
     .full = {.set = {"train.seq_len=4096"},
              .arm = {TOPK(8), TOPK(0), TOPK(4), TOPK(16), FULL},
-             .rate = {1e-3, 3e-3, 5e-3},
+             .rate = {5e-4, 1e-3, 2e-3},
              .data = {NEAR, UP_TO("3700")},
              .recipe = "stages:\n" NEAR_STAGE("10M") FAR_STAGE("100M", "3700"),
              .probe = {{"up to 3,700 tokens back", UP_TO("3700")},

@@ -190,17 +190,24 @@ static void put_verdicts(hy__page *p, const hy__results *r) {
     hy__page_paragraph(p, "Published: %s.", r->lab->published);
 }
 
-/* The files and folders that it reads. */
-static void put_text(hy__page *p, const hy__lab_scale *s) {
+/* The files and folders that it reads, and how three of the documents begin. */
+static hy_status put_text(hy__page *p, const hy__lab_scale *s, hy_error *err) {
     hy__text t = {0};
     for (int i = 0; s->data[i]; i++)
         if (!hy__task_is(s->data[i])) hy__text_add(&t, "%s`%s`", t.size ? ", " : "", s->data[i]);
     if (t.size)
         hy__page_note(p,
                       "The text: %s (fingerprint %016" PRIx64 "). A part of its documents is "
-                      "held out, which no training reads and the losses are of.",
+                      "held out, which no training reads and the losses are of; so "
+                      "begin three of these.",
                       t.data, s->text);
     hy__text_release(&t);
+    for (int64_t i = 0; i < SAMPLES; i++) {
+        char text[HY__LAB_SAMPLE];
+        HY_TRY(hy__entries_sample(s, i, text, err));
+        if (*text) hy__page_code(p, text);
+    }
+    return HY_OK;
 }
 
 /* What is asked stands at the end of many: the middle goes. */
@@ -220,7 +227,7 @@ static hy_status put_samples(hy__page *p, const hy__results *r, hy_error *err) {
         if (hy__task_is(r->scale->probe[i].data)) entry = r->scale->probe[i].data;
     hy__page_heading(p, 2, "The task");
     hy__page_paragraph(p, "%s", r->lab->about);
-    put_text(p, r->scale);
+    HY_TRY(put_text(p, r->scale, err));
     if (!entry) return HY_OK;
     HY_TRY(hy__task_parse(&t, entry, err));
     hy__task_print(&t, name, sizeof name);
