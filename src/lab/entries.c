@@ -123,13 +123,13 @@ static hy_status print_text(const hy__lab_scale *s, uint64_t *print, hy_error *e
     return HY_OK;
 }
 
-/* The first bytes of a document that is held out; of further rounds those behind. */
+/* The first bytes of a document; of further rounds those behind. Nothing is held out here. */
 static hy_status read_sample(const hy__corpus *c, int64_t i, int64_t most, char *text,
                              hy_error *err) {
     int32_t token[HY__LAB_SAMPLE];
-    const int64_t n = c->n_document[HY__PART_VAL];
+    const int64_t n = c->n_document[HY__PART_TRAIN];
     if (n == 0) return HY_OK;
-    const hy__document *d = &c->document[HY__PART_VAL][i % n];
+    const hy__document *d = &c->document[HY__PART_TRAIN][i % n];
     const int64_t from = i / n * most;
     int64_t len = d->len - from < most ? d->len - from : most;
     if (len <= 0) return HY_OK;

@@ -196,8 +196,8 @@ bool hy__lab_reads_text(const hy__lab *lab);
 hy_status hy__entries_open(hy__entries *e, hy__lab_scale *s, const char *lab,
                            const hy__lab_options *opt, hy_error *err);
 void hy__entries_release(hy__entries *e);
-/* The i-th sample of the held-out text, from its corpora in turn, with a 0 behind it; empty where
- * there is none. */
+/* The i-th sample of the text, from its corpora in turn, with a 0 behind it; empty where there is
+ * none. */
 hy_status hy__entries_sample(const hy__lab_scale *s, int64_t i, char text[HY__LAB_SAMPLE],
                              hy_error *err);
 /* HY_E_INVALID when the text is not any more what hy__entries_open has read. */

@@ -198,8 +198,8 @@ static hy_status put_text(hy__page *p, const hy__lab_scale *s, hy_error *err) {
     if (t.size)
         hy__page_note(p,
                       "The text: %s (fingerprint %016" PRIx64 "). A part of its documents is "
-                      "held out, which no training reads and the losses are of; so "
-                      "begin three of these.",
+                      "held out, which no training reads and the losses are of. So begin "
+                      "three of the documents.",
                       t.data, s->text);
     hy__text_release(&t);
     for (int64_t i = 0; i < SAMPLES; i++) {

@@ -15,6 +15,7 @@ is "$(rows whole | cut -d, -f3,5,7 | sort -u | wc -l)" $((1 + 6)) "trainings in 
 for text in 'What would a router' 'Verdict' 'missed' 'own unit, which leaks' train.steps=3 'The text: ' ' --text text.txt'; do
     grep -qF -- "$text" whole/leak/index.html || die "the page does not say \"$text\""
 done
+is "$(grep -c '<pre' whole/leak/index.html)" 4 "samples, and the command"
 grep -q '"published": "' whole/leak/results.json || die "results.json: $(head -c 300 whole/leak/results.json)"
 
 # What stands behind a token tells the routing by the unit before it nothing.
