@@ -3,7 +3,7 @@
 
 #define PAIRS(n) "task:recall/pairs=" #n
 
-/* Few pairs first: a state that is shown many at once learns nothing for long. */
+/* Few pairs first, for all arms and equally long. */
 #define FEW(tokens) "  - {name: pairs-4, tokens: " tokens ", mixture: {recall/pairs=4: 1}}\n"
 #define SOME(tokens)                                                                               \
     "  - {name: pairs-16, tokens: " tokens ", mixture: {recall/pairs=4: 1, recall/pairs=16: 2}}\n"
@@ -17,7 +17,7 @@ const hy__lab hy__lab_recall = {
     .about = "Pairs of a key and its value, then every key again in another order: its value is "
              "asked. A state of fixed size has to give up at some number of pairs; attention over "
              "all that was read does not, and one over a window sees only what is near. Few pairs "
-             "come first, for all arms and equally long: without that S learns nothing for long.",
+             "come first, for all arms and equally long.",
     .published = "nothing of this task; sparse attention is said to reach far",
     .config = "model: {layers: S A F, d_model: 64, vocab: 256, chunk: 32}\n"
               "ssm: {head_dim: 32, d_state: 16}\n"
