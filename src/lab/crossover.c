@@ -1,7 +1,8 @@
 /* crossover.c: at which length does Hydra overtake a Transformer of equal size? See crossover.h.
  *
- * Every arm and length is measured in a process of its own, one after another, the arms of a length
- * together, by what `hydralm bench` measures with. */
+ * Every arm and length is measured in a process of its own, by what `hydralm bench` measures with.
+ * The arms of a length take turns, round after round: what the machine does meanwhile slows all of
+ * them down, and a round's ratios least. */
 #include "lab/crossover.h"
 
 #include "base/file.h"
@@ -11,15 +12,13 @@
 
 #include <inttypes.h>
 #include <jansson.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define RESULT "result.json"
-
 static const int64_t QUICK[] = {512, 1024, 2048, 4096, 8192, 0};
 static const int64_t FULL[] = {512, 1024, 2048, 4096, 8192, 16384, 32768, 65536, 0};
-enum { RUNS = 3 };
 
 static int count_lengths(const int64_t *length) {
     int n = 0;
@@ -27,9 +26,23 @@ static int count_lengths(const int64_t *length) {
     return n;
 }
 
+/* ---- over the rounds ---- */
+
+hy__spread hy__crossing_rates(const hy__crossing *at, hy__phase phase) {
+    double x[HY__CROSSOVER_ROUNDS];
+    memcpy(x, at->rate[phase], sizeof x);
+    const hy__spread s = hy__spread_of(x, HY__CROSSOVER_ROUNDS);
+    return s.min > 0.0 ? s : (hy__spread){0};
+}
+
 double hy__crossover_ratio(const hy__crossover *x, int arm, int l, hy__phase phase) {
-    const double other = x->at[x->n_arm - 1][l].rate[phase];
-    return other > 0.0 ? x->at[arm][l].rate[phase] / other : 0.0;
+    const hy__crossing *own = &x->at[arm][l], *other = &x->at[x->n_arm - 1][l];
+    double ratio[HY__CROSSOVER_ROUNDS];
+    for (int r = 0; r < HY__CROSSOVER_ROUNDS; r++) {
+        if (own->rate[phase][r] <= 0.0 || other->rate[phase][r] <= 0.0) return 0.0;
+        ratio[r] = own->rate[phase][r] / other->rate[phase][r];
+    }
+    return hy__median(ratio, HY__CROSSOVER_ROUNDS);
 }
 
 /* ---- what was measured ---- */
@@ -52,32 +65,42 @@ static hy_status name_dir(hy__crossover *x, int arm, int l, hy_error *err) {
     return HY_OK;
 }
 
-static bool read_result(hy__crossing *at) {
+static void name_round(char name[24], int round) {
+    snprintf(name, 24, "round-%d.json", round + 1);
+}
+
+static bool read_round(hy__crossing *at, int round) {
     hy_error ignored;
     json_t *json = NULL;
-    bool whole = hy__json_read(&json, at->dir, RESULT, &ignored) == HY_OK;
-    for (hy__phase p = 0; p < HY__PHASE_N && whole; p++)
-        whole = json_unpack(json, "{s:{s:F, s:F, s:F, s:F}}", hy__phase_name(p), "tokens_per_s",
-                            &at->rate[p], "low", &at->low[p], "high", &at->high[p], "peak_bytes",
-                            &at->peak[p]) == 0;
+    char name[24];
+    name_round(name, round);
+    bool whole = hy__json_read(&json, at->dir, name, &ignored) == HY_OK;
+    for (hy__phase p = 0; p < HY__PHASE_N && whole; p++) {
+        double peak = 0.0;
+        whole = json_unpack(json, "{s:{s:F, s:F}}", hy__phase_name(p), "tokens_per_s",
+                            &at->rate[p][round], "peak_bytes", &peak) == 0;
+        at->peak[p] = fmax(at->peak[p], peak);
+    }
     json_decref(json);
     return whole;
 }
 
-static hy_status write_result(const hy__crossing *at, hy_error *err) {
+static hy_status write_round(const hy__crossing *at, int round, hy_error *err) {
     json_t *json = json_object();
+    char name[24];
     for (hy__phase p = 0; p < HY__PHASE_N; p++)
-        json_object_set_new(json, hy__phase_name(p),
-                            json_pack("{s:f, s:f, s:f, s:f}", "tokens_per_s", at->rate[p], "low",
-                                      at->low[p], "high", at->high[p], "peak_bytes", at->peak[p]));
-    return hy__lab_save(json, HY__LAB_WHOLE, at->dir, RESULT, err);
+        json_object_set_new(
+            json, hy__phase_name(p),
+            json_pack("{s:f, s:f}", "tokens_per_s", at->rate[p][round], "peak_bytes", at->peak[p]));
+    name_round(name, round);
+    return hy__lab_save(json, HY__LAB_WHOLE, at->dir, name, err);
 }
 
 /* ---- measuring ---- */
 
 /* What the machine has no memory for keeps its zeroes. */
 static hy_status measure(const hy__crossover *x, int arm, int l, hy__phase phase, hy__backend *be,
-                         hy__crossing *at, hy_error *err) {
+                         double *rate, double *peak, hy_error *err) {
     int64_t parameters;
     hy__bench *b;
     hy__bench_options o = {.name = x->scale->arm[arm].name,
@@ -85,7 +108,7 @@ static hy_status measure(const hy__crossover *x, int arm, int l, hy__phase phase
                            .tokens = &x->length[l],
                            .n_tokens = 1,
                            .batch = 1,
-                           .runs = RUNS,
+                           .runs = 1,
                            .warm_up = 1};
     o.phase[phase] = o.store[HY__STORE_FP32] = true;
     HY_TRY(hy__arm_config(x->lab, x->scale, arm, &o.cfg, &o.train, &parameters, err));
@@ -95,27 +118,27 @@ static hy_status measure(const hy__crossover *x, int arm, int l, hy__phase phase
     const hy__bench_row *row = &b->row[0];
     const hy_status sound = hy__bench_verdict(b, err);
     if (sound == HY_OK) {
-        const double tokens = (double)row->rows;
-        at->rate[phase] = tokens / row->seconds.median;
-        at->low[phase] = tokens / row->seconds.high;
-        at->high[phase] = tokens / row->seconds.low;
-        at->peak[phase] = (double)row->peak_bytes;
+        *rate = (double)row->rows / row->seconds.median;
+        *peak = (double)row->peak_bytes;
     }
     hy__bench_free(b);
     return sound;
 }
 
-static void place(const hy__crossover *x, int64_t i, int *arm, int *l) {
-    *l = (int)(i / x->n_arm);
+/* The rounds of a length one after another, in each all arms. */
+static void place(const hy__crossover *x, int64_t i, int *arm, int *l, int *round) {
     *arm = (int)(i % x->n_arm);
+    *round = (int)(i / x->n_arm % HY__CROSSOVER_ROUNDS);
+    *l = (int)(i / x->n_arm / HY__CROSSOVER_ROUNDS);
 }
 
 static hy_status run_one(void *user, int64_t i, hy_train_fn go_on, hy_error *err) {
     hy__crossover *x = user;
     hy__backend *be = NULL;
-    int arm, l;
-    place(x, i, &arm, &l);
-    hy__crossing at = x->at[arm][l];
+    int arm, l, round;
+    place(x, i, &arm, &l, &round);
+    hy__crossing at = {0};
+    memcpy(at.dir, x->at[arm][l].dir, sizeof at.dir);
     HY_TRY(hy__dir_make(at.dir, NULL, err));
     HY_TRY(hy__backend_open(&be, "cpu", 0, err));
     hy_status status = HY_OK;
@@ -123,35 +146,38 @@ static hy_status run_one(void *user, int64_t i, hy_train_fn go_on, hy_error *err
         if (!go_on(NULL, NULL))
             status = hy__fail(err, HY_E_STOPPED, "the measuring was stopped");
         else
-            status = measure(x, arm, l, p, be, &at, err);
+            status = measure(x, arm, l, p, be, &at.rate[p][round], &at.peak[p], err);
     }
     hy__backend_free(be);
-    return status == HY_OK ? write_result(&at, err) : status;
+    return status == HY_OK ? write_round(&at, round, err) : status;
 }
 
 static void name_one(const void *user, int64_t i, char *out, size_t size) {
     const hy__crossover *x = user;
-    int arm, l;
-    place(x, i, &arm, &l);
-    snprintf(out, size, "%.60s, %" PRId64 " tokens", x->scale->arm[arm].name, x->length[l]);
+    int arm, l, round;
+    place(x, i, &arm, &l, &round);
+    snprintf(out, size, "%.60s, %" PRId64 " tokens, round %d", x->scale->arm[arm].name,
+             x->length[l], round + 1);
 }
 
 static hy_status measure_all(hy__crossover *x, hy_error *err) {
-    bool done[HY__LAB_ARMS * HY__CROSSOVER_LENGTHS];
-    const int64_t n = (int64_t)x->n_arm * x->n_length;
+    bool done[HY__LAB_ARMS * HY__CROSSOVER_LENGTHS * HY__CROSSOVER_ROUNDS];
+    const int64_t n = (int64_t)x->n_arm * x->n_length * HY__CROSSOVER_ROUNDS;
+    int arm, l, round;
     for (int64_t i = 0; i < n; i++) {
-        int arm, l;
-        place(x, i, &arm, &l);
-        HY_TRY(name_dir(x, arm, l, err));
-        done[i] = read_result(&x->at[arm][l]);
+        place(x, i, &arm, &l, &round);
+        if (round == 0) HY_TRY(name_dir(x, arm, l, err));
+        done[i] = read_round(&x->at[arm][l], round);
     }
     const hy__chores chores = {
         .n = n, .total = n, .done = done, .run = run_one, .name = name_one, .user = x};
     HY_TRY(hy__pool_run(&chores, 1, x->opt, err));
-    for (int arm = 0; arm < x->n_arm; arm++)
-        for (int l = 0; l < x->n_length; l++)
-            if (!read_result(&x->at[arm][l]))
-                return hy__fail(err, HY_E_IO, "%s/" RESULT " is gone", x->at[arm][l].dir);
+    for (int64_t i = 0; i < n; i++) {
+        place(x, i, &arm, &l, &round);
+        if (!read_round(&x->at[arm][l], round))
+            return hy__fail(err, HY_E_IO, "what a round measured is gone from %s",
+                            x->at[arm][l].dir);
+    }
     return HY_OK;
 }
 

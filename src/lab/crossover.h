@@ -7,18 +7,20 @@
 #define HY_LAB_CROSSOVER_H
 
 #include "account/account.h"
+#include "bench/stats.h"
 #include "lab/lab.h"
 
-enum { HY__CROSSOVER_LENGTHS = 8 };
+enum { HY__CROSSOVER_LENGTHS = 8, HY__CROSSOVER_ROUNDS = 3 };
 
 /* Of one arm at one length. */
 typedef struct hy__crossing {
-    double rate[HY__PHASE_N], low[HY__PHASE_N],
-        high[HY__PHASE_N];    /* tokens/s: the median, the
-                                 quartiles; 0 = no room for it */
-    double peak[HY__PHASE_N]; /* bytes, resident */
+    double rate[HY__PHASE_N][HY__CROSSOVER_ROUNDS]; /* tokens/s; 0 = no room for it */
+    double peak[HY__PHASE_N];                       /* bytes, resident: the most of all rounds */
     char dir[HY__LAB_DIR];
 } hy__crossing;
+
+/* Tokens/s over the rounds; all 0 where there was no room in one of them. */
+hy__spread hy__crossing_rates(const hy__crossing *at, hy__phase phase);
 
 typedef struct hy__crossover {
     const hy__lab *lab;
@@ -30,7 +32,8 @@ typedef struct hy__crossover {
     hy__crossing at[HY__LAB_ARMS][HY__CROSSOVER_LENGTHS];
 } hy__crossover;
 
-/* How often as fast as the last arm (the Transformer) at length l; 0 where one has no rate. */
+/* How often as fast as the last arm (the Transformer) at length l, the median of what the rounds
+ * say, each of which is of one time; 0 where one has no rate. */
 double hy__crossover_ratio(const hy__crossover *x, int arm, int l, hy__phase phase);
 
 hy_status hy__crossover_write(const hy__crossover *x, const char *out, hy_error *err);

@@ -32,7 +32,7 @@ static int find_length(const hy__crossover *x, int64_t length) {
 }
 
 static bool is_known(const hy__crossover *x, int l, hy__phase phase) {
-    return x->at[0][l].rate[phase] > 0.0 && x->at[x->n_arm - 1][l].rate[phase] > 0.0;
+    return hy__crossover_ratio(x, 0, l, phase) > 0.0;
 }
 
 /* The length from which on Hydra is ahead, at all that were measured; 0 = none. */
@@ -94,15 +94,16 @@ static void judge(const hy__crossover *x, goal g[GOALS]) {
 
 static hy_status save_csv(const hy__crossover *x, const char *path, hy_error *err) {
     hy__text t = {0};
-    hy__text_put(&t, "lab,arm,parameters,phase,tokens,tokens_per_s,low,high,peak_bytes\n");
+    hy__text_put(&t, "lab,arm,parameters,phase,tokens,tokens_per_s,low,high,times,peak_bytes\n");
     for (int a = 0; a < x->n_arm; a++)
         for (int l = 0; l < x->n_length; l++)
-            for (hy__phase p = 0; p < HY__PHASE_N; p++)
-                hy__text_add(&t,
-                             "crossover,\"%s\",%" PRId64 ",%s,%" PRId64 ",%.1f,%.1f,%.1f,%.0f\n",
-                             x->scale->arm[a].name, x->parameters[a], hy__phase_name(p),
-                             x->length[l], x->at[a][l].rate[p], x->at[a][l].low[p],
-                             x->at[a][l].high[p], x->at[a][l].peak[p]);
+            for (hy__phase p = 0; p < HY__PHASE_N; p++) {
+                const hy__spread r = hy__crossing_rates(&x->at[a][l], p);
+                hy__text_add(
+                    &t, "crossover,\"%s\",%" PRId64 ",%s,%" PRId64 ",%.1f,%.1f,%.1f,%.3f,%.0f\n",
+                    x->scale->arm[a].name, x->parameters[a], hy__phase_name(p), x->length[l],
+                    r.median, r.min, r.max, hy__crossover_ratio(x, a, l, p), x->at[a][l].peak[p]);
+            }
     const hy_status status = hy__text_save(&t, path, err);
     hy__text_release(&t);
     return status;
@@ -112,12 +113,13 @@ static json_t *points_json(const hy__crossover *x, int arm) {
     json_t *points = json_array();
     for (int l = 0; l < x->n_length; l++)
         for (hy__phase p = 0; p < HY__PHASE_N; p++) {
-            const hy__crossing *at = &x->at[arm][l];
+            const hy__spread r = hy__crossing_rates(&x->at[arm][l], p);
             json_array_append_new(points,
-                                  json_pack("{s:s, s:I, s:f, s:f, s:f, s:f}", "phase",
+                                  json_pack("{s:s, s:I, s:f, s:f, s:f, s:f, s:f}", "phase",
                                             hy__phase_name(p), "tokens", (json_int_t)x->length[l],
-                                            "tokens_per_s", at->rate[p], "low", at->low[p], "high",
-                                            at->high[p], "peak_bytes", at->peak[p]));
+                                            "tokens_per_s", r.median, "low", r.min, "high", r.max,
+                                            "times", hy__crossover_ratio(x, arm, l, p),
+                                            "peak_bytes", x->at[arm][l].peak[p]));
         }
     return points;
 }
@@ -169,9 +171,11 @@ static void figure_init(figure *f, const hy__crossover *x, int which) {
     for (int a = 0; a < x->n_arm; a++) {
         for (int l = 0; l < x->n_length; l++) {
             const hy__crossing *at = &x->at[a][l];
-            f->y[a][l] = or_gap(memory ? at->peak[HY__PHASE_TRAIN] : at->rate[which]);
-            f->low[a][l] = or_gap(memory ? f->y[a][l] : at->low[which]);
-            f->high[a][l] = or_gap(memory ? f->y[a][l] : at->high[which]);
+            const hy__spread r = memory ? (hy__spread){.median = at->peak[HY__PHASE_TRAIN]}
+                                        : hy__crossing_rates(at, (hy__phase)which);
+            f->y[a][l] = or_gap(r.median);
+            f->low[a][l] = or_gap(r.min);
+            f->high[a][l] = or_gap(r.max);
         }
         f->series[a] = (hy__series){.name = x->scale->arm[a].name,
                                     .x = f->x,
@@ -226,7 +230,7 @@ static void put_ratios(hy__page *p, const hy__crossover *x, hy__phase phase) {
         hy__page_cell(p, "%s", x->scale->arm[a].name);
         hy__page_cell(p, "%s", hy__count((double)x->parameters[a]).text);
         for (int l = 0; l < x->n_length; l++) {
-            const double rate = x->at[a][l].rate[phase];
+            const double rate = hy__crossing_rates(&x->at[a][l], phase).median;
             if (rate > 0.0)
                 hy__page_cell(p, "%s (%.2f)", hy__count(rate).text,
                               hy__crossover_ratio(x, a, l, phase));
@@ -249,8 +253,11 @@ static hy_status save_page(const hy__crossover *x, const goal *g, figure *f, con
     hy__page_grid(&p);
     for (int i = 0; i < FIGURES && status == HY_OK; i++) {
         figure_init(f, x, i);
-        hy__page_figure(&p, &f->chart,
-                        i < HY__PHASE_N ? "Medians; the bands are the quartiles." : NULL);
+        hy__page_figure(
+            &p, &f->chart,
+            i < HY__PHASE_N
+                ? "Medians of three rounds; the bands go from the slowest to the fastest."
+                : NULL);
         status = hy__chart_save(&f->chart, out, FILE_NAME[i], err);
     }
     hy__page_grid_end(&p);

@@ -536,11 +536,13 @@ static void test_crossover(void **state) {
                        .n_length = 3};
     for (int l = 0; l < 3; l++)
         for (int p = 0; p < HY__PHASE_N; p++) {
-            x.at[1][l].rate[p] = 100.0;
-            x.at[0][l].rate[p] = 100.0 * TIMES[l];
+            for (int r = 0; r < HY__CROSSOVER_ROUNDS; r++) { /* one round of which was slow */
+                x.at[1][l].rate[p][r] = r == 1 ? 20.0 : 100.0;
+                x.at[0][l].rate[p][r] = TIMES[l] * x.at[1][l].rate[p][r];
+            }
             for (int a = 0; a < 2; a++) x.at[a][l].peak[p] = 1e6 * (double)LENGTH[l];
         }
-    x.at[1][2].rate[HY__PHASE_TRAIN] = 0.0;
+    x.at[1][2].rate[HY__PHASE_TRAIN][0] = 0.0;
     assert_true(hy__crossover_ratio(&x, 0, 2, HY__PHASE_PREFILL) == 4.0);
     assert_true(hy__crossover_ratio(&x, 0, 2, HY__PHASE_TRAIN) == 0.0);
     char dir[] = "/tmp/hydralm-lab-XXXXXX", path[64], *text;
@@ -558,7 +560,7 @@ static void test_crossover(void **state) {
     free(text);
     for (int l = 0; l < 3; l++)
         x.at[0][l].peak[HY__PHASE_TRAIN] = (double)(LENGTH[l] * LENGTH[l]); /* not linear */
-    x.at[1][2].rate[HY__PHASE_PREFILL] = 0.0; /* no memory for the Transformer: no ratio */
+    x.at[1][2].rate[HY__PHASE_PREFILL][2] = 0.0; /* no memory for the Transformer: no ratio */
     good(hy__crossover_write(&x, dir, &err), &err);
     good(hy__file_read(path, 1 << 20, &text, &size, &err), &err);
     assert_null(strstr(text, "reading 8,192"));
