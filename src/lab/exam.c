@@ -66,6 +66,7 @@ void hy__exam_free(hy__exam *e) {
     hy__tokenizer_free(e->tok);
     free(e->seq);
     free(e->row);
+    free(e->chosen);
     free(e);
 }
 
@@ -128,6 +129,7 @@ hy_status hy__exam_add(hy__exam *e, const hy__batch *b, const int32_t *target, h
     sum->asked += counted;
     sum->hits += hy__loss_hits(e->work);
     add_domains(e, &b->rows, target, sum);
+    HY_TRY(hy__exam_add_read(e, &b->rows, sum, err));
     return add_beta(e, b->rows.n_row, target, sum, err);
 }
 
@@ -160,7 +162,9 @@ static int64_t layers_of(const hy__model *m, char letter) {
     return n;
 }
 
-static void conclude(hy__model *m, const hy__tally *sum, bool task, hy__answer *a) {
+static hy_status conclude(hy__exam *e, const hy__tally *sum, bool task, hy__answer *a,
+                          hy_error *err) {
+    hy__model *m = e->model;
     hy__model_report(m);
     a->asked = sum->asked;
     a->value[HY__ACCURACY] = (double)sum->hits / (double)sum->asked;
@@ -168,8 +172,9 @@ static void conclude(hy__model *m, const hy__tally *sum, bool task, hy__answer *
     if (!task) a->value[HY__BITS] = a->value[HY__LOSS] / M_LN2; /* a token is a byte */
     a->value[HY__BETA] = sum->beta / (double)(sum->asked * layers_of(m, 'P')); /* 0/0 without P */
     a->value[HY__SLOTS] = said(m, 'P', "slots") / (double)(m->cfg.pkm.n_key * m->cfg.pkm.n_key);
-    hy__exam_say_experts(m, a);
+    HY_TRY(hy__exam_say_experts(e, sum, a, err));
     hy__model_clear_stats(m);
+    return HY_OK;
 }
 
 /* ---- a task ---- */
@@ -309,8 +314,13 @@ done:
 
 /* ---- asking ---- */
 
-bool hy__probe_same(const hy__probe *a, const hy__probe *b) {
-    return strcmp(a->data, b->data) == 0 && a->reading == b->reading && a->k == b->k;
+int hy__probe_first(const hy__lab_scale *s, int p) {
+    const hy__probe *b = &s->probe[p];
+    for (int i = 0; i < p; i++) {
+        const hy__probe *a = &s->probe[i];
+        if (strcmp(a->data, b->data) == 0 && a->reading == b->reading && a->k == b->k) return i;
+    }
+    return p;
 }
 
 static hy_status ask(hy__exam *e, const hy__probe *p, hy__tally *sum, hy__answer *a,
@@ -333,8 +343,8 @@ hy_status hy__exam_ask(hy__exam *e, const hy__probe *p, hy__answer *a, hy_error 
     hy__tally sum = {0};
     for (int i = 0; i < HY__METRICS; i++) a->value[i] = (double)NAN;
     if (p->k > 0) hy__exam_choose(e->model, p->k);
-    const hy_status status = ask(e, p, &sum, a, err);
+    hy_status status = ask(e, p, &sum, a, err);
+    if (status == HY_OK) status = conclude(e, &sum, hy__task_is(p->data), a, err);
     if (p->k > 0) hy__exam_choose(e->model, 0);
-    if (status == HY_OK) conclude(e->model, &sum, hy__task_is(p->data), a);
     return status;
 }

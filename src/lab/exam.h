@@ -22,12 +22,16 @@ struct hy__exam {
     int64_t max_seq;
     float *row; /* [max_row] a number of each row */
     int64_t max_row;
+    int32_t *chosen; /* [max_chosen] experts of each row, of a layer */
+    int64_t max_chosen;
 };
 
 /* What is summed up. */
 typedef struct hy__tally {
     double nats, beta; /* β: of all layers of P together */
     int64_t asked, hits;
+    double read;  /* bytes of experts, of all layers together */
+    int64_t rows; /* that read them */
     double domain_nats[HY__DOMAINS];
     int64_t domain_asked[HY__DOMAINS];
 } hy__tally;
@@ -48,9 +52,12 @@ hy_status hy__exam_read(hy__exam *e, const char *name, hy__tally *sum, hy_error 
 
 /* ---- experts.c: of models with E ---- */
 
-/* Puts what the statistics of the model say of balance and specialisation, and what a token reads.
+/* Adds what the last forward, of those rows, would have read of experts, token by token. */
+hy_status hy__exam_add_read(hy__exam *e, const hy__rows *rows, hy__tally *sum, hy_error *err);
+/* Puts what the statistics of the model say of balance and specialisation, and what a token costs.
  */
-void hy__exam_say_experts(const hy__model *m, hy__answer *a);
+hy_status hy__exam_say_experts(const hy__exam *e, const hy__tally *sum, hy__answer *a,
+                               hy_error *err);
 /* All layers choose so many; 0 = as configured. */
 void hy__exam_choose(hy__model *m, int64_t k);
 /* Reads once as it is and once without the experts of each corpus; puts the harm. */

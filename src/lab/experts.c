@@ -12,11 +12,16 @@
  *   harm          mean over d of r(d, d), over the mean of r(c, d) of all c ≠ d
  *   harm_least    least over d of r(d, d) over the mean of r(c, d), which counts LEAST at least
  */
+#include "account/account.h"
 #include "lab/exam.h"
 
+#include <stdlib.h>
 #include <string.h>
 
-enum { SHARE = 4 };               /* of the text: it is read once for each corpus */
+enum {
+    SHARE = 4, /* of the text: it is read once for each corpus */
+    KEPT = 2,  /* times k: experts of a layer that a decoder has room for */
+};
 static const double LEAST = 1e-3; /* nats: less is not measured */
 
 static bool is_routed(const hy__layer *l) {
@@ -58,48 +63,90 @@ hy__balance hy__balance_of(const double *load, int64_t n) {
     return b;
 }
 
-/* Bytes in fp32 of a layer's experts that a token reads: the chosen ones once for what they are
- * chosen for, the experts that a shortlist offers at most once in a unit, shared ones by each
- * token. */
-static double read_of(const hy__layer *l, const hy__config *c) {
-    const double unit = (double)c->experts.expert_chunk;
-    const double offered = (double)c->experts.shortlist / (double)c->experts.n_expert;
-    double bytes = 0.0;
-    for (int id = 0; id < l->decl.n_param; id++) {
-        const hy__param_decl *d = &l->decl.param[id];
-        double n = (double)sizeof(float);
-        if (d->group != HY__GROUP_MATRIX) continue;
-        for (int i = 0; i < d->n_dim; i++) n *= (double)d->shape[i];
-        if (d->active >= 1.0)
-            bytes += n;
-        else if (d->per == HY__PER_UNIT)
-            bytes += n * d->active / unit;
-        else if (c->experts.route == HY__ROUTE_SHORTLIST)
-            bytes += n * fmin(d->active, offered / unit);
-        else
-            bytes += n * d->active;
+int64_t hy__loads_of(const int32_t *chosen, int64_t n_row, int64_t k, int64_t room) {
+    int32_t kept[HY__EXPERT_MAX]; /* the one used last first */
+    int64_t n = 0, loads = 0;
+    for (int64_t i = 0; i < n_row * k; i++) {
+        int64_t at = 0;
+        while (at < n && kept[at] != chosen[i]) at++;
+        if (at == n) {
+            loads++;
+            if (n < room) n++;
+            at = n - 1;
+        }
+        memmove(kept + 1, kept, (size_t)at * sizeof *kept);
+        kept[0] = chosen[i];
     }
-    return bytes;
+    return loads;
 }
 
-void hy__exam_say_experts(const hy__model *m, hy__answer *a) {
+static hy_status reserve_chosen(hy__exam *e, int64_t n, hy_error *err) {
+    if (n <= e->max_chosen) return HY_OK;
+    free(e->chosen);
+    e->max_chosen = 0;
+    e->chosen = calloc((size_t)n, sizeof *e->chosen);
+    if (!e->chosen) return hy__exam_no_memory(err);
+    e->max_chosen = n;
+    return HY_OK;
+}
+
+hy_status hy__exam_add_read(hy__exam *e, const hy__rows *rows, hy__tally *sum, hy_error *err) {
+    const hy__config *cfg = &e->model->cfg;
+    const double bytes = 3.0 * (double)(cfg->model.d_model * cfg->experts.d_ff) * sizeof(float);
+    const int64_t room = KEPT * cfg->experts.k;
+    for (int64_t i = 0; i < cfg->n_layer; i++) {
+        const hy__layer *l = &e->model->layer[i];
+        if (!is_routed(l)) continue;
+        const int64_t k = hy__expert_k(cfg, &l->expert);
+        HY_TRY(reserve_chosen(e, rows->n_row * k, err));
+        HY_TRY(hy__get_experts(e->work, i, e->chosen, err));
+        for (int64_t q = 0; q < rows->n_seq; q++) {
+            const hy__seq *seq = &rows->seq[q];
+            sum->read += bytes * (double)hy__loads_of(
+                                     e->chosen + seq->start * k, seq->len, k,
+                                     room < cfg->experts.n_expert ? room : cfg->experts.n_expert);
+        }
+    }
+    for (int64_t q = 0; q < rows->n_seq; q++) sum->rows += rows->seq[q].len;
+    return HY_OK;
+}
+
+/* FLOPs of a token that is read, without the output's. */
+static hy_status flops_of(const hy__exam *e, double *flops, hy_error *err) {
+    hy__account a;
+    hy__spent spent[HY__PART_MAX + 1];
+    hy__config cfg = e->model->cfg;
+    for (int64_t i = 0; i < cfg.n_layer; i++) /* all alike: hy__exam_choose */
+        if (is_routed(&e->model->layer[i]))
+            cfg.experts.k = hy__expert_k(&e->model->cfg, &e->model->layer[i].expert);
+    const hy__shape shape = {.phase = HY__PHASE_PREFILL, .batch = 1, .tokens = e->seq_len};
+    hy__account_init(&a, &cfg, &(hy__train_config){0});
+    HY_TRY(hy__account_spend(&a, &shape, spent, err));
+    *flops = spent[a.n_part].forward / (double)e->seq_len;
+    return HY_OK;
+}
+
+hy_status hy__exam_say_experts(const hy__exam *e, const hy__tally *sum, hy__answer *a,
+                               hy_error *err) {
+    const hy__model *m = e->model;
     const int64_t n = m->cfg.experts.n_expert;
-    hy__balance sum = {0};
-    double layers = 0.0, bytes = 0.0;
+    hy__balance total = {0};
+    double layers = 0.0;
+    HY_TRY(flops_of(e, &a->value[HY__FLOPS], err));
     for (int64_t i = 0; i < m->cfg.n_layer; i++) {
         if (!is_routed(&m->layer[i])) continue;
         const hy__balance b = hy__balance_of(said(&m->layer[i], "load"), n);
-        sum.violation += b.violation;
-        sum.dead += b.dead;
-        sum.information += b.information;
-        bytes += read_of(&m->layer[i], &m->cfg);
+        total.violation += b.violation;
+        total.dead += b.dead;
+        total.information += b.information;
         layers++;
     }
-    if (layers <= 0.0) return;
-    a->value[HY__VIOLATION] = sum.violation / layers;
-    a->value[HY__DEAD] = sum.dead;
-    a->value[HY__INFORMATION] = sum.information / layers;
-    a->value[HY__EXPERT_READ] = bytes;
+    if (layers <= 0.0) return HY_OK;
+    a->value[HY__VIOLATION] = total.violation / layers;
+    a->value[HY__DEAD] = total.dead;
+    a->value[HY__INFORMATION] = total.information / layers;
+    a->value[HY__EXPERT_READ] = sum->read / (double)sum->rows;
+    return HY_OK;
 }
 
 void hy__exam_choose(hy__model *m, int64_t k) {

@@ -177,9 +177,10 @@ static hy_status evaluate(hy__job *j, const hy__lab *lab, const hy__lab_scale *s
     HY_TRY_GOTO(hy__model_train(m, err));
     HY_TRY_GOTO(hy__exam_new(&e, m, s, &t, err));
     for (int p = 0; s->probe[p].name; p++) {
+        const int first = hy__probe_first(s, p);
         if (!go_on(NULL, NULL)) HY_TRY_GOTO(was_stopped(err));
-        if (p > 0 && hy__probe_same(&s->probe[p], &s->probe[p - 1]))
-            j->answer[p] = j->answer[p - 1];
+        if (first < p)
+            j->answer[p] = j->answer[first];
         else
             HY_TRY_GOTO(hy__exam_ask(e, &s->probe[p], &j->answer[p], err));
     }

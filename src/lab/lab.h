@@ -33,7 +33,7 @@
 enum {
     HY__LAB_SETS = 12,
     HY__LAB_ARMS = 14,
-    HY__LAB_PROBES = 20,
+    HY__LAB_PROBES = 24,
     HY__LAB_DATA = 16,
     HY__LAB_RATES = 4,
     HY__LAB_SEEDS = 16,
@@ -55,6 +55,7 @@ typedef struct hy__arm {
     int64_t step;                  /* which stays a multiple of this */
     const char *recipe;            /* in place of the scale's */
     bool flops;                    /* its size are a training step's FLOPs, not its parameters */
+    bool kin; /* a form of the first arm: no rival where that should be ahead */
 } hy__arm;
 
 /* What is measured of a model at the end. */
@@ -70,6 +71,7 @@ typedef enum hy__metric {
     HY__HARM,        /* what banning a corpus's experts costs it, over what it costs the others */
     HY__HARM_LEAST,  /* the same of the corpus where it is least */
     HY__EXPERT_READ, /* bytes of experts for a token that is written */
+    HY__FLOPS,       /* of a token that is read */
     HY__FUTURE,      /* nats per token that what stands behind a token tells of it: leak.c */
     HY__METRICS
 } hy__metric;
@@ -117,7 +119,8 @@ typedef struct hy__lab_scale {
 typedef enum hy__goal_kind {
     HY__AT_LEAST, /* the arm's mean is `wanted` or more */
     HY__AT_MOST,
-    HY__AHEAD, /* its worst seed is better than the best seed of every other arm, and than chance */
+    HY__AHEAD,  /* its worst seed is better than chance, and than the best seed of every other arm
+                   that is no kin of the first */
     HY__WITHIN, /* its mean is worse than that of arm `beside` by at most `wanted`, below 0: better
                  */
     HY__EACH,   /* each of its seeds is better than the same one of arm `beside` by `wanted` */
@@ -288,8 +291,8 @@ hy_status hy__exam_check(const hy__lab_scale *s, const hy__train_config *t, hy_e
 /* What the model makes of a probe's data: of a task test documents, which neither training nor what
  * is held out contains; of text windows of train.seq_len in what is held out. */
 hy_status hy__exam_ask(hy__exam *e, const hy__probe *p, hy__answer *a, hy_error *err);
-/* Whether two probes ask for the same, so that one answer serves both. */
-bool hy__probe_same(const hy__probe *a, const hy__probe *b);
+/* The first of a scale's probes that asks for the same as p, so that one answer serves both. */
+int hy__probe_first(const hy__lab_scale *s, int p);
 
 /* ---- experts.c ---- */
 
@@ -300,6 +303,9 @@ typedef struct hy__balance {
 /* Of a layer; load[HY__DOMAINS][n]: choices of an expert by tokens of a corpus. NaN where there are
  * none, of information also where there is one corpus. */
 hy__balance hy__balance_of(const double *load, int64_t n);
+/* How often an expert must be read that is not at hand, where there is room for so many, 1 …
+ * HY__EXPERT_MAX, and those that were used last stay; chosen[n_row, k]. */
+int64_t hy__loads_of(const int32_t *chosen, int64_t n_row, int64_t k, int64_t room);
 
 /* ---- results.c, lab_page.c ---- */
 

@@ -62,8 +62,8 @@ enum {
 
 #define PROBE(n, d, m)                                                                             \
     { .name = n, .data = d, .metric = m }
-#define FORCED(n)                                                                                  \
-    { .name = "k = " #n, .data = "*", .metric = HY__LOSS, .unseen = true, .k = n }
+#define FORCED(n, m)                                                                               \
+    { .name = "k = " #n, .data = "*", .metric = m, .unseen = true, .k = n }
 #define BANNED(m)                                                                                  \
     { .name = "banned", .data = "*", .metric = m, .reading = HY__READ_BANNED }
 #define MIXED_OF                                                                                   \
@@ -75,10 +75,12 @@ enum {
     {                                                                                              \
         PROBE("all", "*", HY__LOSS), PROBE("text", "docs", HY__BITS),                              \
             PROBE("code", "src", HY__BITS), PROBE("sums", SUMS_OF, HY__ACCURACY),                  \
-            PROBE("chains", CHAINS_OF, HY__ACCURACY), MIXED_OF, FORCED(1), FORCED(2), FORCED(3),   \
-            FORCED(4), PROBE("all", "*", HY__VIOLATION), PROBE("all", "*", HY__DEAD),              \
+            PROBE("chains", CHAINS_OF, HY__ACCURACY), MIXED_OF, FORCED(1, HY__LOSS),               \
+            FORCED(2, HY__LOSS), FORCED(3, HY__LOSS), FORCED(4, HY__LOSS),                         \
+            PROBE("all", "*", HY__VIOLATION), PROBE("all", "*", HY__DEAD),                         \
             PROBE("all", "*", HY__INFORMATION), BANNED(HY__HARM), BANNED(HY__HARM_LEAST),          \
-            PROBE("all", "*", HY__EXPERT_READ)                                                     \
+            PROBE("all", "*", HY__EXPERT_READ), FORCED(1, HY__INFORMATION), FORCED(1, HY__FLOPS),  \
+            FORCED(2, HY__FLOPS), FORCED(3, HY__FLOPS), FORCED(4, HY__FLOPS)                       \
     }
 
 #define ROUTE_GOALS(arm, name)                                                                     \
@@ -138,12 +140,13 @@ const hy__lab hy__lab_experts = {
         "or by each token among four that the unit before names, or by each token; against dense "
         "layers that cost as much; in the full form also units of 16 and 64 and an expert that "
         "always works. Information is I(expert; corpus) over the mean of their entropies, of all "
-        "choices of a layer, mean over layers; of eight experts and four corpora at most .8, and "
+        "choices of a layer (with k = 1: of the first ones), mean over layers; of eight experts "
+        "and four corpora at most .8, and "
         "less by what the first unit of every document takes, whose router has seen nothing. A "
         "corpus's experts are those that its tokens choose most, one in each layer; they are "
         "banned, and what that costs the corpus is held against what it costs the others, in nats "
-        "per token. Bytes of experts are those that a token must read when it is written, of what "
-        "is chosen for a unit once for the unit; token routing names nothing that could be kept.",
+        "per token. Bytes of experts are those that must be read when a token is written, where "
+        "there is room for four experts of a layer and those used last stay.",
     .published = "controllable routing of experts, of a prototype that computes all of them",
     .config = "model: {layers: SE SE, d_model: 96, vocab: 256, chunk: 64}\n"
               "ssm: {head_dim: 32, d_state: 32}\n"

@@ -1,8 +1,9 @@
 /* lab_logic.c: does the workspace help deduction in several steps? */
 #include "lab/lab_parts.h"
 
-#define STEPS(k)  "task:logic/hops=" #k "/most=10"
-#define CORPUS(k) "logic/hops=" #k "/most=10"
+/* Few facts, so that documents are short and many; in the full form up to 16 distract. */
+#define FEW(k)  "logic/hops=" #k "/most=10"
+#define MANY(k) "logic/hops=" #k
 
 const hy__lab hy__lab_logic = {
     .name = "logic",
@@ -24,30 +25,33 @@ const hy__lab hy__lab_logic = {
     .quick = {.set = {"train.batch=32"},
               .arm = {HY__LAB_READS(4), HY__LAB_READS(1), HY__LAB_S_A, HY__LAB_TRANSFORMER(4, 72)},
               .rate = {3e-3, 6e-3},
-              .data = {STEPS(1), STEPS(2), STEPS(3)},
-              .recipe =
-                  "stages:\n" HY__LAB_STAGE(1, "2M") HY__LAB_STAGE(2, "5M") HY__LAB_LAST(3, "5M"),
-              .probe = {{"1 step", STEPS(1)},
-                        {"2 steps", STEPS(2), .published = 0.76},
-                        {"3 steps", STEPS(3), .published = 0.47},
-                        {"4 steps, unseen", STEPS(4), .unseen = true}}},
+              .data = {"task:" FEW(1), "task:" FEW(2), "task:" FEW(3)},
+              .recipe = "stages:\n" HY__LAB_STAGE(FEW, 1, "2M") HY__LAB_STAGE(FEW, 2, "5M")
+                  HY__LAB_LAST(FEW, 3, "5M"),
+              .probe = {{"1 step", "task:" FEW(1)},
+                        {"2 steps", "task:" FEW(2), .published = 0.76},
+                        {"3 steps", "task:" FEW(3), .published = 0.47},
+                        {"4 steps, unseen", "task:" FEW(4), .unseen = true}}},
     .full = {.set = {"train.seq_len=128"},
-             .arm = {HY__LAB_READS(4), HY__LAB_READS(1), HY__LAB_READS(2), HY__LAB_READS(8),
+             .arm = {HY__LAB_READS(8), HY__LAB_READS(1), HY__LAB_KIN(2), HY__LAB_KIN(4),
                      HY__LAB_S_ALONE, HY__LAB_S_A, HY__LAB_TRANSFORMER(5, 60)},
              .rate = {1e-3, 3e-3, 1e-2},
-             .data = {STEPS(1), STEPS(2), STEPS(3), STEPS(4), STEPS(5)},
-             .recipe = "stages:\n" HY__LAB_STAGE(1, "10M") HY__LAB_STAGE(2, "10M")
-                 HY__LAB_STAGE(3, "15M") HY__LAB_STAGE(4, "20M") HY__LAB_LAST(5, "30M"),
-             .probe = {{"1 step", STEPS(1)},
-                       {"2 steps", STEPS(2), .published = 0.76},
-                       {"3 steps", STEPS(3), .published = 0.47},
-                       {"4 steps", STEPS(4), .published = 0.30},
-                       {"5 steps", STEPS(5), .published = 0.19},
-                       {"6 steps, unseen", STEPS(6), .unseen = true},
-                       {"7 steps, unseen", STEPS(7), .unseen = true},
-                       {"8 steps, unseen", STEPS(8), .unseen = true}}},
+             .data = {"task:" MANY(1), "task:" MANY(2), "task:" MANY(3), "task:" MANY(4),
+                      "task:" MANY(5)},
+             .recipe = "stages:\n" HY__LAB_STAGE(MANY, 1, "10M") HY__LAB_STAGE(MANY, 2, "10M")
+                 HY__LAB_STAGE(MANY, 3, "15M") HY__LAB_STAGE(MANY, 4, "20M")
+                     HY__LAB_LAST(MANY, 5, "30M"),
+             .probe = {{"1 step", "task:" MANY(1)},
+                       {"2 steps", "task:" MANY(2), .published = 0.76},
+                       {"3 steps", "task:" MANY(3), .published = 0.47},
+                       {"4 steps", "task:" MANY(4), .published = 0.30},
+                       {"5 steps", "task:" MANY(5), .published = 0.19},
+                       {"6 steps, unseen", "task:" MANY(6), .unseen = true},
+                       {"7 steps, unseen", "task:" MANY(7), .unseen = true},
+                       {"8 steps, unseen", "task:" MANY(8), .unseen = true}}},
     .goal = {{{"four reads: at least .95 at 2 and 3 steps", 0, 1, 2, HY__AT_LEAST, 0.95},
               {"four reads: ahead of every other arm at 2 and 3 steps", 0, 1, 2, HY__AHEAD}},
-             {{"four reads: at least .95 at 2 to 5 steps", 0, 1, 4, HY__AT_LEAST, 0.95},
-              {"four reads: ahead of every other arm at 6 to 8 steps", 0, 5, 7, HY__AHEAD}}},
+             {{"eight reads: at least .95 at 2 to 5 steps", 0, 1, 4, HY__AT_LEAST, 0.95},
+              {"eight reads: ahead of every arm that does not read several times, at 6 to 8 steps",
+               0, 5, 7, HY__AHEAD}}},
 };

@@ -6,10 +6,14 @@
 
 /* ---- deduction and induction: one step more when the last is learned ---- */
 
-#define HY__LAB_READS(n)                                                                           \
+#define HY__LAB_W(n, is_kin)                                                                       \
     {                                                                                              \
-        .name = "S W, " #n " reads", .set = { "model.layers=S W", "workspace.reads=" #n }          \
+        .name = "S W, " #n " reads", .set = {"model.layers=S W", "workspace.reads=" #n},           \
+        .kin = is_kin                                                                              \
     }
+#define HY__LAB_READS(n) HY__LAB_W(n, false)
+/* Several too, but another number than the first arm has. */
+#define HY__LAB_KIN(n) HY__LAB_W(n, true)
 #define HY__LAB_S_ALONE                                                                            \
     { .name = "S alone", .set = {"model.layers=S S"}, .fit = "ssm.d_state", .step = 4 }
 #define HY__LAB_S_A                                                                                \
@@ -28,18 +32,18 @@
     "attention: {n_head: 3, window: 256, topk: 0}\n"                                               \
     "workspace: {n_head: 3, d_k: 32, d_v: 32}\n"
 
-/* Gate and replay: stages of 1 … k steps, whose corpora CORPUS(k) names; the earlier ones stay in
+/* Gate and replay: stages of 1 … k steps, of the corpora C(1) … C(k); the earlier ones stay in
  * between. The last stage goes on a little longer. */
-#define HY__LAB_UNTIL(k, tokens, accuracy)                                                         \
-    "  - {name: steps-" #k ", tokens: " tokens ", mixture: {" HY__LAB_MIX_##k                      \
-        "}, until: {accuracy: " accuracy ", corpus: " CORPUS(k) "}}\n"
-#define HY__LAB_STAGE(k, tokens) HY__LAB_UNTIL(k, tokens, "0.95")
-#define HY__LAB_LAST(k, tokens)  HY__LAB_UNTIL(k, tokens, "0.98")
-#define HY__LAB_MIX_1            CORPUS(1) ": 1"
-#define HY__LAB_MIX_2            HY__LAB_MIX_1 ", " CORPUS(2) ": 2"
-#define HY__LAB_MIX_3            HY__LAB_MIX_1 ", " CORPUS(2) ": 1, " CORPUS(3) ": 3"
-#define HY__LAB_MIX_4            HY__LAB_MIX_3 ", " CORPUS(4) ": 4"
-#define HY__LAB_MIX_5            HY__LAB_MIX_4 ", " CORPUS(5) ": 5"
+#define HY__LAB_UNTIL(C, k, tokens, accuracy)                                                      \
+    "  - {name: steps-" #k ", tokens: " tokens                                                     \
+    ", mixture: {" HY__LAB_MIX_##k(C) "}, until: {accuracy: " accuracy ", corpus: " C(k) "}}\n"
+#define HY__LAB_STAGE(C, k, tokens) HY__LAB_UNTIL(C, k, tokens, "0.95")
+#define HY__LAB_LAST(C, k, tokens)  HY__LAB_UNTIL(C, k, tokens, "0.98")
+#define HY__LAB_MIX_1(C)            C(1) ": 1"
+#define HY__LAB_MIX_2(C)            HY__LAB_MIX_1(C) ", " C(2) ": 2"
+#define HY__LAB_MIX_3(C)            HY__LAB_MIX_1(C) ", " C(2) ": 1, " C(3) ": 3"
+#define HY__LAB_MIX_4(C)            HY__LAB_MIX_3(C) ", " C(4) ": 4"
+#define HY__LAB_MIX_5(C)            HY__LAB_MIX_4(C) ", " C(5) ": 5"
 
 /* ---- text: a model of all six letters ---- */
 

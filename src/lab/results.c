@@ -28,6 +28,8 @@ const hy__metric_info hy__metric_of[HY__METRICS] = {
                         false},
     [HY__EXPERT_READ] = {"expert_read", "Bytes of experts read for a token that is written",
                          HY__UNIT_BYTES, true},
+    [HY__FLOPS] = {"flops", "FLOPs of a token that is read, without the output's", HY__UNIT_FLOP,
+                   true},
     [HY__FUTURE] = {"future", "Nats per token that what stands behind a token tells of it",
                     HY__UNIT_PLAIN, true},
 };
@@ -98,14 +100,14 @@ static hy__seeds spread(const hy__results *r, int arm, int probe) {
     return spread_of(x, r->n_seed);
 }
 
-/* What an arm must be better than to be ahead at a probe: chance, and every seed of another arm.
+/* What an arm must be better than to be ahead at a probe: chance, and every seed of a rival.
  * NaN where one of these is not known. */
 static double best_other(const hy__results *r, int arm, int probe) {
     const hy__metric m = r->scale->probe[probe].metric;
     double best = hy__metric_of[m].less ? INFINITY : -INFINITY;
     if (is_better(m, r->chance[probe], best)) best = r->chance[probe];
     for (int a = 0; a < r->n_arm; a++) {
-        if (a == arm) continue;
+        if (a == arm || r->scale->arm[a].kin) continue;
         const hy__seeds *s = &r->value[a][probe];
         const double x = hy__metric_of[m].less ? s->low : s->high;
         if (isnan(x) || is_better(m, x, best)) best = x;

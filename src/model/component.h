@@ -115,6 +115,8 @@ typedef struct hy__expert_control {
     int32_t force[16]; /* these, and no others, when n_force > 0 */
     int64_t n_force;
 } hy__expert_control;
+/* How many experts work on a token. ctl may be NULL. */
+int64_t hy__expert_k(const hy__config *c, const hy__expert_control *ctl);
 
 /* How long a planned buffer lives. */
 typedef enum hy__life {
@@ -254,6 +256,9 @@ typedef struct hy__component {
                        0 = it chooses nothing */
     int32_t opening, opening_bias; /* the planned buffer [N] of how far each row opens it, before
                                       the bias (a parameter) and σ; 0 = it is always open */
+    int32_t place,
+        offset; /* of one that sorts rows by what they chose: the planned buffers of where
+                   each choice went, and of where each group begins; 0 = it does not */
     void (*declare)(const hy__config *c, hy__decl *d);
     void (*plan)(const hy__config *c, const hy__rows *rows, hy__plan *p);
     void (*cost)(const hy__config *c, hy__cost *cost);

@@ -56,21 +56,21 @@ typedef struct dims {
     bool by_past;                          /* the units', by the unit before */
 } dims;
 
+int64_t hy__expert_k(const hy__config *c, const hy__expert_control *ctl) {
+    if (ctl && ctl->n_force > 0) return ctl->n_force;
+    return ctl && ctl->k > 0 ? ctl->k : c->experts.k;
+}
+
 static dims dims_of(const hy__config *c, const hy__expert_control *ctl) {
     const hy__route_mode route = c->experts.route;
-    dims m = {.width = c->model.d_model,
-              .n_expert = c->experts.n_expert,
-              .k = c->experts.k,
-              .f = c->experts.d_ff,
-              .shared = c->experts.shared * c->experts.d_ff,
-              .by_unit = route != HY__ROUTE_TOKEN,
-              .by_token = route == HY__ROUTE_SHORTLIST || route == HY__ROUTE_TOKEN,
-              .by_past = route == HY__ROUTE_PREVIOUS || route == HY__ROUTE_SHORTLIST};
-    if (ctl && ctl->n_force > 0)
-        m.k = ctl->n_force;
-    else if (ctl && ctl->k > 0)
-        m.k = ctl->k;
-    return m;
+    return (dims){.width = c->model.d_model,
+                  .n_expert = c->experts.n_expert,
+                  .k = hy__expert_k(c, ctl),
+                  .f = c->experts.d_ff,
+                  .shared = c->experts.shared * c->experts.d_ff,
+                  .by_unit = route != HY__ROUTE_TOKEN,
+                  .by_token = route == HY__ROUTE_SHORTLIST || route == HY__ROUTE_TOKEN,
+                  .by_past = route == HY__ROUTE_PREVIOUS || route == HY__ROUTE_SHORTLIST};
 }
 
 static void declare(const hy__config *c, hy__decl *d) {
@@ -522,6 +522,8 @@ const hy__component hy__experts = {.letter = 'E',
                                    .name = "routed experts",
                                    .blueprint = "MoE",
                                    .gate = 1.0,
+                                   .place = PLACE,
+                                   .offset = OFFSET,
                                    .declare = declare,
                                    .plan = plan,
                                    .cost = cost,

@@ -348,6 +348,26 @@ hy_status hy__get_rows(hy__work *w, int64_t layer, int32_t *out, hy_error *err) 
     return hy__backend_check(w->m->be, err);
 }
 
+hy_status hy__get_experts(hy__work *w, int64_t layer, int32_t *out, hy_error *err) {
+    HY_TRY(check_rows(w, 0, 0, err));
+    hy__backend *be = w->m->be;
+    const hy__layer *l = &w->m->layer[layer];
+    const hy__component *c = l->component;
+    HY_ASSERT(w->opt.training && !w->opt.recompute && c->place > 0 && hy__work_runs(w, layer));
+    const int64_t n = w->rows.n_row * hy__expert_k(&w->m->cfg, &l->expert);
+    const int64_t n_expert = w->m->cfg.experts.n_expert;
+    int32_t offset[HY__EXPERT_MAX + 1];
+    const hy__tensor *buf = &w->buf[layer * HY__BUF_MAX];
+    be->read(be, offset, buf[c->offset], (size_t)(n_expert + 1) * sizeof *offset);
+    be->read(be, out, buf[c->place], (size_t)n * sizeof *out);
+    for (int64_t i = 0; i < n; i++) {
+        int32_t e = 0;
+        while (e + 1 < n_expert && offset[e + 1] <= out[i]) e++;
+        out[i] = e;
+    }
+    return hy__backend_check(be, err);
+}
+
 hy_status hy__get_beta(hy__work *w, int64_t layer, float *out, hy_error *err) {
     HY_TRY(check_rows(w, 0, 0, err));
     const hy__layer *l = &w->m->layer[layer];

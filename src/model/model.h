@@ -173,6 +173,9 @@ hy_status hy__get_output(hy__work *w, int64_t row, void *out, hy_error *err);
 /* Rows of the value table that layer `layer`, a P, chose in the last forward of a training work:
  * out[n_row, heads, topk]. */
 hy_status hy__get_rows(hy__work *w, int64_t layer, int32_t *out, hy_error *err);
+/* Experts that layer `layer`, an E, computed for each row of the last forward of a training work:
+ * out[n_row, k], k by hy__expert_k. Not of a work that recomputes. */
+hy_status hy__get_experts(hy__work *w, int64_t layer, int32_t *out, hy_error *err);
 /* How far each row of the last forward of a training work opened layer `layer`, a P: β, out[n_row].
  * Not of a work that recomputes. */
 hy_status hy__get_beta(hy__work *w, int64_t layer, float *out, hy_error *err);

@@ -1,5 +1,5 @@
-/* test_rows.c: the rows of P's table that a forward chose can be asked for when it is over, also
- * where only the inputs of blocks are kept and other buffers lie over each other; and β. */
+/* test_rows.c: what a forward chose can be asked for when it is over: the rows of P's table, also
+ * where only the inputs of blocks are kept and other buffers lie over each other; β; experts. */
 #include "support/law.h"
 
 #include <math.h>
@@ -89,7 +89,55 @@ static void test_rows(void **state) {
     }
 }
 
+/* The k experts of a row are different ones, and in all as many rows had each as the load says. */
+static void check_experts(law_model *lm, const int32_t *token) {
+    hy_error err = {0};
+    hy__work *w;
+    const int64_t k = lm->m->cfg.experts.k;
+    const hy__seq seq = {.len = N};
+    const hy__batch b = {.rows = {.n_row = N, .n_seq = 1, .seq = &seq}, .token = token};
+    double count[HY__EXPERT_MAX] = {0};
+    int32_t *chosen = malloc((size_t)(N * k) * sizeof *chosen);
+    assert_non_null(chosen);
+    law_ok(hy__work_new(&w, lm->m, (hy__work_options){.training = true}, &err), &err);
+    law_ok(hy__forward(w, &b, &err), &err);
+    hy__model_report(lm->m);
+    law_ok(hy__get_experts(w, 1, chosen, &err), &err);
+    for (int64_t i = 0; i < N * k; i++) {
+        assert_in_range(chosen[i], 0, lm->m->cfg.experts.n_expert - 1);
+        for (int64_t j = i - i % k; j < i; j++) assert_int_not_equal(chosen[j], chosen[i]);
+        count[chosen[i]]++;
+    }
+    const hy__layer *l = &lm->m->layer[1];
+    for (int id = 0; id < l->decl.n_say; id++)
+        for (int64_t e = 0; e < lm->m->cfg.experts.n_expert; e++)
+            if (strcmp(l->decl.say[id].name, "load") == 0)
+                assert_true(l->said[l->decl.say[id].at + e] == count[e]);
+    hy__work_free(w);
+    free(chosen);
+}
+
+static void test_experts(void **state) {
+    (void)state;
+    static const hy__route_mode ROUTE[] = {HY__ROUTE_PREVIOUS, HY__ROUTE_SHORTLIST,
+                                           HY__ROUTE_TOKEN};
+    for (int r = 0; r < 3; r++)
+        for (const char *const *be = hy__backend_names(); *be; be++) {
+            hy__config c = law_config("SE");
+            law_model lm;
+            hy_error err = {0};
+            c.experts.route = ROUTE[r];
+            law_open(&lm, *be, &c, 3);
+            law_ok(hy__model_train(lm.m, &err), &err);
+            int32_t *token = law_tokens(5, N, c.model.vocab);
+            check_experts(&lm, token);
+            free(token);
+            law_close(&lm);
+        }
+}
+
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_rows), cmocka_unit_test(test_beta)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_rows), cmocka_unit_test(test_beta),
+                                       cmocka_unit_test(test_experts)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
