@@ -42,10 +42,11 @@ enum {
         .name = "dense, equal parameters", .set = {"model.layers=SF SF"}, .fit = "ffn.d_ff",       \
         .step = 8                                                                                  \
     }
+#define SHORTLIST_OF(n, m)                                                                         \
+    ROUTE("shortlist of " n, "experts.route=shortlist", "experts.shortlist=" m)
 #define FIRST_FOUR                                                                                 \
-    ROUTE("previous unit", "experts.route=previous"),                                              \
-        ROUTE("shortlist", "experts.route=shortlist"), ROUTE("token", "experts.route=token"),      \
-        DENSE_ACTIVE
+    ROUTE("previous unit", "experts.route=previous"), SHORTLIST_OF("six", "6"),                    \
+        ROUTE("token", "experts.route=token"), DENSE_ACTIVE
 /* With k = 1 the weight of the chosen is 1 whatever the router says: it would learn nothing. */
 #define SHARED(how, ...)                                                                           \
     ROUTE(how, "experts.shared=1", "experts.n_expert=11", "experts.k=2", "experts.d_ff=86",        \
@@ -127,7 +128,7 @@ enum {
              HY__ONWARD,                                                                           \
              0.0,                                                                                  \
              0},                                                                                   \
-            ROUTE_GOALS(PREVIOUS, "previous unit"), ROUTE_GOALS(SHORTLIST, "shortlist")            \
+            ROUTE_GOALS(PREVIOUS, "previous unit"), ROUTE_GOALS(SHORTLIST, "shortlist of six")     \
     }
 
 const hy__lab hy__lab_experts = {
@@ -137,7 +138,7 @@ const hy__lab hy__lab_experts = {
         "Four corpora in equal shares: prose (the project's docs), code (its sources), sums and "
         "chains of two hops, of the last two only what is asked. Eight experts in each of two "
         "layers, two of which work on a token: chosen for units of 32 tokens by the unit before, "
-        "or by each token among four that the unit before names, or by each token; against dense "
+        "or by each token among six that the unit before names, or by each token; against dense "
         "layers that cost as much; in the full form also units of 16 and 64 and an expert that "
         "always works. Information is I(expert; corpus) over the mean of their entropies, of all "
         "choices of a layer (with k = 1: of the first ones), mean over layers; of eight experts "
@@ -161,7 +162,8 @@ const hy__lab hy__lab_experts = {
               .probe = PROBES},
     /* held back more, as its docs are read many times */
     .full = {.set = {"model.d_model=128", "ssm.d_state=64", "train.weight_decay=0.5"},
-             .arm = {FIRST_FOUR, ROUTE("units of 16", "experts.expert_chunk=16"),
+             .arm = {FIRST_FOUR, SHORTLIST_OF("four", "4"),
+                     ROUTE("units of 16", "experts.expert_chunk=16"),
                      ROUTE("units of 64", "experts.expert_chunk=64"),
                      SHARED("one shared", "experts.route=previous"),
                      SHARED("one shared, shortlist", "experts.route=shortlist"), DENSE_TOTAL},
