@@ -182,8 +182,8 @@ int64_t hy__task_draw(hy__task_doc *d, int64_t n) {
 }
 
 void hy__task_choose(hy__task_doc *d, int64_t *out, int64_t n, int64_t of) {
-    int64_t pool[256];
-    HY_ASSERT(n <= of && of <= 256);
+    int64_t pool[HY__TASK_CHOICES];
+    HY_ASSERT(n <= of && of <= HY__TASK_CHOICES);
     for (int64_t i = 0; i < of; i++) pool[i] = i;
     for (int64_t i = 0; i < n; i++) {
         const int64_t j = i + hy__task_draw(d, of - i);

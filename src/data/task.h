@@ -83,10 +83,10 @@ void hy__task_text(hy__task_doc *d, const char *s); /* and several */
 void hy__task_ask(hy__task_doc *d, int c);          /* one that is to be predicted */
 void hy__task_label(hy__task_doc *d, int c);        /* what the last one stands for, not written */
 int64_t hy__task_draw(hy__task_doc *d, int64_t n);  /* 0 … n-1 */
-/* Puts n numbers of 0 … of-1, all different, into out; of <= 256. */
+/* Puts n numbers of 0 … of-1, all different, into out; of <= HY__TASK_CHOICES. */
 void hy__task_choose(hy__task_doc *d, int64_t *out, int64_t n, int64_t of);
 
-enum { HY__TASK_SYMBOLS = 64 };
+enum { HY__TASK_SYMBOLS = 64, HY__TASK_CHOICES = HY__TASK_SYMBOLS * HY__TASK_SYMBOLS };
 /* The i-th of 64 letters and digits. */
 int hy__task_symbol(int64_t i);
 

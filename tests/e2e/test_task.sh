@@ -5,7 +5,7 @@ one='task:recall/pairs=4'
 two='task:logic/hops=1/most=8/queries=2'
 
 ok data inspect "$one" --json
-is "$(field task)" '"recall/pairs=4/gap=0"' "name of a task"
+is "$(field task)" '"recall/pairs=4/key=1/gap=0"' "name of a task"
 is "$(field tokens)" 18 "tokens of a document"
 ok data inspect "$two"
 grep -q '^chance  *0\.' stdout || die "no level of chance: $out"
@@ -37,7 +37,7 @@ grep -q '"stage":"first".*"stage_end":"accuracy"' f/metrics.jsonl || die "the st
 grep -q '"stage":"both"' f/metrics.jsonl || die "there was no second stage"
 
 fails 1 'there is no task:recal; the tasks are logic' train --config tiny.yaml --data task:recal --out z
-fails 1 'pairs is 65, wanted 1 to 64' data inspect task:recall/pairs=65
+fails 1 'pairs is 65, wanted at most 64' data inspect task:recall/pairs=65
 fails 1 'wanted at most the 96 of train.seq_len' train --config tiny.yaml --data task:recall/pairs=64 --out z
 printf 'a\nb\n' | sed 's/$/ some words/' >words.txt
 ok tokenizer train words.txt --vocab 260 --out tok

@@ -2,6 +2,7 @@
 #include "base/status.h"
 #include "data/task.h"
 
+#include <ctype.h>
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -72,15 +73,26 @@ static int32_t read_hops(const document *d, int64_t i) {
     return i == 0 ? -1 : d->token[at];
 }
 
+/* Symbols of a key: a value is none of them. */
+static int64_t key_of(const document *d) {
+    int64_t n = 0;
+    while (isalnum(d->token[n]) || d->token[n] == '+' || d->token[n] == '-') n++;
+    return n;
+}
+
+static bool same_key(const document *d, int64_t i, int64_t j) {
+    return memcmp(&d->token[i], &d->token[j], (size_t)key_of(d) * sizeof *d->token) == 0;
+}
+
 static int32_t read_recall(const document *d, int64_t i) {
-    int64_t begin = 0;
-    while (begin < d->n && d->token[begin] != '\n') begin++;
-    const int64_t pairs = begin;
-    for (begin++; begin < d->n && d->token[begin] != '\n'; begin++) {
-    }
-    if (i <= begin || (i - begin) % 2 == 0) return -1;
-    for (int64_t j = 0; j < pairs; j += 2)
-        if (d->token[j] == d->token[i]) return d->token[j + 1];
+    const int64_t key = key_of(d);
+    int64_t pairs = 0; /* end of */
+    while (pairs < i && d->token[pairs] != '\n') pairs++;
+    int64_t begin = pairs + 1;
+    while (begin < i && d->token[begin] != '\n') begin++;
+    if (i <= begin || (i - begin) % (key + 1) != key) return -1;
+    for (int64_t j = 0; j < pairs; j += key + 1)
+        if (same_key(d, j, i + 1 - key)) return d->token[j + key];
     return -1;
 }
 
@@ -140,8 +152,8 @@ static int32_t read_sums(const document *d, int64_t i) {
  * second would be answered by the first. */
 static void asks_once(const document *d, int64_t size) {
     for (int64_t i = 0; i < d->n; i++)
-        for (int64_t j = 0; j < i; j++)
-            if (d->target[i] >= 0 && d->target[j] >= 0)
+        for (int64_t j = 0; d->target[i] >= 0 && j < i; j++)
+            if (d->target[j] >= 0)
                 assert_memory_not_equal(&d->token[i + 1 - size], &d->token[j + 1 - size],
                                         (size_t)size * sizeof *d->token);
 }
@@ -178,6 +190,8 @@ static void test_answers(void **state) {
     }
     reads("task:recall/pairs=1", read_recall, 1, 1);
     reads("task:recall/pairs=64/gap=100", read_recall, 64, 1);
+    reads("task:recall/key=2/pairs=1", read_recall, 1, 2);
+    reads("task:recall/key=2/pairs=512/gap=100", read_recall, 512, 2);
     reads("task:needle", read_needle, 4, 2);
     reads("task:needle/distance=3000/notes=26/vary=1", read_needle, 26, 2);
     reads("task:facts/facts=20", read_facts, 4, 7);
@@ -252,6 +266,25 @@ static void test_needles_lie_far_back(void **state) {
     document_close(&d);
 }
 
+/* Documents that results were measured of, and the same with longer keys. */
+static void test_recall_as_it_is_written(void **state) {
+    (void)state;
+    static const char *const WRITTEN[][2] = {
+        {"task:recall/pairs=8/gap=2", "k/S/U?9~L~7!d^u;\n..\n"
+                                      "9<~>d<^>k</>7<!>L<~>S</>U<?>u<;>"},
+        {"task:recall/pairs=5/gap=2/key=2", "kr&Rl:Te!9I:Ij*\n..\n"
+                                            "Ij<*>Te<!>kr<&>9I<:>Rl<:>"}};
+    for (int i = 0; i < 2; i++) {
+        hy__task t;
+        hy_error err = {0};
+        assert_int_equal(hy__task_parse(&t, WRITTEN[i][0], &err), HY_OK);
+        char *text = hy__task_sample(&t, 0, 0);
+        assert_non_null(text);
+        assert_string_equal(text, WRITTEN[i][1]);
+        free(text);
+    }
+}
+
 /* A guess cannot know more than the likeliest digit: of one digit's 81 pairs 45 sums begin with 1,
  * and 9 of those are 10; 36 have one digit. */
 static void test_sums(void **state) {
@@ -290,13 +323,14 @@ static double guess_logic(const document *d, int64_t i) {
 
 /* One of the values that were not asked yet. */
 static double guess_recall(const document *d, int64_t i) {
+    const int64_t key = key_of(d);
     double same = 0.0, n = 0.0;
-    for (int64_t j = 1; d->token[j] != '\n' && d->token[j - 1] != '\n'; j += 2) {
+    for (int64_t j = 0; d->token[j] != '\n'; j += key + 1) {
         bool asked = false; /* its key, between the values */
         for (int64_t q = 0; q < i; q++)
-            asked = asked || (d->target[q] >= 0 && d->token[q] == d->token[j - 1]);
+            asked = asked || (d->target[q] >= 0 && same_key(d, q + 1 - key, j));
         n += !asked;
-        same += !asked && d->token[j] == d->target[i];
+        same += !asked && d->token[j + key] == d->target[i];
     }
     return same / n;
 }
@@ -329,6 +363,7 @@ static void test_chance(void **state) {
     guesses("task:logic/hops=2/fewest=4/most=4/queries=6", guess_logic);
     guesses("task:recall", guess_recall);
     guesses("task:recall/pairs=4", guess_recall);
+    guesses("task:recall/pairs=80/key=2", guess_recall);
     guesses("task:hops/hops=2/length=2000", guess_letter);
     guesses("task:hops/hops=3/length=2000", guess_letter);
     guesses("task:hops/hops=4/length=2000", guess_letter);
@@ -377,6 +412,9 @@ static void test_bad_entries(void **state) {
     refused("task:facts/facts=4/notes=4", "wanted at least notes + questions, 8");
     refused("task:facts/book=1/questions=5", "questions is 5, wanted at most notes, 4");
     refused("task:logic/hops=1/queries=6", "queries is 6, wanted at most hops + fewest, 5");
+    refused("task:recall/pairs=65", "pairs is 65, wanted at most 64, the keys of one symbol");
+    refused("task:recall/key=2/pairs=513", "pairs is 513, wanted 1 to 512");
+    refused("task:recall/key=3", "key is 3, wanted 1 to 2");
 }
 
 int main(void) {
@@ -385,6 +423,7 @@ int main(void) {
         cmocka_unit_test(test_a_function_of_key_and_number),
         cmocka_unit_test(test_nothing_but_the_steps_tells),
         cmocka_unit_test(test_needles_lie_far_back),
+        cmocka_unit_test(test_recall_as_it_is_written),
         cmocka_unit_test(test_sums),
         cmocka_unit_test(test_chance),
         cmocka_unit_test(test_print),
