@@ -2,7 +2,8 @@
  *
  * A process that ends gives all its memory back. The parent computes nothing itself: threads of
  * OpenMP would not be copied by a fork. What a job says when it fails comes back through a pipe. A
- * stop is a SIGTERM to every job, which saves and ends. */
+ * stop is a SIGTERM to every job, which saves and ends; it is held back from a process until that
+ * can take it, so that none is lost. */
 #include "lab/lab.h"
 
 #include <errno.h>
@@ -35,10 +36,20 @@ static bool go_on(void *user, const hy_train_progress *p) {
     return !asked;
 }
 
-/* In the child: does it, says what failed, never returns. */
+/* What ends a lab, whoever sends it. */
+static sigset_t stops(void) {
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, SIGINT);
+    sigaddset(&set, SIGTERM);
+    return set;
+}
+
+/* In the child, from which stops are held back: does it, says what failed, never returns. */
 static _Noreturn void work(const hy__chores *c, int64_t i, int to, pid_t lab) {
     hy_error err = {0};
     struct sigaction action;
+    const sigset_t held = stops();
     memset(&action, 0, sizeof action);
     action.sa_handler = on_term;
     sigaction(SIGTERM, &action, NULL);
@@ -46,25 +57,31 @@ static _Noreturn void work(const hy__chores *c, int64_t i, int to, pid_t lab) {
     if (getppid() != lab) asked = 1;  /* it was before */
     action.sa_handler = SIG_IGN;      /* Ctrl-C is the parent's, which sends SIGTERM */
     sigaction(SIGINT, &action, NULL);
+    sigprocmask(SIG_UNBLOCK, &held, NULL);
     const hy_status status = c->run(c->user, i, go_on, &err);
     if (status != HY_OK && write(to, &err, sizeof err) < 0) _exit(2);
     _exit(status == HY_OK ? 0 : 1);
 }
 
 static hy_status start(worker *w, const hy__chores *c, int64_t i, hy_error *err) {
+    const sigset_t held = stops();
+    sigset_t before;
     int end[2];
     if (pipe(end) != 0)
         return hy__fail(err, HY_E_IO, "cannot start a process: %s", strerror(errno));
     fflush(NULL);
+    sigprocmask(SIG_BLOCK, &held, &before);
     const pid_t lab = getpid(), pid = fork();
     if (pid == 0) {
         close(end[0]);
         work(c, i, end[1], lab);
     }
+    const int why = errno;
+    sigprocmask(SIG_SETMASK, &before, NULL);
     close(end[1]);
     if (pid < 0) {
         close(end[0]);
-        return hy__fail(err, HY_E_MEMORY, "cannot start a process: %s", strerror(errno));
+        return hy__fail(err, HY_E_MEMORY, "cannot start a process: %s", strerror(why));
     }
     *w = (worker){.pid = pid, .said = end[0], .chore = i};
     return HY_OK;
@@ -104,23 +121,11 @@ static void stop_all(const worker *w) {
         if (w[i].pid > 0) kill(w[i].pid, SIGTERM);
 }
 
-/* Waits until one of them ends, asking now and then whether to stop. */
-static hy_status wait_one(const hy__chores *c, worker *w, const hy__lab_options *opt, bool *stopped,
-                          hy_error *err) {
-    const struct timespec nap = {.tv_nsec = 100000000};
-    for (;;) {
-        for (int i = 0; i < AT_A_TIME; i++) {
-            int code;
-            if (w[i].pid > 0 && waitpid(w[i].pid, &code, WNOHANG) == w[i].pid)
-                return end(&w[i], code, c, err);
-        }
-        tell(c, w, opt);
-        if (!*stopped && opt->stop && opt->stop(opt->user)) {
-            *stopped = true;
-            stop_all(w);
-        }
-        nanosleep(&nap, NULL);
-    }
+/* One that has ended, with how; NULL where all go on. */
+static worker *find_ended(worker *w, int *code) {
+    for (int i = 0; i < AT_A_TIME; i++)
+        if (w[i].pid > 0 && waitpid(w[i].pid, code, WNOHANG) == w[i].pid) return &w[i];
+    return NULL;
 }
 
 static int running(const worker *w) {
@@ -136,29 +141,34 @@ static worker *free_one(worker *w) {
 
 hy_status hy__pool_run(const hy__chores *c, int64_t at_a_time, const hy__lab_options *opt,
                        hy_error *err) {
-    worker w[AT_A_TIME] = {{0}};
+    const struct timespec nap = {.tv_nsec = 100000000};
+    worker w[AT_A_TIME] = {{0}}, *ended;
     const int64_t most = at_a_time < AT_A_TIME ? at_a_time : AT_A_TIME;
     int64_t next = 0;
-    hy_status status = HY_OK;
-    bool stopped = false;
+    int code;
+    hy_status status = HY_OK; /* the first failure */
+    bool stopped = false, told = false;
     for (;;) {
-        while (next < c->n && c->done[next]) next++;
-        if (next < c->n && status == HY_OK && !stopped && running(w) < most) {
-            status = start(free_one(w), c, next++, err);
-            if (status != HY_OK) stop_all(w);
-        } else if (running(w) > 0) {
-            hy_error one;
-            const hy_status ended = wait_one(c, w, opt, &stopped, &one);
-            if (ended == HY_E_STOPPED && !stopped) { /* somebody told it, and not us */
-                stopped = true;
-                stop_all(w);
-            }
-            if (ended == HY_OK || ended == HY_E_STOPPED || status != HY_OK) continue;
-            status = ended;
-            if (err) *err = one;
+        stopped = stopped || (opt->stop && opt->stop(opt->user));
+        if ((stopped || status != HY_OK) && !told) {
+            told = true;
             stop_all(w);
-        } else {
+        }
+        while (next < c->n && c->done[next]) next++;
+        if (next < c->n && !told && running(w) < most) {
+            status = start(free_one(w), c, next++, err);
+        } else if (running(w) == 0) {
             break;
+        } else if ((ended = find_ended(w, &code))) {
+            hy_error one;
+            const hy_status how = end(ended, code, c, &one);
+            if (how == HY_E_STOPPED) stopped = true; /* perhaps somebody told it, and not us */
+            if (how == HY_OK || how == HY_E_STOPPED || status != HY_OK) continue;
+            status = how;
+            if (err) *err = one;
+        } else {
+            tell(c, w, opt);
+            nanosleep(&nap, NULL);
         }
     }
     if (status == HY_OK && stopped)
