@@ -3,16 +3,11 @@
  * SIGINT and SIGTERM let the running steps end and be saved; the same command then goes on. */
 #include "cmd/cmd.h"
 
-#include "base/file.h"
 #include "base/progress.h"
 #include "base/status.h"
-#include "ckpt/json_file.h"
 #include "lab/lab.h"
-#include "page/page.h"
 
-#include <jansson.h>
 #include <signal.h>
-#include <stdlib.h>
 #include <string.h>
 
 static volatile sig_atomic_t stopped;
@@ -29,125 +24,75 @@ static bool stop(void *user) {
 
 typedef struct watcher {
     hy__progress_bar bar;
-    const char *name;
+    const char *out;
+    bool quiet;
 } watcher;
 
-static void on_progress(void *user, int64_t done, int64_t of, const char *now) {
+static void on_progress(void *user, const char *lab, int64_t done, int64_t of, const char *now) {
     watcher *w = user;
-    hy__progress_bar_show(&w->bar, (double)done / (double)of, "%s: %lld of %lld runs  %s", w->name,
+    hy__progress_bar_show(&w->bar, (double)done / (double)of, "%s: %lld of %lld runs  %s", lab,
                           (long long)done, (long long)of, now);
 }
 
-static hy_status run_one(const hy__lab *lab, hy__lab_options *opt, const char *out, bool quiet,
-                         hy_error *err) {
-    watcher w = {.name = lab->name};
-    char *dir = hy__path_join(out, lab->name);
-    if (!dir) return hy__fail(err, HY_E_MEMORY, "there is not enough memory for a path");
-    hy__progress_bar_init(&w.bar, quiet ? NULL : stderr);
-    opt->out = dir;
-    opt->on_progress = on_progress;
-    opt->user = &w;
-    const hy_status status = hy__lab_run(lab, opt, err);
-    hy__progress_bar_clear(&w.bar);
-    if (status == HY_OK && !quiet) fprintf(stderr, "%s/index.html\n", dir);
-    free(dir);
-    return status;
+static void on_end(void *user, const hy__lab *lab, const hy_error *err) {
+    watcher *w = user;
+    hy__progress_bar_clear(&w->bar);
+    if (err->status == HY_OK && !w->quiet) fprintf(stderr, "%s/%s/index.html\n", w->out, lab->name);
+    if (err->status != HY_OK && err->status != HY_E_STOPPED)
+        fprintf(stderr, "%s: %s\n", lab->name, err->text);
 }
 
-/* How many goals of an experiment were met, of how many, as its last results in out say; false
- * where there are none. */
-static bool read_verdicts(const char *out, const char *name, int *met, int *of) {
-    char *dir = hy__path_join(out, name);
-    json_t *json = NULL, *verdict;
-    hy_error ignored;
-    size_t i;
-    const bool is = dir && hy__json_read(&json, dir, "results.json", &ignored) == HY_OK;
-    *met = *of = 0;
-    json_array_foreach(json_object_get(json, "verdicts"), i, verdict) {
-        *met += json_is_true(json_object_get(verdict, "met"));
-        *of += 1;
-    }
-    json_decref(json);
-    free(dir);
-    return is;
-}
-
-/* A page that leads to those of all. */
-static hy_status write_index(const char *out, hy_error *err) {
-    char *path = hy__path_join(out, "index.html");
-    hy__page p = {0};
-    if (!path) return hy__fail(err, HY_E_MEMORY, "there is not enough memory for a path");
-    hy__page_begin(&p, "Lab");
-    hy__page_table(
-        &p, (const hy__column[]){{"experiment", 0}, {"question", 0}, {"goals that are met", 0}}, 3);
-    for (int i = 0; hy__labs[i]; i++) {
-        char href[64];
-        int met, of;
-        snprintf(href, sizeof href, "%s/index.html", hy__labs[i]->name);
-        if (read_verdicts(out, hy__labs[i]->name, &met, &of)) {
-            hy__page_cell_link(&p, href, "%s", hy__labs[i]->name);
-            hy__page_cell(&p, "%s", hy__labs[i]->question);
-            hy__page_cell(&p, "%d of %d", met, of);
-        } else {
-            hy__page_cell(&p, "%s", hy__labs[i]->name);
-            hy__page_cell(&p, "%s", hy__labs[i]->question);
-            hy__page_cell(&p, "not finished");
-        }
-    }
-    hy__page_table_end(&p);
-    const hy_status status = hy__page_save(&p, path, err);
-    hy__page_release(&p);
-    free(path);
-    return status;
-}
-
-/* One that fails does not keep the others from being run; where the first does, it is likely the
- * command that is wrong. */
-static hy_status run_all(hy__lab_options *opt, const char *out, bool quiet, hy_error *err) {
-    hy_error first = {0}, page;
-    for (int i = 0; hy__labs[i]; i++) {
-        const hy_status status = run_one(hy__labs[i], opt, out, quiet, err);
-        if (status == HY_OK) continue;
-        if (status == HY_E_STOPPED || i == 0) return status;
-        if (first.status == HY_OK) first = *err;
-        fprintf(stderr, "%s: %s\n", hy__labs[i]->name, err->text);
-    }
-    const hy_status status = write_index(out, &page);
-    if (first.status == HY_OK && status != HY_OK) first = page;
-    if (first.status != HY_OK) *err = first;
-    return first.status;
-}
-
-static hy_status run(const char *name, bool all, hy__lab_options *opt, const char *out, bool quiet,
-                     hy_error *err) {
-    const hy__lab *lab;
-    struct sigaction action;
-    if (all == (name != NULL))
-        return hy__fail(err, HY_E_INVALID, "wanted the name of an experiment, or --all");
-    if (!*out) return hy__fail(err, HY_E_INVALID, "--out is empty, wanted a folder");
-    if (!all) HY_TRY(hy__lab_find(&lab, name, err));
-    if (!all && opt->n_text > 0 && !hy__lab_reads_text(lab))
+/* What is wrong with the command itself. *lab stays as it is with --all. */
+static hy_status check_usage(const char *name, bool all, bool quick, const hy__lab_options *opt,
+                             const hy__lab **lab, hy_error *err) {
+    if (!name && !all) return hy__fail(err, HY_E_INVALID, "lab wants NAME or --all");
+    if (name && all) return hy__fail(err, HY_E_INVALID, "lab wants NAME or --all, not both");
+    if (quick && opt->full)
+        return hy__fail(err, HY_E_INVALID, "lab wants --quick or --full, not both");
+    if (!*opt->out) return hy__fail(err, HY_E_INVALID, "--out is empty, wanted a folder");
+    if (all) return HY_OK;
+    HY_TRY(hy__lab_find(lab, name, err));
+    if (opt->n_text > 0 && !hy__lab_reads_text(*lab))
         return hy__fail(err, HY_E_INVALID, "lab %s makes its own data; wanted no --text", name);
+    return HY_OK;
+}
+
+static void watch_signals(void) {
+    struct sigaction action;
     memset(&action, 0, sizeof action);
     action.sa_handler = on_signal;
     action.sa_flags = SA_RESTART | (int)SA_RESETHAND; /* a second one ends at once */
     sigaction(SIGINT, &action, NULL);
     sigaction(SIGTERM, &action, NULL);
     signal(SIGCHLD, SIG_DFL); /* who starts this may ignore it: no run would be seen to end */
+}
+
+/* lab: NULL for all. */
+static hy_status run(const hy__lab *lab, hy__lab_options *opt, bool quiet, hy_error *err) {
+    watcher w = {.out = opt->out, .quiet = quiet};
+    hy_error how = {0};
+    hy__progress_bar_init(&w.bar, quiet ? NULL : stderr);
+    opt->on_progress = on_progress;
+    opt->on_end = on_end;
     opt->stop = stop;
-    if (!all) return run_one(lab, opt, out, quiet, err);
-    return run_all(opt, out, quiet, err);
+    opt->user = &w;
+    watch_signals();
+    if (!lab) return hy__lab_run_all(hy__labs, opt, err);
+    const hy_status status = hy__lab_run(lab, opt, err);
+    if (status == HY_OK) on_end(&w, lab, &how);
+    hy__progress_bar_clear(&w.bar);
+    return status;
 }
 
 int cmd_lab(int argc, char **argv) {
     hy__lab_options opt = {.seeds = 3};
-    const char *name = NULL, *out = NULL;
+    const char *name = NULL;
     text_list set = {0}, text = {0};
     bool quick = false, all = false, quiet = false;
     char names[1024] = "Experiments:\n";
     /* clang-format off */
     option table[] = {
-        {.name = "out", .kind = OPTION_TEXT, .to = &out, .value = "DIR", .required = true, .doc = "folder for the trainings, results and pages; each experiment has its own in it"},
+        {.name = "out", .kind = OPTION_TEXT, .to = &opt.out, .value = "DIR", .required = true, .doc = "folder for the trainings, results and pages; each experiment has its own in it"},
         {.name = "quick", .kind = OPTION_FLAG, .to = &quick, .doc = "within 15 minutes on two cores (this is what happens anyway)"},
         {.name = "full", .kind = OPTION_FLAG, .to = &opt.full, .doc = "within 8 hours"},
         {.name = "all", .kind = OPTION_FLAG, .to = &all, .doc = "all experiments, and a page that leads to them"},
@@ -173,13 +118,12 @@ int cmd_lab(int argc, char **argv) {
     hy_error err = {0};
     int exit_status;
     if (!cmd_begin(&self, argc, argv, &name, &exit_status)) return exit_status;
-    hy_status status = HY_OK;
     opt.set = set.item;
     opt.n_set = set.n;
     opt.text = text.item;
     opt.n_text = text.n;
-    if (quick && opt.full)
-        status = hy__fail(&err, HY_E_INVALID, "wanted --quick or --full, not both");
-    if (status == HY_OK) status = run(name, all, &opt, out, quiet, &err);
+    const hy__lab *lab = NULL;
+    hy_status status = check_usage(name, all, quick, &opt, &lab, &err);
+    if (status == HY_OK) status = run(lab, &opt, quiet, &err);
     return cmd_end(&self, status, &err);
 }

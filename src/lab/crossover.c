@@ -169,8 +169,13 @@ static hy_status measure_all(hy__crossover *x, hy_error *err) {
         if (round == 0) HY_TRY(name_dir(x, arm, l, err));
         done[i] = read_round(&x->at[arm][l], round);
     }
-    const hy__chores chores = {
-        .n = n, .total = n, .done = done, .run = run_one, .name = name_one, .user = x};
+    const hy__chores chores = {.lab = x->lab->name,
+                               .n = n,
+                               .total = n,
+                               .done = done,
+                               .run = run_one,
+                               .name = name_one,
+                               .user = x};
     HY_TRY(hy__pool_run(&chores, 1, x->opt, err));
     for (int64_t i = 0; i < n; i++) {
         place(x, i, &arm, &l, &round);

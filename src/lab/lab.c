@@ -1,15 +1,17 @@
 /* lab.c: the experiments that there are, and how one is run; see lab.h. */
 #include "lab/lab.h"
 
+#include "base/file.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-const hy__lab *const hy__labs[] = {&hy__lab_crossover, &hy__lab_logic,      &hy__lab_hops,
-                                   &hy__lab_recall,    &hy__lab_needle,     &hy__lab_facts,
-                                   &hy__lab_ablate,    &hy__lab_curriculum, &hy__lab_stretch,
-                                   &hy__lab_experts,   &hy__lab_leak,       NULL};
+const hy__lab *const hy__labs[HY__LABS + 1] = {
+    &hy__lab_crossover, &hy__lab_logic,   &hy__lab_hops,   &hy__lab_recall,
+    &hy__lab_needle,    &hy__lab_facts,   &hy__lab_ablate, &hy__lab_curriculum,
+    &hy__lab_stretch,   &hy__lab_experts, &hy__lab_leak,   NULL};
 
 hy_status hy__lab_find(const hy__lab **out, const char *name, hy_error *err) {
     char known[300] = "";
@@ -87,8 +89,13 @@ static hy_status run_jobs(plan *p, int64_t n_run, hy_error *err) {
     bool *done = calloc((size_t)p->n, sizeof *done);
     if (!done) return hy__fail(err, HY_E_MEMORY, "there is not enough memory for a lab");
     for (int64_t i = 0; i < n_run; i++) done[i] = p->job[i].done;
-    const hy__chores chores = {
-        .n = n_run, .total = p->n, .done = done, .run = run_job, .name = name_job, .user = p};
+    const hy__chores chores = {.lab = p->lab->name,
+                               .n = n_run,
+                               .total = p->n,
+                               .done = done,
+                               .run = run_job,
+                               .name = name_job,
+                               .user = p};
     const int64_t most = p->opt->jobs > 0 ? p->opt->jobs : cores > 0 ? cores : 1;
     const hy_status status = hy__pool_run(&chores, most, p->opt, err);
     free(done);
@@ -161,16 +168,21 @@ hy_status hy__scale_change(hy__lab_scale *s, const hy__lab_options *opt, hy_erro
     return HY_OK;
 }
 
-hy_status hy__lab_run(const hy__lab *lab, const hy__lab_options *opt, hy_error *err) {
+hy_status hy__lab_check(const hy__lab *lab, const hy__lab_options *opt, hy_error *err) {
+    hy__lab_scale scale = opt->full ? lab->full : lab->quick;
+    hy__entries entries;
+    HY_TRY(hy__scale_change(&scale, opt, err));
+    if (opt->n_text == 0 || !hy__lab_reads_text(lab)) return HY_OK;
+    HY_TRY(hy__entries_open(&entries, &scale, lab->name, opt, err));
+    hy__entries_release(&entries);
+    return HY_OK;
+}
+
+static hy_status train_arms(const hy__lab *lab, const hy__lab_options *opt, hy_error *err) {
     hy__lab_scale scale = opt->full ? lab->full : lab->quick;
     plan p = {.lab = lab, .scale = &scale, .opt = opt};
     hy__entries entries = {0};
     hy_status status;
-    if (strlen(opt->out) > HY__LAB_OUT)
-        return hy__fail(err, HY_E_INVALID,
-                        "the path of the folder %.60s… has %zu bytes, wanted at most %d", opt->out,
-                        strlen(opt->out), HY__LAB_OUT);
-    if (lab->run) return lab->run(lab, opt, err);
     HY_TRY_GOTO(hy__scale_change(&scale, opt, err));
     HY_TRY_GOTO(hy__entries_open(&entries, &scale, lab->name, opt, err));
     HY_TRY_GOTO(check_text(&p, err));
@@ -182,5 +194,20 @@ hy_status hy__lab_run(const hy__lab *lab, const hy__lab_options *opt, hy_error *
 done:
     hy__entries_release(&entries);
     free(p.job);
+    return status;
+}
+
+hy_status hy__lab_run(const hy__lab *lab, const hy__lab_options *opt, hy_error *err) {
+    hy__lab_options own = *opt;
+    char *dir = hy__path_join(opt->out, lab->name);
+    hy_status status = HY_OK;
+    if (!dir) return hy__fail(err, HY_E_MEMORY, "there is not enough memory for a path");
+    own.out = dir;
+    if (strlen(dir) > HY__LAB_OUT)
+        status = hy__fail(err, HY_E_INVALID,
+                          "the path of the folder %.60s… has %zu bytes, wanted at most %d", dir,
+                          strlen(dir), HY__LAB_OUT);
+    if (status == HY_OK) status = (lab->run ? lab->run : train_arms)(lab, &own, err);
+    free(dir);
     return status;
 }

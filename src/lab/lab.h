@@ -2,6 +2,7 @@
  *
  *   lab_NAME.c   an experiment: its question, arms, tasks and goals, as tables
  *   lab.c        the list of them; runs one: sweep, seeds, results, page
+ *   index.c      runs all, and the page that leads to theirs
  *   entries.c    the data that an experiment's entries stand for
  *   arm.c        an arm's configuration, brought to equal parameters
  *   job.c        one training and its evaluation, in a folder of its own
@@ -31,6 +32,7 @@
 #include <math.h>
 
 enum {
+    HY__LABS = 11,
     HY__LAB_SETS = 12,
     HY__LAB_ARMS = 14,
     HY__LAB_PROBES = 24,
@@ -145,7 +147,7 @@ typedef struct hy__lab {
     const char *published; /* what the blueprint reports */
     const char *config;    /* YAML */
     /* NULL: arms are trained and asked, as this file says. Otherwise only name, question, config
-     * and the scales' arms are used, and it does what lab_run does. */
+     * and the scales' arms are used, and it does what hy__lab_run does, into opt->out itself. */
     hy_status (*run)(const struct hy__lab *lab, const struct hy__lab_options *opt, hy_error *err);
     hy__lab_scale quick, full;
     hy__goal goal[2][HY__LAB_GOALS + 1]; /* of quick, of full; ends without a text */
@@ -154,7 +156,7 @@ typedef struct hy__lab {
 extern const hy__lab hy__lab_crossover, hy__lab_logic, hy__lab_hops, hy__lab_recall, hy__lab_needle,
     hy__lab_facts, hy__lab_ablate, hy__lab_stretch, hy__lab_curriculum, hy__lab_experts,
     hy__lab_leak;
-extern const hy__lab *const hy__labs[]; /* NULL behind the last */
+extern const hy__lab *const hy__labs[HY__LABS + 1]; /* NULL behind the last */
 
 /* ---- running one ---- */
 
@@ -165,9 +167,11 @@ typedef struct hy__lab_options {
     int64_t n_set;
     const char *const *text; /* [n_text] in place of the project's own; borrowed */
     int64_t n_text;
-    const char *out; /* folder of this experiment */
+    const char *out; /* folder; each experiment has one in it, of its name */
     int64_t jobs;    /* at a time; 0 = one for each core */
-    void (*on_progress)(void *user, int64_t done, int64_t of, const char *now);
+    void (*on_progress)(void *user, const char *lab, int64_t done, int64_t of, const char *now);
+    /* Of several experiments one has ended; err->status HY_OK: it came through. Or NULL. */
+    void (*on_end)(void *user, const hy__lab *lab, const hy_error *err);
     bool (*stop)(void *user); /* asked now and then; or NULL */
     void *user;
 } hy__lab_options;
@@ -176,9 +180,20 @@ typedef struct hy__lab_options {
 hy_status hy__lab_find(const hy__lab **out, const char *name, hy_error *err);
 
 /* Runs what is left to run and writes results.json, results.csv, the figures and index.html into
- * opt->out, which it makes. HY_E_STOPPED when it was asked to; HY_E_INVALID for a path longer than
- * HY__LAB_OUT. */
+ * its folder, which it makes. HY_E_STOPPED when it was asked to; HY_E_INVALID for a path longer
+ * than HY__LAB_OUT. */
 hy_status hy__lab_run(const hy__lab *lab, const hy__lab_options *opt, hy_error *err);
+
+/* HY_E_INVALID where it refuses what the options say: a field, or the text that they name. Runs
+ * nothing. */
+hy_status hy__lab_check(const hy__lab *lab, const hy__lab_options *opt, hy_error *err);
+
+/* Runs labs, at most HY__LABS of them and NULL behind the last, one after another, and writes
+ * opt->out/index.html, which says of each what came of it. One that fails does not keep the others
+ * from being run; then the status of the first that did, and a sentence that names all.
+ * HY_E_STOPPED when it was asked to stop. HY_E_INVALID, before anything is run, for options that
+ * one refuses. */
+hy_status hy__lab_run_all(const hy__lab *const *labs, const hy__lab_options *opt, hy_error *err);
 
 /* Puts the changes that the options ask for behind the experiment's own. HY_E_INVALID when there is
  * no room, and for a field that would not be changed in every arm, as an arm or a job sets it. */
@@ -266,6 +281,7 @@ hy_status hy__lab_save(struct json_t *json, size_t digits, const char *dir, cons
 
 /* What is to be done in processes of its own. */
 typedef struct hy__chores {
+    const char *lab;  /* whose they are */
     int64_t n, total; /* those that may be done now; with those that will follow */
     bool *done;       /* [total] set as they are done; the others are run */
     hy_status (*run)(void *user, int64_t i, hy_train_fn go_on, hy_error *err);
@@ -345,7 +361,7 @@ hy_status hy__results_write(const hy__results *r, const char *out, hy_error *err
 hy_status hy__results_page(const hy__results *r, const char *out, hy_error *err);
 
 struct hy__page;
-/* Puts the command that gives the same page again. */
+/* Puts the command that gives the same page again; lab NULL: of all. */
 hy_status hy__lab_put_command(struct hy__page *p, const hy__lab *lab, const hy__lab_options *opt,
                               hy_error *err);
 

@@ -364,14 +364,15 @@ static void put_word(hy__text *t, const char *word) {
 hy_status hy__lab_put_command(hy__page *p, const hy__lab *lab, const hy__lab_options *opt,
                               hy_error *err) {
     hy__text t = {0};
-    hy__text_add(&t, "hydralm lab %s --%s", lab->name, opt->full ? "full" : "quick");
-    if (!lab->run) hy__text_add(&t, " --seeds %" PRId64, opt->seeds);
+    hy__text_add(&t, "hydralm lab %s --%s", lab ? lab->name : "--all",
+                 opt->full ? "full" : "quick");
+    if (!lab || !lab->run) hy__text_add(&t, " --seeds %" PRId64, opt->seeds);
     hy__text_put(&t, " --out DIR");
     for (int64_t i = 0; i < opt->n_set; i++) {
         hy__text_put(&t, " --set");
         put_word(&t, opt->set[i]);
     }
-    for (int64_t i = 0; i < opt->n_text && hy__lab_reads_text(lab); i++) {
+    for (int64_t i = 0; i < opt->n_text && (!lab || hy__lab_reads_text(lab)); i++) {
         if (i == 0) hy__text_put(&t, " --text");
         put_word(&t, opt->text[i]);
     }

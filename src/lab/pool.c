@@ -112,7 +112,7 @@ static void tell(const hy__chores *c, const worker *w, const hy__lab_options *op
         c->name(c->user, w[i].chore, name, sizeof name);
         snprintf(now + strlen(now), sizeof now - strlen(now), "%s%s", *now ? "; " : "", name);
     }
-    if (opt->on_progress) opt->on_progress(opt->user, done, c->total, now);
+    if (opt->on_progress) opt->on_progress(opt->user, c->lab, done, c->total, now);
 }
 
 /* Each saves and ends. */

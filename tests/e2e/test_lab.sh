@@ -51,9 +51,21 @@ is "$(answers cut)" "$(answers whole)" "an interrupted experiment"
 env --ignore-signal=CHLD timeout 60 "$hydralm" lab leak --quick --seeds 1 --out deaf $tiny --jobs 4 2>stderr ||
     die "where SIGCHLD is ignored: $?: $(tail -n 1 stderr)"
 
+# All of them, stopped in the first: the page that leads to them says so.
+"$hydralm" lab --all --quick --out all 2>stderr &
+pid=$!
+for ((i = 0; i < 200; i++)); do [ -d all ] && break; sleep .02; done
+kill -INT $pid
+wait $pid
+is $? 1 "the end of a lab that was stopped"
+grep -q 'stopped; the same command goes on' stderr || die "stopped: $(cat stderr)"
+for text in '<td>stopped</td>' '<td>not run</td>' 'lab --all --quick --seeds 3'; do
+    grep -qF -- "$text" all/index.html || die "the index does not say \"$text\""
+done
+
 fails 1 'there is no experiment "recal"; there are crossover, logic, hops, recall' lab recal --out z
-fails 1 'wanted the name of an experiment, or --all' lab --out z
-fails 1 'wanted the name of an experiment, or --all' lab recall --all --out z
+fails 1 'lab wants NAME or --all' lab --out z
+fails 1 'lab wants NAME or --all, not both' lab recall --all --out z
 fails 1 'no field' lab --all --out z --set train.nothing=1
 fails 1 'not both' lab recall --quick --full --out z
 fails 1 'within 2%' lab recall --out z --set model.d_model=8 --set attention.n_head=1 --set ssm.head_dim=8

@@ -424,7 +424,7 @@ static void test_options(void **state) {
     memset(far, 'x', sizeof far);
     far[sizeof far - 1] = '\0';
     assert_non_null(strstr(refused(&hy__lab_recall, "train.steps=1", far),
-                           "xxx… has 401 bytes, wanted at most 400"));
+                           "xxx… has 408 bytes, wanted at most 400"));
     assert_int_not_equal(access(far, F_OK), 0);
     assert_non_null(strstr(refused(&hy__lab_recall, "train.lr=1", "out"), "changes nothing"));
     assert_non_null(strstr(refused(&hy__lab_recall, "train.seed=2", "out"), "changes nothing"));
@@ -433,6 +433,98 @@ static void test_options(void **state) {
     assert_non_null(strstr(refused(&hy__lab_crossover, "attention.topk=8", "out"),
                            "does not reach arm \"Transformer\""));
     assert_int_not_equal(access("out", F_OK), 0);
+}
+
+/* ---- several experiments, which find what their questions say ---- */
+
+static hy_status find(const hy__lab *lab, const hy__lab_options *opt, hy_error *err) {
+    char path[HY__LAB_DIR];
+    HY_TRY(hy__dir_make(opt->out, NULL, err));
+    snprintf(path, sizeof path, "%s/results.json", opt->out);
+    return hy__file_write(path, lab->question, strlen(lab->question), err);
+}
+
+static hy_status break_off(const hy__lab *lab, const hy__lab_options *opt, hy_error *err) {
+    (void)lab, (void)opt;
+    return hy__fail(err, HY_E_IO, "the <disk> is full");
+}
+
+static hy_status stop(const hy__lab *lab, const hy__lab_options *opt, hy_error *err) {
+    (void)lab, (void)opt;
+    return hy__fail(err, HY_E_STOPPED, "stopped at once");
+}
+
+#define FOUND(scale, ...)                                                                          \
+    "{\"scale\": \"" scale "\", \"commit\": \"0123abc\", \"verdicts\": [" __VA_ARGS__ "]}"
+static const hy__lab BAD = {.name = "bad", .question = "Is it bad?", .run = break_off},
+                     GOOD = {.name = "good",
+                             .run = find,
+                             .question = FOUND("quick", "{\"met\": true}, {\"met\": false}")},
+                     DIM = {.name = "dim",
+                            .run = find,
+                            .question = FOUND("full", "{\"met\": true}, {\"met\": null}")},
+                     HALT = {.name = "halt", .question = "Is it over?", .run = stop};
+
+static void count_end(void *user, const hy__lab *lab, const hy_error *err) {
+    char *said = user;
+    snprintf(said + strlen(said), 64 - strlen(said), "%s %d ", lab->name, (int)err->status);
+}
+
+static void check_index(const char *dir, const char *const *wanted) {
+    hy_error err = {0};
+    char path[80], *page;
+    size_t size;
+    snprintf(path, sizeof path, "%s/index.html", dir);
+    good(hy__file_read(path, 1 << 20, &page, &size, &err), &err);
+    for (; *wanted; wanted++)
+        if (!strstr(page, *wanted)) fail_msg("the index does not say \"%s\": %s", *wanted, page);
+    free(page);
+}
+
+static void test_all_in_turn(void **state) {
+    (void)state;
+    hy_error err = {0};
+    char dir[] = "/tmp/hydralm-lab-XXXXXX", said[64] = "", command[64];
+    hy__lab_options opt = {.seeds = 1, .out = dir, .full = true, .on_end = count_end, .user = said};
+    assert_non_null(mkdtemp(dir));
+    /* the first fails, whose reason is no matter of the others */
+    assert_int_equal(hy__lab_run_all((const hy__lab *const[]){&BAD, &GOOD, &DIM, NULL}, &opt, &err),
+                     HY_E_IO);
+    assert_non_null(strstr(err.text, "1 of 3 experiments failed: bad; "));
+    assert_string_equal(said, "bad 2 good 0 dim 0 ");
+    check_index(dir, (const char *const[]){"<td>–</td><td>failed: the &lt;disk&gt; is full</td>",
+                                           "<a href=\"good/index.html\">good</a>",
+                                           "<td>1 of 2</td><td>done</td>",
+                                           "<td>1 of 2, 1 not known</td><td>done</td>",
+                                           "lab --all --full --seeds 1", NULL});
+    /* all come through */
+    good(hy__lab_run_all((const hy__lab *const[]){&GOOD, &DIM, NULL}, &opt, &err), &err);
+    check_index(dir, (const char *const[]){"<td>1 of 2</td><td>done</td>",
+                                           "<td>1 of 2, 1 not known</td><td>done</td>", NULL});
+    /* stopped: what was found before is of another run */
+    assert_int_equal(
+        hy__lab_run_all((const hy__lab *const[]){&DIM, &HALT, &GOOD, NULL}, &opt, &err),
+        HY_E_STOPPED);
+    assert_string_equal(err.text, "stopped at once");
+    check_index(dir, (const char *const[]){
+                         "<td>1 of 2, 1 not known</td><td>done</td>", "<td>–</td><td>stopped</td>",
+                         "<td>1 of 2</td><td>not run; what is shown is of another "
+                         "run: --quick, commit 0123abc</td>",
+                         NULL});
+    snprintf(command, sizeof command, "rm -r %s", dir);
+    assert_int_equal(system(command), 0);
+}
+
+/* Nothing is run where one refuses what all are told. */
+static void test_all_refused(void **state) {
+    (void)state;
+    hy_error err = {0};
+    static const char *const SET[] = {"train.lr=1"};
+    const hy__lab_options opt = {.seeds = 1, .out = "nowhere", .set = SET, .n_set = 1};
+    assert_int_equal(hy__lab_run_all((const hy__lab *const[]){&GOOD, NULL}, &opt, &err),
+                     HY_E_INVALID);
+    assert_non_null(strstr(err.text, "good: --set train.lr=1 changes nothing"));
+    assert_int_not_equal(access("nowhere", F_OK), 0);
 }
 
 static void test_balance(void **state) {
@@ -601,6 +693,8 @@ int main(void) {
         cmocka_unit_test(test_job_that_is_not_whole),
         cmocka_unit_test(test_job_that_diverges),
         cmocka_unit_test(test_options),
+        cmocka_unit_test(test_all_in_turn),
+        cmocka_unit_test(test_all_refused),
         cmocka_unit_test(test_crossover),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
