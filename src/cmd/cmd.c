@@ -38,10 +38,14 @@ bool cmd_begin(const command *c, int argc, char **argv, const char **operand, in
     case PARSE_WRONG:
         break;
     }
-    fprintf(stderr, "hydralm: %s\n", err.text);
-    options_release(c);
-    *exit_status = 2;
+    *exit_status = cmd_wrong(c, &err);
     return false;
+}
+
+int cmd_wrong(const command *c, const hy_error *err) {
+    options_release(c);
+    fprintf(stderr, "hydralm: %s\n", err->text);
+    return 2;
 }
 
 int cmd_end(const command *c, hy_status status, const hy_error *err) {

@@ -53,6 +53,9 @@ hy_model_options cmd_model_options(const cmd_shared *s);
  * help has been printed, or what was wrong. */
 bool cmd_begin(const command *c, int argc, char **argv, const char **operand, int *exit_status);
 
+/* Ends a command that was called wrongly, as the table alone cannot tell: says how, returns 2. */
+int cmd_wrong(const command *c, const hy_error *err);
+
 /* Ends a command: releases its options, checks that stdout took everything, and says on stderr what
  * failed. Returns the exit status. */
 int cmd_end(const command *c, hy_status status, const hy_error *err);

@@ -123,7 +123,6 @@ int cmd_lab(int argc, char **argv) {
     opt.text = text.item;
     opt.n_text = text.n;
     const hy__lab *lab = NULL;
-    hy_status status = check_usage(name, all, quick, &opt, &lab, &err);
-    if (status == HY_OK) status = run(lab, &opt, quiet, &err);
-    return cmd_end(&self, status, &err);
+    if (check_usage(name, all, quick, &opt, &lab, &err) != HY_OK) return cmd_wrong(&self, &err);
+    return cmd_end(&self, run(lab, &opt, quiet, &err), &err);
 }

@@ -63,17 +63,17 @@ for text in '<td>stopped</td>' '<td>not run</td>' 'lab --all --quick --seeds 3';
     grep -qF -- "$text" all/index.html || die "the index does not say \"$text\""
 done
 
-fails 1 'there is no experiment "recal"; there are crossover, logic, hops, recall' lab recal --out z
-fails 1 'lab wants NAME or --all' lab --out z
-fails 1 'lab wants NAME or --all, not both' lab recall --all --out z
+fails 2 'there is no experiment "recal"; there are crossover, logic, hops, recall' lab recal --out z
+fails 2 'lab wants NAME or --all' lab --out z
+fails 2 'lab wants NAME or --all, not both' lab recall --all --out z
 fails 1 'no field' lab --all --out z --set train.nothing=1
-fails 1 'not both' lab recall --quick --full --out z
+fails 2 'lab wants --quick or --full, not both' lab recall --quick --full --out z
 fails 1 'within 2%' lab recall --out z --set model.d_model=8 --set attention.n_head=1 --set ssm.head_dim=8
 fails 1 'no field' lab recall --out z --set train.nothing=1
 fails 1 'wanted section.key=value' lab recall --out z --set nonsense
 fails 1 'does not reach arm "S, N = 16"' lab recall --out z --set ssm.d_state=8
 fails 1 'its stages say how long' lab recall --out z --set train.steps=3
-fails 1 'wanted a folder' lab recall --out ''
+fails 2 'wanted a folder' lab recall --out ''
 for seeds in 0 -1 1000000000 x; do fails 2 --seeds lab recall --out z --seeds $seeds; done
 for jobs in -1 65; do fails 2 --jobs lab recall --out z --jobs $jobs; done
 # A task: three arms of two rates.
@@ -93,7 +93,7 @@ for text in 'each letter' 'no P, equal FLOPs' 'Loss beside the first arm' 'The t
 done
 for file in bits.svg beside.svg; do [ -s texts/ablate/$file ] || die "there is no $file"; done
 
-fails 1 'lab recall makes its own data; wanted no --text' lab recall --out z --text .
+fails 2 'lab recall makes its own data; wanted no --text' lab recall --out z --text .
 cp "$hydralm" ./alone
 ./alone lab ablate --out z 2>stderr && die "lab ablate has a text out of nowhere"
 grep -q "sources and docs, which are neither in .* name a text with --text" stderr || die "no text: $(cat stderr)"
