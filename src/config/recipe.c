@@ -41,6 +41,20 @@ int64_t hy__recipe_steps(const hy__recipe *r) {
     return n;
 }
 
+bool hy__recipe_sets(const hy__recipe *r, const char *setting) {
+    char name[64];
+    const size_t section = strcspn(setting, ".");
+    const hy__field *f = NULL;
+    if (setting[section] == '.') {
+        const char *key = setting + section + 1;
+        snprintf(name, sizeof name, "%.*s", (int)strcspn(key, "="), key);
+        f = hy__field_find(setting, section, name);
+    }
+    for (int64_t i = 0; f && i < r->n; i++)
+        if (!r->stage[i].sets[f - hy__fields]) return false;
+    return f != NULL;
+}
+
 int64_t hy__recipe_next(const hy__recipe *r, int64_t i) {
     return i + r->stage[i].n_part - r->stage[i].part;
 }

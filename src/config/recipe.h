@@ -65,6 +65,7 @@ typedef struct hy__stage {
     double noise;        /* upcycling: of the copies, as a share of a matrix's rms */
     int64_t table_steps; /* the value table's rate rises from 0 over so many steps */
     int64_t reseed;      /* tokens that are looked at to find dead sub-keys of P; 0 = none are */
+    bool sets[HY__FIELD_MAX]; /* fields to which it gives a value, by row of the field table */
 } hy__stage;
 
 typedef struct hy__recipe {
@@ -95,6 +96,10 @@ int64_t hy__stage_batch_tokens(const hy__stage *s);
 int64_t hy__stage_step_tokens(const hy__stage *s);
 /* Steps of the whole recipe, at most. */
 int64_t hy__recipe_steps(const hy__recipe *r);
+
+/* Whether every stage gives a field a value, so that the configuration's own is never used; as
+ * "train.batch", or "train.batch=8". */
+bool hy__recipe_sets(const hy__recipe *r, const char *setting);
 
 /* The first part of what is written after stage i's last, or n. */
 int64_t hy__recipe_next(const hy__recipe *r, int64_t i);

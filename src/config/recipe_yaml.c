@@ -264,6 +264,7 @@ static hy_status set_field(reader *d, const char *section, const char *key, cons
         d->w->line.seq_len = line_of(value);
     }
     d->w->line.field[f - hy__fields] = line_of(value);
+    d->w->stage.sets[f - hy__fields] = true;
     const hy_status status = hy__field_set(f, &d->w->stage.cfg, &d->w->stage.train, text, d->err);
     return status == HY_OK ? HY_OK : refuse_in(d, value, status);
 }
@@ -288,6 +289,7 @@ static hy_status read_layers(reader *d, const yaml_node_t *n) {
     const hy__field *f = hy__field_find("model", 5, "layers");
     HY_TRY(want_text(d, n, "layers"));
     d->w->line.layers = line_of(n);
+    d->w->stage.sets[f - hy__fields] = true;
     const hy_status status =
         hy__field_set(f, &d->w->stage.cfg, &d->w->stage.train, text_of(n), d->err);
     return status == HY_OK ? HY_OK : refuse_in(d, n, status);

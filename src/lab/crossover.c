@@ -196,7 +196,7 @@ static hy_status run(const hy__lab *lab, const hy__lab_options *opt, hy_error *e
     x->length = opt->full ? FULL : QUICK;
     x->n_length = count_lengths(x->length);
     x->n_arm = hy__scale_arms(&scale);
-    hy_status status = hy__scale_change(&scale, opt, err);
+    hy_status status = hy__scale_change(lab, &scale, opt, err);
     if (status == HY_OK) status = measure_all(x, err);
     if (status == HY_OK) status = hy__crossover_write(x, opt->out, err);
     free(x);
@@ -246,6 +246,7 @@ const hy__lab hy__lab_crossover = {
               "experts: {n_expert: 4, k: 2, d_ff: 1280, expert_chunk: 32}\n"
               "pkm: {n_key: 128}\n",
     .run = run,
+    .train = {"train.optimizer", "train.recompute"},
     .quick = {.arm = ARMS},
     .full = {.arm = ARMS},
 };

@@ -2,6 +2,7 @@
 #include "lab/lab.h"
 
 #include "base/file.h"
+#include "config/recipe.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -131,8 +132,25 @@ static bool is_of(const char *set, const char *field) {
     return strncmp(set, field, n) == 0 && set[n] == '=';
 }
 
-/* What would be accepted and change nothing. */
-static hy_status check_set(const hy__lab_scale *s, const char *set, hy_error *err) {
+/* Of an experiment that trains nothing: whether it depends on a field. */
+static bool is_measured(const hy__lab *lab, const char *set) {
+    bool found = strncmp(set, "train.", strlen("train.")) != 0;
+    for (size_t i = 0; i < sizeof lab->train / sizeof *lab->train && lab->train[i]; i++)
+        found = found || is_of(set, lab->train[i]);
+    return found;
+}
+
+/* What is no field, and what would be accepted and change nothing. */
+static hy_status check_set(const hy__lab *lab, const hy__lab_scale *s, const char *set,
+                           hy_error *err) {
+    hy__config c;
+    hy__train_config t;
+    hy__config_default(&c, &t);
+    HY_TRY(hy__config_assign(&c, &t, set, err));
+    if (lab->run && !is_measured(lab, set))
+        return hy__fail(err, HY_E_INVALID,
+                        "--set %.100s changes nothing: what %s measures does not depend on it", set,
+                        lab->name);
     if (is_of(set, "train.lr") || is_of(set, "train.seed"))
         return hy__fail(err, HY_E_INVALID,
                         "--set %.100s changes nothing: every training has the rate and the seed "
@@ -154,7 +172,30 @@ static hy_status check_set(const hy__lab_scale *s, const char *set, hy_error *er
     return HY_OK;
 }
 
-hy_status hy__scale_change(hy__lab_scale *s, const hy__lab_options *opt, hy_error *err) {
+/* Whether an arm can be made as the fields now are, and its stages leave something of them. */
+static hy_status check_arm(const hy__lab *lab, const hy__lab_scale *s, int arm,
+                           const hy__lab_options *opt, hy_error *err) {
+    const char *stages = hy__arm_recipe(s, arm);
+    hy__config c;
+    hy__train_config t;
+    hy__recipe r;
+    int64_t parameters;
+    hy_status status = HY_OK;
+    HY_TRY(hy__arm_config(lab, s, arm, &c, &t, &parameters, err));
+    if (!stages) return HY_OK;
+    HY_TRY(hy__recipe_parse(&r, stages, strlen(stages), lab->name, &c, &t, err));
+    for (int64_t i = 0; i < opt->n_set && status == HY_OK; i++)
+        if (hy__recipe_sets(&r, opt->set[i]))
+            status = hy__fail(err, HY_E_INVALID,
+                              "--set %.100s does not reach arm \"%s\", whose stages all have a "
+                              "value for it; wanted a field that they leave",
+                              opt->set[i], s->arm[arm].name);
+    hy__recipe_release(&r);
+    return status;
+}
+
+hy_status hy__scale_change(const hy__lab *lab, hy__lab_scale *s, const hy__lab_options *opt,
+                           hy_error *err) {
     int n = 0;
     while (n < HY__LAB_SETS && s->set[n]) n++;
     if (opt->n_set > HY__LAB_SETS - n) {
@@ -162,16 +203,17 @@ hy_status hy__scale_change(hy__lab_scale *s, const hy__lab_options *opt, hy_erro
                         (long long)opt->n_set, HY__LAB_SETS - n);
     }
     for (int64_t i = 0; i < opt->n_set; i++) {
-        HY_TRY(check_set(s, opt->set[i], err));
+        HY_TRY(check_set(lab, s, opt->set[i], err));
         s->set[n++] = opt->set[i];
     }
+    for (int a = 0; s->arm[a].name && opt->n_set > 0; a++) HY_TRY(check_arm(lab, s, a, opt, err));
     return HY_OK;
 }
 
 hy_status hy__lab_check(const hy__lab *lab, const hy__lab_options *opt, hy_error *err) {
     hy__lab_scale scale = opt->full ? lab->full : lab->quick;
     hy__entries entries;
-    HY_TRY(hy__scale_change(&scale, opt, err));
+    HY_TRY(hy__scale_change(lab, &scale, opt, err));
     if (opt->n_text == 0 || !hy__lab_reads_text(lab)) return HY_OK;
     HY_TRY(hy__entries_open(&entries, &scale, lab->name, opt, err));
     hy__entries_release(&entries);
@@ -183,7 +225,7 @@ static hy_status train_arms(const hy__lab *lab, const hy__lab_options *opt, hy_e
     plan p = {.lab = lab, .scale = &scale, .opt = opt};
     hy__entries entries = {0};
     hy_status status;
-    HY_TRY_GOTO(hy__scale_change(&scale, opt, err));
+    HY_TRY_GOTO(hy__scale_change(lab, &scale, opt, err));
     HY_TRY_GOTO(hy__entries_open(&entries, &scale, lab->name, opt, err));
     HY_TRY_GOTO(check_text(&p, err));
     HY_TRY_GOTO(plan_sweep(&p, err));

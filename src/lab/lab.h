@@ -149,6 +149,7 @@ typedef struct hy__lab {
     /* NULL: arms are trained and asked, as this file says. Otherwise only name, question, config
      * and the scales' arms are used, and it does what hy__lab_run does, into opt->out itself. */
     hy_status (*run)(const struct hy__lab *lab, const struct hy__lab_options *opt, hy_error *err);
+    const char *train[4]; /* then also: the fields of train that it depends on */
     hy__lab_scale quick, full;
     hy__goal goal[2][HY__LAB_GOALS + 1]; /* of quick, of full; ends without a text */
 } hy__lab;
@@ -196,8 +197,10 @@ hy_status hy__lab_check(const hy__lab *lab, const hy__lab_options *opt, hy_error
 hy_status hy__lab_run_all(const hy__lab *const *labs, const hy__lab_options *opt, hy_error *err);
 
 /* Puts the changes that the options ask for behind the experiment's own. HY_E_INVALID when there is
- * no room, and for a field that would not be changed in every arm, as an arm or a job sets it. */
-hy_status hy__scale_change(hy__lab_scale *s, const hy__lab_options *opt, hy_error *err);
+ * no room, where an arm cannot be made so, and for a field that would not be changed in every arm,
+ * as an arm, all its stages or a job set it, or that what is measured does not depend on. */
+hy_status hy__scale_change(const hy__lab *lab, hy__lab_scale *s, const hy__lab_options *opt,
+                           hy_error *err);
 
 /* ---- entries.c ---- */
 

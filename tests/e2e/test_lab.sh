@@ -72,6 +72,9 @@ fails 1 'within 2%' lab recall --out z --set model.d_model=8 --set attention.n_h
 fails 1 'no field' lab recall --out z --set train.nothing=1
 fails 1 'wanted section.key=value' lab recall --out z --set nonsense
 fails 1 'does not reach arm "S, N = 16"' lab recall --out z --set ssm.d_state=8
+fails 1 'whose stages all have a value for it' lab experts --out z --set experts.balance_rate=0.01
+fails 1 'measures does not depend on it' lab crossover --out z --set train.batch=2
+fails 1 'crossover: --set train.batch=2' lab --all --out z --set train.batch=2
 fails 1 'its stages say how long' lab recall --out z --set train.steps=3
 fails 2 'wanted a folder' lab recall --out ''
 for seeds in 0 -1 1000000000 x; do fails 2 --seeds lab recall --out z --seeds $seeds; done

@@ -418,6 +418,13 @@ static const char *refused(const hy__lab *lab, const char *set, const char *out)
     return err.text;
 }
 
+/* It is not refused. */
+static void change(const hy__lab *lab, const char *set) {
+    hy_error err = {0};
+    const hy__lab_options opt = {.seeds = 1, .set = &set, .n_set = 1, .out = "out"};
+    good(hy__lab_check(lab, &opt, &err), &err);
+}
+
 static void test_options(void **state) {
     (void)state;
     char far[HY__LAB_OUT + 2];
@@ -432,6 +439,18 @@ static void test_options(void **state) {
                            "does not reach arm \"S, N = 16\", which has ssm.d_state=16"));
     assert_non_null(strstr(refused(&hy__lab_crossover, "attention.topk=8", "out"),
                            "does not reach arm \"Transformer\""));
+    /* what all stages of an arm set, and what one of them leaves */
+    assert_non_null(strstr(refused(&hy__lab_experts, "experts.balance_rate=0.01", "out"),
+                           "does not reach arm \"previous unit\", whose stages all have a value"));
+    assert_non_null(strstr(refused(&hy__lab_needle, "train.steps=9", "out"), "how long"));
+    change(&hy__lab_needle, "train.seq_len=2048");
+    /* what a measured step depends on, and what not */
+    assert_non_null(strstr(refused(&hy__lab_crossover, "train.steps=9", "out"),
+                           "what crossover measures does not depend on it"));
+    assert_non_null(strstr(refused(&hy__lab_crossover, "train.nothing=1", "out"), "no field"));
+    change(&hy__lab_crossover, "train.optimizer=adamw");
+    change(&hy__lab_crossover, "train.recompute=true");
+    change(&hy__lab_crossover, "experts.k=1");
     assert_int_not_equal(access("out", F_OK), 0);
 }
 
