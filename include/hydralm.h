@@ -231,7 +231,8 @@ typedef bool (*hy_train_fn)(void *user, const hy_train_progress *progress);
 typedef struct hy_train_options {
     const char *config;      /* YAML path */
     const char *curriculum;  /* YAML path of a recipe of stages, or NULL */
-    const char *const *data; /* files and folders of text, folders of built data, "PATH:WEIGHT" */
+    const char *const *data; /* files, folders and "DIR/PATTERN" of text, folders of built data,
+                                "PATH:WEIGHT" */
     int64_t n_data;
     const char *tokenizer; /* tokenizer.json, a folder that holds one, or "bytes"; NULL = of the
                               built data, or bytes */

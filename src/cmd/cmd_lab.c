@@ -52,9 +52,7 @@ static hy_status check_usage(const char *name, bool all, bool quick, const hy__l
     if (!*opt->out) return hy__fail(err, HY_E_INVALID, "--out is empty, wanted a folder");
     if (all) return HY_OK;
     HY_TRY(hy__lab_find(lab, name, err));
-    if (opt->n_text > 0 && !hy__lab_reads_text(*lab))
-        return hy__fail(err, HY_E_INVALID, "lab %s makes its own data; wanted no --text", name);
-    return HY_OK;
+    return hy__lab_check_text(*lab, opt, err);
 }
 
 static void watch_signals(void) {

@@ -136,7 +136,7 @@ int cmd_train(int argc, char **argv) {
     option table[] = {
         {.name = "config", .kind = OPTION_TEXT, .to = &opt.config, .value = "FILE", .required = true, .doc = "configuration (YAML)"},
         {.name = "curriculum", .kind = OPTION_TEXT, .to = &opt.curriculum, .value = "FILE", .doc = "recipe of stages (YAML); docs/curriculum.md"},
-        {.name = "data", .kind = OPTION_MANY, .to = &data, .value = "PATH...", .required = true, .unless = "dry-run", .doc = "files and folders of text, folders of `data build`, made tasks (task:NAME, docs/tasks.md); each with :WEIGHT behind it for a mixture"},
+        {.name = "data", .kind = OPTION_MANY, .to = &data, .value = "PATH...", .required = true, .unless = "dry-run", .doc = "files and folders of text, 'DIR/*.txt', folders of `data build`, made tasks (task:NAME, docs/tasks.md); each with :WEIGHT behind it for a mixture"},
         {.name = "tokenizer", .kind = OPTION_TEXT, .to = &opt.tokenizer, .value = "T", .doc = "bytes, a tokenizer.json, or a folder that holds one; otherwise that of built data, or bytes"},
         {.name = "out", .kind = OPTION_TEXT, .to = &opt.out, .value = "DIR", .required = true, .unless = "dry-run", .doc = "model directory to write"},
         {.name = "dry-run", .kind = OPTION_FLAG, .to = &dry_run, .doc = "print the stages with what they cost, and train nothing"},

@@ -26,7 +26,7 @@ typedef struct hy__build_progress {
 } hy__build_progress;
 
 typedef struct hy__build_options {
-    const char *const *path; /* [n_path] files and folders */
+    const char *const *path; /* [n_path] files, folders, and "DIR/PATTERN" (source.h) */
     int64_t n_path;
     const hy__tokenizer *tokenizer;
     const char *out;       /* folder to write; NULL = nameless files */

@@ -2,6 +2,7 @@
 #include "data/mixture.h"
 
 #include "base/utf8.h"
+#include "data/source.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -77,13 +78,15 @@ hy_status hy__mixture_built(char **dir, const char *const *entry, int64_t n, hy_
     return HY_OK;
 }
 
-/* "data/code.txt" and "data/code/" are "code", "task:hops/hops=2" is "hops/hops=2". */
+/* "data/code.txt", "data/code/" and "data/code/" with a pattern behind it are "code",
+ * "task:hops/hops=2" is "hops/hops=2". */
 static void name_corpus(hy__mixture *m, const char *path) {
     if (hy__task_is(path)) {
         snprintf(m->name[m->n], HY__CORPUS_NAME, "%s", strchr(path, ':') + 1);
         return;
     }
-    size_t end = strlen(path);
+    const char *pattern = hy__source_pattern(path);
+    size_t end = pattern && pattern > path ? (size_t)(pattern - path) : strlen(path);
     while (end > 1 && path[end - 1] == '/') end--;
     size_t begin = end;
     while (begin > 0 && path[begin - 1] != '/') begin--;

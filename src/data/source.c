@@ -5,6 +5,7 @@
 #include "data/stream.h"
 
 #include <errno.h>
+#include <fnmatch.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -49,7 +50,39 @@ static hy_status add_file(hy__source *s, const char *path, bool named, hy_error 
     return HY_OK;
 }
 
+const char *hy__source_pattern(const char *path) {
+    const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
+    return strpbrk(name, "*?[") && access(path, F_OK) != 0 ? name : NULL;
+}
+
+/* The folder of a pattern, the caller's to free. */
+static char *folder_of(const char *path, const char *pattern) {
+    const size_t n = (size_t)(pattern - path);
+    return n == 0 ? strdup(".") : strndup(path, n > 1 ? n - 1 : n);
+}
+
+static hy_status add_like(hy__source *s, const char *path, const char *pattern, hy_error *err) {
+    hy__file_list *list = &s->list[s->n_list];
+    const int64_t before = s->n_file;
+    char *folder = folder_of(path, pattern);
+    if (!folder) return out_of_memory(err);
+    const hy_status status = hy__dir_list(list, folder, err);
+    free(folder);
+    HY_TRY(status);
+    s->n_list++;
+    for (int64_t i = 0; i < list->n; i++) {
+        const char *slash = strrchr(list->path[i], '/');
+        if (fnmatch(pattern, slash ? slash + 1 : list->path[i], 0) == 0)
+            HY_TRY(add_file(s, list->path[i], false, err));
+    }
+    if (s->n_file > before) return HY_OK;
+    return hy__fail(err, HY_E_INVALID, "%.400s: no file there has a name like %.100s", path,
+                    pattern);
+}
+
 static hy_status add_path(hy__source *s, const char *path, hy_error *err) {
+    const char *pattern = hy__source_pattern(path);
+    if (pattern) return add_like(s, path, pattern, err);
     HY_TRY(hy__file_check_ends(path, err));
     if (!hy__path_is_dir(path)) return add_file(s, path, true, err);
     hy__file_list *list = &s->list[s->n_list];

@@ -1,7 +1,7 @@
 /* entries.c: the data that an experiment's entries stand for; see lab.h.
  *
  *   text        the files and folders of --text, or own/src and own/docs
- *   own/PATH    a path of the project's own text, with or without :WEIGHT
+ *   own/NAME    a part of the project's own text, with or without :WEIGHT
  *
  * The project's own text is the first folder that holds its sources and its docs: the current one,
  * the one above the program's (of a build), or share/hydralm/text beside the program's (installed).
@@ -17,6 +17,12 @@
 #include <unistd.h>
 
 #define OWN "own/"
+
+/* Of the project's own text what people write: no figures. */
+static const struct {
+    const char *name, *files;
+} PART[] = {{"src", "src/*.[ch]"}, {"docs", "docs/*.md"}};
+enum { PARTS = sizeof PART / sizeof *PART };
 
 static hy_status no_memory(hy_error *err) {
     return hy__fail(err, HY_E_MEMORY, "there is not enough memory for the paths of a text");
@@ -42,7 +48,9 @@ static void program_dir(char *dir, size_t size) {
         snprintf(dir, size, ".");
 }
 
-static hy_status find_own(char *dir, size_t size, const char *lab, hy_error *err) {
+/* advice: what else can be done. */
+static hy_status find_own(char *dir, size_t size, const char *lab, const char *advice,
+                          hy_error *err) {
     char program[512];
     program_dir(program, sizeof program);
     const char *const place[][2] = {
@@ -53,9 +61,8 @@ static hy_status find_own(char *dir, size_t size, const char *lab, hy_error *err
     }
     return hy__fail(err, HY_E_INVALID,
                     "lab %s reads the project's sources and docs, which are neither in the current "
-                    "folder nor in %.200s/.. or %.200s/../share/hydralm/text; name a text with "
-                    "--text",
-                    lab, program, program);
+                    "folder nor in %.200s/.. or %.200s/../share/hydralm/text; %s",
+                    lab, program, program, advice);
 }
 
 /* ---- entries ---- */
@@ -64,14 +71,23 @@ static bool is_text(const char *entry) {
     return strcmp(entry, HY__LAB_TEXT) == 0;
 }
 
+static bool is_own(const char *entry) {
+    return strncmp(entry, OWN, strlen(OWN)) == 0;
+}
+
 bool hy__lab_reads_text(const hy__lab *lab) {
     const char *const *entry = lab->quick.data;
     while (*entry && !is_text(*entry)) entry++;
     return *entry != NULL;
 }
 
-static bool is_own(const char *entry) {
-    return strncmp(entry, OWN, strlen(OWN)) == 0;
+hy_status hy__lab_check_text(const hy__lab *lab, const hy__lab_options *opt, hy_error *err) {
+    bool own = false;
+    if (opt->n_text == 0 || hy__lab_reads_text(lab)) return HY_OK;
+    for (const char *const *entry = lab->quick.data; *entry; entry++) own = own || is_own(*entry);
+    return hy__fail(err, HY_E_INVALID, "lab %s %s; wanted no --text", lab->name,
+                    own ? "reads the project's own sources and docs, and no other text"
+                        : "makes its own data");
 }
 
 static hy_status add(hy__entries *e, const char *dir, const char *name, hy_error *err) {
@@ -82,9 +98,21 @@ static hy_status add(hy__entries *e, const char *dir, const char *name, hy_error
     return e->path[e->n++] ? HY_OK : no_memory(err);
 }
 
+/* name: of a part of the project's own text, perhaps with a weight. */
+static hy_status add_own(hy__entries *e, const char *own, const char *name, hy_error *err) {
+    char files[64];
+    const size_t n = strcspn(name, ":");
+    for (int i = 0; i < PARTS; i++) {
+        if (strncmp(PART[i].name, name, n) != 0 || PART[i].name[n]) continue;
+        snprintf(files, sizeof files, "%s%s", PART[i].files, name + n);
+        return add(e, own, files, err);
+    }
+    return hy__fail(err, HY_E_INTERNAL, "the project's own text has no part \"%s\"", name);
+}
+
 static hy_status add_entry(hy__entries *e, const char *entry, const char *own,
                            const hy__lab_options *opt, hy_error *err) {
-    if (is_own(entry)) return add(e, own, entry + strlen(OWN), err);
+    if (is_own(entry)) return add_own(e, own, entry + strlen(OWN), err);
     if (!is_text(entry)) return add(e, NULL, entry, err);
     for (int64_t i = 0; i < opt->n_text; i++) {
         if (hy__task_is(opt->text[i]))
@@ -93,8 +121,8 @@ static hy_status add_entry(hy__entries *e, const char *entry, const char *own,
         HY_TRY(add(e, NULL, opt->text[i], err));
     }
     if (opt->n_text > 0) return HY_OK;
-    HY_TRY(add(e, own, "src", err));
-    return add(e, own, "docs", err);
+    for (int i = 0; i < PARTS; i++) HY_TRY(add_own(e, own, PART[i].name, err));
+    return HY_OK;
 }
 
 /* All entries that are no task, read as bytes; m->n 0 where there are none. */
@@ -168,8 +196,10 @@ hy_status hy__entries_open(hy__entries *e, hy__lab_scale *s, const char *lab,
     hy_status status;
     *e = (hy__entries){0};
     for (int i = 0; s->data[i]; i++) {
-        const bool wanted = is_own(s->data[i]) || (is_text(s->data[i]) && opt->n_text == 0);
-        if (wanted && !*own) HY_TRY_GOTO(find_own(own, sizeof own, lab, err));
+        const bool text = is_text(s->data[i]) && opt->n_text == 0;
+        const char *advice = text ? "name a text with --text" : "run it in the project's folder";
+        if ((text || is_own(s->data[i])) && !*own)
+            HY_TRY_GOTO(find_own(own, sizeof own, lab, advice, err));
         HY_TRY_GOTO(add_entry(e, s->data[i], own, opt, err));
     }
     for (int i = 0; i < e->n; i++) s->data[i] = e->path[i];

@@ -213,6 +213,8 @@ typedef struct hy__entries {
 
 /* Whether one of its entries is the text that --text replaces. */
 bool hy__lab_reads_text(const hy__lab *lab);
+/* HY_E_INVALID where --text is given to one that does not. */
+hy_status hy__lab_check_text(const hy__lab *lab, const hy__lab_options *opt, hy_error *err);
 /* Puts what they stand for in place of a scale's entries, borrowed from *e, and sets s->text. */
 hy_status hy__entries_open(hy__entries *e, hy__lab_scale *s, const char *lab,
                            const hy__lab_options *opt, hy_error *err);

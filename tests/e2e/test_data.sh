@@ -26,6 +26,13 @@ if command -v zstd >/dev/null; then zstd -q --rm packed/2.txt packed/5.txt; fi
 build packed --out c
 same a/tokens-00000.bin c/tokens-00000.bin "packed files"
 same a/hydralm-data.json c/hydralm-data.json "packed files"
+mkdir some some/deeper
+cp text/[1-5].txt some
+cp text/6.txt some/deeper
+echo '<svg/>' >some/figure.svg
+build 'some/[0-9]*.txt' --out like
+for f in a/*; do same "$f" "like/${f#a/}" "files of a pattern"; done
+fails 1 'some/*.md: no file there has a name like *.md' data build 'some/*.md' --tokenizer bytes --out x
 cat text/*.txt >all.txt
 build text --out s --shard-tokens 1024
 cat s/tokens-*.bin | wc -c >size

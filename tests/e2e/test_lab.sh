@@ -100,6 +100,9 @@ fails 2 'lab recall makes its own data; wanted no --text' lab recall --out z --t
 cp "$hydralm" ./alone
 ./alone lab ablate --out z 2>stderr && die "lab ablate has a text out of nowhere"
 grep -q "sources and docs, which are neither in .* name a text with --text" stderr || die "no text: $(cat stderr)"
+./alone lab experts --out z 2>stderr && die "lab experts has a text out of nowhere"
+grep -q "sources and docs, which are neither in .* run it in the project's folder" stderr || die "no text: $(cat stderr)"
+fails 2 "lab experts reads the project's own sources and docs, and no other text; wanted no --text" lab experts --out z --text .
 fails 1 nowhere.txt lab ablate --out z --text nowhere.txt
 fails 1 'wanted files and folders of text' lab ablate --out z --text task:logic
 : >empty.txt

@@ -341,9 +341,13 @@ static void test_text(void **state) {
     /* the project's own, found from the tests' folder */
     s = (hy__lab_scale){.data = {"task:logic", HY__LAB_TEXT, "own/src"}};
     good(hy__entries_open(&e, &s, "toy", &own, &err), &err);
-    assert_string_equal(s.data[1], "./src");
-    assert_string_equal(s.data[2], "./docs");
-    assert_string_equal(s.data[3], "./src");
+    assert_string_equal(s.data[1], "./src/*.[ch]");
+    assert_string_equal(s.data[2], "./docs/*.md"); /* without figures */
+    assert_string_equal(s.data[3], "./src/*.[ch]");
+    hy__entries_release(&e);
+    s = (hy__lab_scale){.data = {"own/docs:2"}};
+    good(hy__entries_open(&e, &s, "toy", &own, &err), &err);
+    assert_string_equal(s.data[0], "./docs/*.md:2");
     hy__entries_release(&e);
 }
 
