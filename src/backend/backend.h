@@ -558,7 +558,8 @@ struct hy__backend {
 hy_status hy__backend_open(hy__backend **out, const char *name, int n_thread, hy_error *err);
 void hy__backend_free(hy__backend *be); /* NULL is fine */
 
-/* The names that hy__backend_open can open on this machine, NULL-terminated. */
+/* The names that hy__backend_open can open on this machine, first the one that "cpu" stands for;
+ * NULL-terminated. */
 const char *const *hy__backend_names(void);
 
 /* Returns and clears the first failure since the last check. */

@@ -1,4 +1,5 @@
 /* files.c: what an experiment writes, apart from its pages; see lab.h. */
+#include "backend/backend.h"
 #include "base/file.h"
 #include "base/hash.h"
 #include "bench/machine.h"
@@ -12,9 +13,12 @@
 
 void hy__lab_hash(hy__hash *h, const char *config) {
     const char *commit = hy__machine_describe().commit;
+    const char *isa =
+        hy__backend_names()[0]; /* what "cpu" opens: sums have another order in each */
     hy__hash_init(h);
     hy__hash_add(h, HY_VERSION, sizeof HY_VERSION);
     hy__hash_add(h, commit, strlen(commit) + 1);
+    hy__hash_add(h, isa, strlen(isa) + 1);
     hy__hash_add(h, config, strlen(config) + 1);
 }
 

@@ -271,8 +271,8 @@ hy_status hy__job_run(const hy__job *j, const hy__lab *lab, const hy__lab_scale 
 struct hy__hash;
 struct json_t;
 
-/* The hash of what every result depends on: the program, by version and commit, and an arm's
- * configuration; more may follow. */
+/* The hash of what every result depends on: the program, by version and commit, the instruction set
+ * that it computes with, and an arm's configuration; more may follow. */
 void hy__lab_hash(struct hy__hash *h, const char *config);
 /* OUT/runs/ARM-WHAT-HASH, of the arm's name letters and digits, the rest as dashes. */
 void hy__lab_dir(char dir[HY__LAB_DIR], const char *out, const char *arm, const char *what,

@@ -1,6 +1,7 @@
 /* The lab: arms of equal size, tasks and recipes that can be read, the choice of a rate, goals, and
  * what is written. */
 #include "base/file.h"
+#include "bench/machine.h"
 #include "config/recipe.h"
 #include "data/task.h"
 #include "lab/crossover.h"
@@ -349,6 +350,18 @@ static void test_text(void **state) {
     good(hy__entries_open(&e, &s, "toy", &own, &err), &err);
     assert_string_equal(s.data[0], "./docs/*.md:2");
     hy__entries_release(&e);
+}
+
+/* A result is of a program, an instruction set and a configuration. */
+static void test_hash(void **state) {
+    (void)state;
+    const char *const part[] = {HY_VERSION, hy__machine_describe().commit, hy__backend_names()[0],
+                                "train: {}"};
+    hy__hash h, wanted;
+    hy__lab_hash(&h, "train: {}");
+    hy__hash_init(&wanted);
+    for (int i = 0; i < 4; i++) hy__hash_add(&wanted, part[i], strlen(part[i]) + 1);
+    assert_true(hy__hash_value(&h) == hy__hash_value(&wanted));
 }
 
 /* A result that is cut off, or of which an answer is missing, is not done. */
@@ -713,6 +726,7 @@ int main(void) {
         cmocka_unit_test(test_experts),
         cmocka_unit_test(test_exam),
         cmocka_unit_test(test_text),
+        cmocka_unit_test(test_hash),
         cmocka_unit_test(test_job_that_is_not_whole),
         cmocka_unit_test(test_job_that_diverges),
         cmocka_unit_test(test_options),
