@@ -34,6 +34,18 @@ static void check_tokens(const hy__lab *lab, const hy__recipe *r, int64_t *token
     *tokens = n;
 }
 
+/* A training would refuse a document that is longer than a sequence. */
+static void check_lengths(const hy__lab *lab, const hy__stage *s) {
+    for (int64_t i = 0; i < s->n_mix; i++) {
+        hy__task t;
+        char entry[HY__MIX_NAME + 8];
+        snprintf(entry, sizeof entry, "task:%s", s->mix[i].name);
+        if (hy__task_parse(&t, entry, NULL) == HY_OK && t.len > s->train.seq_len)
+            fail_msg("lab %s, stage %s: %s has %lld tokens, a sequence %lld", lab->name, s->name,
+                     entry, (long long)t.len, (long long)s->train.seq_len);
+    }
+}
+
 static void check_sizes(const hy__lab *lab, const hy__lab_scale *s) {
     hy_error err = {0};
     int64_t size[HY__LAB_ARMS], tokens = 0;
@@ -49,6 +61,7 @@ static void check_sizes(const hy__lab *lab, const hy__lab_scale *s) {
         else
             good(hy__recipe_single(&r, &c, &t, &err), &err);
         if (!s->recipe) check_tokens(lab, &r, &tokens);
+        for (int64_t i = 0; i < r.n; i++) check_lengths(lab, &r.stage[i]);
         hy__recipe_release(&r);
     }
 }
