@@ -181,9 +181,9 @@ static double loss_of(const hy__tally *t, int64_t domain) {
     return t->domain_nats[domain] / (double)t->domain_asked[domain];
 }
 
-static hy_status measure_harm(hy__exam *e, const char *name, hy__tally *sum, hy__answer *a,
-                              hy_error *err) {
-    static int64_t favourite[HY__LAYER_MAX * HY__DOMAINS];
+/* favourite[n_layer][HY__DOMAINS]: room. */
+static hy_status measure_harm(hy__exam *e, const char *name, int64_t *favourite, hy__tally *sum,
+                              hy__answer *a, hy_error *err) {
     double own = 0.0, others = 0.0, least = INFINITY, n = 0.0;
     const hy__config *cfg = &e->model->cfg;
     HY_TRY(hy__exam_read(e, name, sum, err));
@@ -222,9 +222,12 @@ static hy_status measure_harm(hy__exam *e, const char *name, hy__tally *sum, hy_
 
 hy_status hy__exam_ban(hy__exam *e, const char *name, hy__tally *sum, hy__answer *a,
                        hy_error *err) {
-    const int64_t rows = e->rows;
+    const int64_t rows = e->rows, n = e->model->cfg.n_layer * HY__DOMAINS;
+    int64_t *favourite = calloc((size_t)n, sizeof *favourite);
+    if (!favourite) return hy__exam_no_memory(err);
     e->rows = rows / SHARE;
-    const hy_status status = measure_harm(e, name, sum, a, err);
+    const hy_status status = measure_harm(e, name, favourite, sum, a, err);
     e->rows = rows;
+    free(favourite);
     return status;
 }
