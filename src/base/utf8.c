@@ -29,6 +29,15 @@ size_t hy__utf8_sequence(const unsigned char *text, size_t size) {
     return n;
 }
 
+size_t hy__utf8_cut(const char *text, size_t size) {
+    for (size_t back = 1; back <= 3 && back <= size; back++) {
+        const size_t n = hy__utf8_length((unsigned char)text[size - back]);
+        if (n > 1) return n > back ? size - back : size;
+        if (n == 1) break;
+    }
+    return size;
+}
+
 size_t hy__utf8_invalid(const unsigned char *text, size_t size) {
     size_t invalid = 0;
     for (size_t i = 0; i < size;) {

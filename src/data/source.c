@@ -177,16 +177,6 @@ static size_t behind_line(const char *text, size_t size) {
     return size;
 }
 
-/* The last place at or before `size` that is not within a character. */
-static size_t between_characters(const char *text, size_t size) {
-    for (size_t back = 1; back <= 3 && back <= size; back++) {
-        const size_t n = hy__utf8_length((unsigned char)text[size - back]);
-        if (n > 1) return n > back ? size - back : size;
-        if (n == 1) break;
-    }
-    return size;
-}
-
 /* Where the block is cut that is not the last of its file; 0 = more must be read first. */
 static size_t cut_of(const hy__source *s, hy__block *b) {
     if (b->lines) return behind_line(b->text, b->size);
@@ -195,7 +185,7 @@ static size_t cut_of(const hy__source *s, hy__block *b) {
     b->open = behind == 0;
     if (!b->open) return behind;
     /* what may be the beginning of a separator stays together with what follows */
-    return between_characters(b->text, b->size - (len ? len - 1 : 0));
+    return hy__utf8_cut(b->text, b->size - (len ? len - 1 : 0));
 }
 
 /* Reads until the block is full or its file ends, and cuts it. */

@@ -534,6 +534,9 @@ static void well_formed_utf8(void **state) {
         assert_int_equal(hy__utf8_sequence(b, n), surrogate ? 0 : n);
         if (n > 1) assert_int_equal(hy__utf8_sequence(b, n - 1), 0); /* cut short */
     }
+    static const char cut[] = "a\xCE\xB2\xF0\x9D\x84\x9E";
+    static const size_t at[] = {0, 1, 1, 3, 3, 3, 3, 7};
+    for (size_t n = 0; n < sizeof cut; n++) assert_int_equal(hy__utf8_cut(cut, n), at[n]);
     static const char *const bad[] = {"\x80",
                                       "\xC0\x80",
                                       "\xC1\xBF",
