@@ -106,6 +106,10 @@ static int64_t tokens_before(const hy__trainer *tr) {
     return tokens;
 }
 
+int64_t hy__stage_read(const hy__trainer *tr) {
+    return tokens_before(tr) + steps_in(tr) * hy__stage_step_tokens(tr->stage);
+}
+
 int64_t hy__stage_first_batch(const hy__trainer *tr) {
     return batches_of(tr, tokens_before(tr) + tr->guard.passed) + steps_in(tr) * tr->t.accumulate;
 }
@@ -116,7 +120,7 @@ int64_t hy__stage_position(const hy__trainer *tr) {
 
 void hy__stage_pass_to(hy__trainer *tr, int64_t position) {
     const int64_t to = batches_of(tr, position) * hy__stage_batch_tokens(tr->stage);
-    tr->guard.passed = to - tokens_before(tr) - steps_in(tr) * hy__stage_step_tokens(tr->stage);
+    tr->guard.passed = to - hy__stage_read(tr);
 }
 
 /* ---- entering ---- */

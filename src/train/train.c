@@ -327,6 +327,7 @@ static void describe_result(const hy__trainer *tr, int64_t tokens, double second
     *result = (hy_train_result){
         .steps = tr->at.step,
         .tokens = tr->tokens,
+        .read = hy__stage_read(tr),
         .train_loss = last_losses(tr),
         .val_loss = tr->val_loss,
         .val_bits_per_byte = tr->val_bits,

@@ -119,6 +119,8 @@ void hy__stage_set_gates(hy__trainer *tr);
 double hy__stage_table(const hy__trainer *tr);
 /* The number of the step's first micro-batch: the text goes on where the stage before ended. */
 int64_t hy__stage_first_batch(const hy__trainer *tr);
+/* Positions of all steps so far. */
+int64_t hy__stage_read(const hy__trainer *tr);
 /* Where the step begins in the text: positions of all batches before it, those passed over too. */
 int64_t hy__stage_position(const hy__trainer *tr);
 /* Passes over the text up to there, or to the next whole batch. */
