@@ -3,6 +3,7 @@
 #include "lab/lab.h"
 
 #include <inttypes.h>
+#include <jansson.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -104,4 +105,22 @@ hy_status hy__arm_config(const hy__lab *lab, const hy__lab_scale *s, int arm, hy
                     "there",
                     lab->name, a->name, got, a->flops ? "FLOPs of a step" : "parameters", want,
                     a->fit ? a->fit : "nothing");
+}
+
+hy_status hy__arm_width(const hy__lab *lab, const hy__lab_scale *s, int arm, int64_t *width,
+                        hy_error *err) {
+    const char *field = s->arm[arm].fit;
+    hy__config c;
+    hy__train_config t;
+    int64_t parameters;
+    *width = 0;
+    if (!field) return HY_OK;
+    HY_TRY(hy__arm_config(lab, s, arm, &c, &t, &parameters, err));
+    char section[24];
+    const char *point = strchr(field, '.');
+    snprintf(section, sizeof section, "%.*s", (int)(point - field), field);
+    json_t *json = hy__config_to_json(&c, NULL);
+    *width = json_integer_value(json_object_get(json_object_get(json, section), point + 1));
+    json_decref(json);
+    return HY_OK;
 }

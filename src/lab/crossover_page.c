@@ -15,15 +15,8 @@ enum { FIGURES = HY__PHASE_N + 1 };
 
 /* ---- goals ---- */
 
-typedef struct goal {
-    const char *text;
-    int64_t length; /* 0: of all */
-    double wanted, got;
-    bool met, known;
-    const char *absent; /* why it is not known */
-} goal;
-
-enum { GOALS = 5 };
+enum { AT_8K, AT_16K, AT_64K, CROSSING, MEMORY, GOALS };
+static const char NO_MEMORY[] = "no memory for it";
 
 static int find_length(const hy__crossover *x, int64_t length) {
     for (int l = 0; l < x->n_length; l++)
@@ -48,8 +41,8 @@ static int64_t crossing(const hy__crossover *x, hy__phase phase) {
 
 /* What a further token adds to the memory of training, the most of any doubling over the least: 1
  * where memory is linear, as much as the text is longer where it grows with the square. NAN where
- * fewer than two doublings have been measured. */
-static double unevenness(const hy__crossover *x) {
+ * that cannot be said, and why. */
+static double unevenness(const hy__crossover *x, const char **unknown) {
     double least = INFINITY, most = 0.0;
     int n = 0;
     for (int l = 1; l < x->n_length; l++) {
@@ -61,33 +54,54 @@ static double unevenness(const hy__crossover *x) {
         most = fmax(most, added);
         n++;
     }
-    return n > 1 && least > 0.0 ? most / least : (double)NAN;
+    if (n > 1 && least > 0.0) return most / least;
+    *unknown = n > 1 ? "from one length to the next memory did not grow"
+                     : "memory of fewer than two doublings";
+    return (double)NAN;
 }
 
-static void judge(const hy__crossover *x, goal g[GOALS]) {
-    const goal all[GOALS] = {
-        {.text = "reading 8,192 tokens, times the Transformer's rate", .length = 8192, .wanted = 3},
-        {.text = "reading 16,384 tokens", .length = 16384, .wanted = 5},
-        {.text = "reading 65,536 tokens", .length = 65536, .wanted = 15},
-        {.text = "ahead in reading from this length on, at most", .wanted = 2048},
-        {.text = "training's memory for a further token, most over least of all doublings, at most",
-         .wanted = 1.1}};
-    memcpy(g, all, sizeof all);
-    for (int i = 0; i < 3; i++) {
-        const int l = find_length(x, g[i].length);
-        g[i].absent = l < 0 ? "by --full" : "no memory for it";
-        g[i].known = l >= 0 && is_known(x, l, HY__PHASE_PREFILL);
-        if (!g[i].known) continue;
-        g[i].got = hy__crossover_ratio(x, 0, l, HY__PHASE_PREFILL);
-        g[i].met = g[i].got >= g[i].wanted;
-    }
-    g[3].known = true;
-    g[3].got = (double)crossing(x, HY__PHASE_PREFILL);
-    g[3].met = g[3].got > 0.0 && g[3].got <= g[3].wanted;
-    g[4].got = unevenness(x);
-    g[4].known = isfinite(g[4].got);
-    g[4].absent = "no memory for it";
-    g[4].met = g[4].known && g[4].got <= g[4].wanted;
+/* The ratio of reading at a length. */
+static void judge_reading(const hy__crossover *x, int64_t length, hy__verdict *v) {
+    const int l = find_length(x, length);
+    v->got = (double)NAN;
+    if (l < 0)
+        v->unknown = "measured by --full";
+    else if (!is_known(x, l, HY__PHASE_PREFILL))
+        v->unknown = NO_MEMORY;
+    else
+        v->got = hy__crossover_ratio(x, 0, l, HY__PHASE_PREFILL);
+}
+
+static void judge_crossing(const hy__crossover *x, hy__verdict *v) {
+    const int64_t from = crossing(x, HY__PHASE_PREFILL);
+    bool known = false;
+    for (int l = 0; l < x->n_length; l++) known = known || is_known(x, l, HY__PHASE_PREFILL);
+    v->got = from > 0 ? (double)from : (double)NAN; /* at none */
+    if (!known) v->unknown = NO_MEMORY;
+}
+
+static void judge(const hy__crossover *x, hy__verdict v[GOALS]) {
+    const hy__verdict all[GOALS] = {
+        [AT_8K] = {.goal = "Hydra: reading 8,192 tokens, times the Transformer's rate",
+                   .kind = HY__AT_LEAST,
+                   .wanted = 3},
+        [AT_16K] = {.goal = "reading 16,384 tokens", .kind = HY__AT_LEAST, .wanted = 5},
+        [AT_64K] = {.goal = "reading 65,536 tokens", .kind = HY__AT_LEAST, .wanted = 15},
+        [CROSSING] = {.goal = "ahead in reading from this length on",
+                      .kind = HY__AT_MOST,
+                      .wanted = 2048},
+        [MEMORY] = {.goal = "training's memory for a further token, most over least of all "
+                            "doublings",
+                    .kind = HY__AT_MOST,
+                    .wanted = 1.1}};
+    memcpy(v, all, sizeof all);
+    judge_reading(x, 8192, &v[AT_8K]);
+    judge_reading(x, 16384, &v[AT_16K]);
+    judge_reading(x, 65536, &v[AT_64K]);
+    judge_crossing(x, &v[CROSSING]);
+    v[MEMORY].got = unevenness(x, &v[MEMORY].unknown);
+    for (int i = 0; i < GOALS; i++)
+        v[i].met = v[i].kind == HY__AT_LEAST ? v[i].got >= v[i].wanted : v[i].got <= v[i].wanted;
 }
 
 /* ---- files ---- */
@@ -124,22 +138,19 @@ static json_t *points_json(const hy__crossover *x, int arm) {
     return points;
 }
 
-static hy_status save_json(const hy__crossover *x, const goal *g, const char *out, hy_error *err) {
+static hy_status save_json(const hy__crossover *x, const hy__verdict *v, const char *out,
+                           hy_error *err) {
     const hy__machine m = hy__machine_describe();
-    json_t *arms = json_array(), *verdicts = json_array();
+    json_t *arms = json_array();
     for (int a = 0; a < x->n_arm; a++)
         json_array_append_new(arms, json_pack("{s:s, s:I, s:o}", "arm", x->scale->arm[a].name,
                                               "parameters", (json_int_t)x->parameters[a], "points",
                                               points_json(x, a)));
-    for (int i = 0; i < GOALS; i++)
-        if (g[i].known)
-            json_array_append_new(verdicts,
-                                  json_pack("{s:s, s:f, s:f, s:b}", "goal", g[i].text, "wanted",
-                                            g[i].wanted, "got", g[i].got, "met", g[i].met));
-    json_t *all = json_pack("{s:s, s:s, s:s, s:s, s:I, s:s, s:s, s:o, s:o}", "lab", x->lab->name,
-                            "scale", x->opt->full ? "full" : "quick", "question", x->lab->question,
-                            "cpu", m.cpu, "cores", (json_int_t)m.cores, "commit", m.commit,
-                            "published", x->lab->published, "arms", arms, "verdicts", verdicts);
+    json_t *all =
+        json_pack("{s:s, s:s, s:s, s:s, s:I, s:s, s:s, s:o, s:o}", "lab", x->lab->name, "scale",
+                  x->opt->full ? "full" : "quick", "question", x->lab->question, "cpu", m.cpu,
+                  "cores", (json_int_t)m.cores, "commit", m.commit, "published", x->lab->published,
+                  "arms", arms, "verdicts", hy__verdicts_json(v, GOALS));
     return hy__lab_save(all, HY__LAB_DIGITS, out, "results.json", err);
 }
 
@@ -198,50 +209,63 @@ static void figure_init(figure *f, const hy__crossover *x, int which) {
 
 /* ---- the page ---- */
 
-static void put_goals(hy__page *p, const hy__crossover *x, const goal *g) {
-    hy__page_heading(p, 2, "Verdict");
-    hy__page_table(
-        p, (const hy__column[]){{"goal, of Hydra", 0}, {"wanted", 1}, {"got", 1}, {"", 0}}, 4);
-    for (int i = 0; i < GOALS; i++) {
-        hy__page_cell(p, "%s", g[i].text);
-        hy__page_cell(p, "%g", g[i].wanted);
-        if (g[i].known) {
-            hy__page_cell(p, "%s", hy__plain(g[i].got).text);
-            hy__page_cell(p, "%s", g[i].met ? "met" : "missed");
-        } else {
-            hy__page_cell(p, "–");
-            hy__page_cell(p, "%s", g[i].absent);
-        }
-    }
-    hy__page_table_end(p);
-    hy__page_paragraph(p, "Published: %s.", x->lab->published);
+/* A rate and, in brackets, how often as fast as the Transformer. */
+static void put_rate(hy__page *p, const hy__crossover *x, int arm, int l, hy__phase phase) {
+    const double rate = hy__crossing_rates(&x->at[arm][l], phase).median;
+    const double times = hy__crossover_ratio(x, arm, l, phase);
+    if (times > 0.0)
+        hy__page_cell(p, "%s (%.2f)", hy__count(rate).text, times);
+    else
+        hy__page_cell(p, "%s", rate > 0.0 ? hy__count(rate).text : NO_MEMORY);
 }
 
-static void put_ratios(hy__page *p, const hy__crossover *x, hy__phase phase) {
+static void put_memory(hy__page *p, const hy__crossover *x, int arm, int l, hy__phase phase) {
+    const double peak = x->at[arm][l].peak[phase];
+    if (hy__crossing_rates(&x->at[arm][l], phase).median <= 0.0)
+        hy__page_cell(p, "%s", NO_MEMORY);
+    else if (peak > 0.0)
+        hy__page_cell(p, "%.0f", peak / 1e6);
+    else
+        hy__page_cell(p, "–"); /* the system does not tell */
+}
+
+static void put_table(hy__page *p, const hy__crossover *x, hy__phase phase,
+                      void (*put)(hy__page *p, const hy__crossover *x, int arm, int l,
+                                  hy__phase phase)) {
     char name[HY__CROSSOVER_LENGTHS][32];
-    hy__column column[HY__CROSSOVER_LENGTHS + 3] = {{"arm", 0}, {"parameters", 1}};
+    hy__column column[HY__CROSSOVER_LENGTHS + 1] = {{"arm", 0}};
     for (int l = 0; l < x->n_length; l++) {
         snprintf(name[l], sizeof name[l], "%s", hy__tokens((double)x->length[l]).text);
-        column[2 + l] = (hy__column){name[l], true};
+        column[1 + l] = (hy__column){name[l], true};
     }
-    hy__page_heading(p, 3, "%s, tokens per second (times the Transformer)", TITLE[phase]);
-    hy__page_table(p, column, x->n_length + 2);
+    hy__page_heading(p, 3, "%s", TITLE[phase]);
+    hy__page_table(p, column, x->n_length + 1);
     for (int a = 0; a < x->n_arm; a++) {
         hy__page_cell(p, "%s", x->scale->arm[a].name);
-        hy__page_cell(p, "%s", hy__count((double)x->parameters[a]).text);
-        for (int l = 0; l < x->n_length; l++) {
-            const double rate = hy__crossing_rates(&x->at[a][l], phase).median;
-            if (rate > 0.0)
-                hy__page_cell(p, "%s (%.2f)", hy__count(rate).text,
-                              hy__crossover_ratio(x, a, l, phase));
-            else
-                hy__page_cell(p, "no memory for it");
-        }
+        for (int l = 0; l < x->n_length; l++) put(p, x, a, l, phase);
     }
     hy__page_table_end(p);
 }
 
-static hy_status save_page(const hy__crossover *x, const goal *g, figure *f, const char *out,
+static void put_tables(hy__page *p, const hy__crossover *x) {
+    hy__page_heading(p, 2, "Tokens per second, and how often the Transformer's");
+    for (hy__phase phase = 0; phase < HY__PHASE_N; phase++) put_table(p, x, phase, put_rate);
+    hy__page_heading(p, 2, "Memory at its peak, in MB");
+    for (hy__phase phase = 0; phase < HY__PHASE_N; phase++) put_table(p, x, phase, put_memory);
+}
+
+static hy_status put_setup(hy__page *p, const hy__crossover *x, hy_error *err) {
+    HY_TRY(hy__lab_put_arms(p, x->lab, x->scale, err));
+    hy__page_table(p, (const hy__column[]){{"arm", 0}, {"parameters", 1}}, 2);
+    for (int a = 0; a < x->n_arm; a++) {
+        hy__page_cell(p, "%s", x->scale->arm[a].name);
+        hy__page_cell(p, "%" PRId64, x->parameters[a]);
+    }
+    hy__page_table_end(p);
+    return HY_OK;
+}
+
+static hy_status save_page(const hy__crossover *x, const hy__verdict *v, figure *f, const char *out,
                            hy_error *err) {
     const hy__machine m = hy__machine_describe();
     char *path = hy__path_join(out, "index.html");
@@ -261,10 +285,12 @@ static hy_status save_page(const hy__crossover *x, const goal *g, figure *f, con
         status = hy__chart_save(&f->chart, out, FILE_NAME[i], err);
     }
     hy__page_grid_end(&p);
-    put_goals(&p, x, g);
+    hy__verdicts_put(&p, v, GOALS);
+    hy__page_paragraph(&p, "Published: %s.", x->lab->published);
     hy__page_heading(&p, 2, "What was measured");
     hy__page_paragraph(&p, "%s", x->lab->about);
-    for (hy__phase phase = 0; phase < HY__PHASE_N; phase++) put_ratios(&p, x, phase);
+    put_tables(&p, x);
+    if (status == HY_OK) status = put_setup(&p, x, err);
     hy__page_note(&p, "%s, %" PRId64 " cores, hydralm %s, commit %s.", m.cpu, m.cores, hy_version(),
                   m.commit);
     if (status == HY_OK) status = hy__lab_put_command(&p, x->lab, x->opt, err);
@@ -275,15 +301,15 @@ static hy_status save_page(const hy__crossover *x, const goal *g, figure *f, con
 }
 
 hy_status hy__crossover_write(const hy__crossover *x, const char *out, hy_error *err) {
-    goal g[GOALS];
+    hy__verdict v[GOALS];
     figure *f = malloc(sizeof *f);
     char *csv = hy__path_join(out, "results.csv");
     hy_status status =
         f && csv ? HY_OK : hy__fail(err, HY_E_MEMORY, "there is not enough memory for results");
-    judge(x, g);
-    if (status == HY_OK) status = save_json(x, g, out, err);
+    judge(x, v);
+    if (status == HY_OK) status = save_json(x, v, out, err);
     if (status == HY_OK) status = save_csv(x, csv, err);
-    if (status == HY_OK) status = save_page(x, g, f, out, err);
+    if (status == HY_OK) status = save_page(x, v, f, out, err);
     free(f);
     free(csv);
     return status;

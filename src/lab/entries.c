@@ -125,18 +125,17 @@ static hy_status add_entry(hy__entries *e, const char *entry, const char *own,
     return HY_OK;
 }
 
-/* All entries that are no task, read as bytes; m->n 0 where there are none. */
-static hy_status open_text(const hy__lab_scale *s, hy__mixture *m, hy_error *err) {
-    const char *text[HY__LAB_DATA];
+hy_status hy__entries_read(hy__mixture *m, const hy__lab_scale *s, bool tasks, hy_error *err) {
+    const char *entry[HY__LAB_DATA];
     int n = 0;
     hy__tokenizer *tok;
     for (int i = 0; s->data[i]; i++)
-        if (!hy__task_is(s->data[i])) text[n++] = s->data[i];
+        if (tasks || !hy__task_is(s->data[i])) entry[n++] = s->data[i];
     *m = (hy__mixture){0};
     if (n == 0) return HY_OK;
     HY_TRY(hy__tokenizer_open(&tok, NULL, err));
     const hy__build_options opt = {
-        .path = text, .n_path = n, .tokenizer = tok, .threads = 1, .unverified = true};
+        .path = entry, .n_path = n, .tokenizer = tok, .threads = 1, .unverified = true};
     const hy_status status = hy__mixture_open(m, &opt, err);
     hy__tokenizer_free(tok);
     return status;
@@ -145,38 +144,10 @@ static hy_status open_text(const hy__lab_scale *s, hy__mixture *m, hy_error *err
 /* 0 where there is none. */
 static hy_status print_text(const hy__lab_scale *s, uint64_t *print, hy_error *err) {
     hy__mixture m;
-    HY_TRY(open_text(s, &m, err));
+    HY_TRY(hy__entries_read(&m, s, false, err));
     *print = m.n > 0 ? hy__mixture_fingerprint(&m) : 0;
     hy__mixture_release(&m);
     return HY_OK;
-}
-
-/* The first bytes of a document; of further rounds those behind. Nothing is held out here. */
-static hy_status read_sample(const hy__corpus *c, int64_t i, int64_t most, char *text,
-                             hy_error *err) {
-    int32_t token[HY__LAB_SAMPLE];
-    const int64_t n = c->n_document[HY__PART_TRAIN];
-    if (n == 0) return HY_OK;
-    const hy__document *d = &c->document[HY__PART_TRAIN][i % n];
-    const int64_t from = i / n * most;
-    int64_t len = d->len - from < most ? d->len - from : most;
-    if (len <= 0) return HY_OK;
-    HY_TRY(hy__corpus_read(c, d->start + from, len, token, err));
-    for (int64_t t = 0; t < len; t++) text[t] = (char)token[t];
-    while (len > 0 && len == most && (text[len - 1] & 0x80)) len--; /* no half of a character */
-    text[len] = '\0';
-    return HY_OK;
-}
-
-hy_status hy__entries_sample(const hy__lab_scale *s, int64_t i, char text[HY__LAB_SAMPLE],
-                             hy_error *err) {
-    hy__mixture m;
-    text[0] = '\0';
-    HY_TRY(open_text(s, &m, err));
-    hy_status status = HY_OK;
-    if (m.n > 0) status = read_sample(m.corpus[i % m.n], i / m.n, HY__LAB_SAMPLE - 1, text, err);
-    hy__mixture_release(&m);
-    return status;
 }
 
 hy_status hy__entries_check(const hy__lab_scale *s, hy_error *err) {

@@ -33,6 +33,10 @@ void hy__lab_dir(char dir[HY__LAB_DIR], const char *out, const char *arm, const 
              (unsigned)(hy__hash_value(h) >> 32));
 }
 
+json_t *hy__lab_number(double x) {
+    return isfinite(x) ? json_real(x) : json_null();
+}
+
 hy_status hy__lab_save(json_t *json, size_t digits, const char *dir, const char *name,
                        hy_error *err) {
     char *text = json ? json_dumps(json, JSON_INDENT(1) | JSON_REAL_PRECISION(digits)) : NULL;

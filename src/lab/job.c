@@ -89,9 +89,9 @@ static json_t *result_json(const hy__job *j, int n_probe) {
                 json_object_set_new(answer, hy__metric_of[m].name, json_real(a->value[m]));
         json_array_append_new(answers, answer);
     }
-    return json_pack("{s:I, s:I, s:I, s:f, s:o}", "parameters", (json_int_t)j->parameters, "steps",
-                     (json_int_t)j->steps, "tokens", (json_int_t)j->tokens, "seconds", j->seconds,
-                     "answers", answers);
+    return json_pack("{s:I, s:I, s:I, s:I, s:f, s:o}", "parameters", (json_int_t)j->parameters,
+                     "steps", (json_int_t)j->steps, "read", (json_int_t)j->read, "tokens",
+                     (json_int_t)j->tokens, "seconds", j->seconds, "answers", answers);
 }
 
 /* One that is not there or not whole is not done. */
@@ -99,12 +99,12 @@ static void read_result(hy__job *j, const hy__lab_scale *s) {
     const int n_probe = hy__scale_probes(s);
     hy_error ignored;
     json_t *json = NULL, *answers = NULL;
-    json_int_t parameters, steps, tokens;
+    json_int_t parameters, steps, read, tokens;
     if (hy__json_read(&json, j->dir, RESULT, &ignored) != HY_OK) return;
-    j->done =
-        json_unpack(json, "{s:I, s:I, s:I, s:F, s:o}", "parameters", &parameters, "steps", &steps,
-                    "tokens", &tokens, "seconds", &j->seconds, "answers", &answers) == 0 &&
-        json_array_size(answers) == (size_t)n_probe;
+    j->done = json_unpack(json, "{s:I, s:I, s:I, s:I, s:F, s:o}", "parameters", &parameters,
+                          "steps", &steps, "read", &read, "tokens", &tokens, "seconds", &j->seconds,
+                          "answers", &answers) == 0 &&
+              json_array_size(answers) == (size_t)n_probe;
     for (int p = 0; p < n_probe && j->done; p++) {
         json_t *a = json_array_get(answers, (size_t)p);
         json_int_t asked;
@@ -117,6 +117,7 @@ static void read_result(hy__job *j, const hy__lab_scale *s) {
     if (j->done) {
         j->parameters = parameters;
         j->steps = steps;
+        j->read = read;
         j->tokens = tokens;
     }
     json_decref(json);
@@ -158,6 +159,7 @@ static hy_status train(hy__job *j, const hy__lab_scale *s, const char *config, c
     HY_TRY(hy_train(&opt, &r, err));
     if (r.stopped) return was_stopped(err);
     j->steps = r.steps;
+    j->read = r.read;
     j->tokens = r.tokens;
     j->seconds = r.seconds;
     return HY_OK;

@@ -13,7 +13,10 @@
  *   experts.c    what its experts specialise in, and what it hurts to lose them
  *   leak.c       what it gains from tokens that it must not see
  *   results.c    means, spreads, goals; results.json and results.csv
+ *   verdict.c    whether goals are met, as a table and as JSON
  *   lab_page.c   the page and its figures
+ *   samples.c    what is trained on, printed
+ *   setup.c      the configuration, the arms and the command, printed
  *   curves.c     how the arms learned
  *   leads.c      losses beside the first arm's, seed by seed
  *   crossover.c  an experiment that trains nothing: it measures rates and memory
@@ -44,7 +47,6 @@ enum {
     HY__LAB_DIR = 512,  /* bytes of that of one below it */
     HY__LAB_DIGITS = 6, /* of results that are summed up; those of a job are whole */
     HY__LAB_WHOLE = 17,
-    HY__LAB_SAMPLE = 600, /* bytes of a sample of text */
 };
 
 /* ---- what an experiment is ---- */
@@ -219,10 +221,11 @@ hy_status hy__lab_check_text(const hy__lab *lab, const hy__lab_options *opt, hy_
 hy_status hy__entries_open(hy__entries *e, hy__lab_scale *s, const char *lab,
                            const hy__lab_options *opt, hy_error *err);
 void hy__entries_release(hy__entries *e);
-/* The i-th sample of the text, from its corpora in turn, with a 0 behind it; empty where there is
- * none. */
-hy_status hy__entries_sample(const hy__lab_scale *s, int64_t i, char text[HY__LAB_SAMPLE],
-                             hy_error *err);
+struct hy__mixture;
+/* Opens what the entries name, read as bytes, of which nothing is held out; without `tasks` the
+ * text alone. m->n is 0 where there is none. */
+hy_status hy__entries_read(struct hy__mixture *m, const hy__lab_scale *s, bool tasks,
+                           hy_error *err);
 /* HY_E_INVALID when the text is not any more what hy__entries_open has read. */
 hy_status hy__entries_check(const hy__lab_scale *s, hy_error *err);
 
@@ -239,6 +242,9 @@ const char *hy__arm_recipe(const hy__lab_scale *s, int arm);
  * field cannot do that. */
 hy_status hy__arm_config(const hy__lab *lab, const hy__lab_scale *s, int arm, hy__config *c,
                          hy__train_config *t, int64_t *parameters, hy_error *err);
+/* What its field has become to bring it to size; 0 where it has none. */
+hy_status hy__arm_width(const hy__lab *lab, const hy__lab_scale *s, int arm, int64_t *width,
+                        hy_error *err);
 
 /* ---- job.c ---- */
 
@@ -252,7 +258,7 @@ typedef struct hy__job {
     int64_t seed;
     /* from its result */
     bool done;
-    int64_t parameters, steps, tokens;
+    int64_t parameters, steps, read, tokens; /* tokens read, and those of them that are asked */
     double seconds;
     hy__answer answer[HY__LAB_PROBES];
     char dir[HY__LAB_DIR]; /* its folder below opt->out */
@@ -277,6 +283,8 @@ void hy__lab_hash(struct hy__hash *h, const char *config);
 /* OUT/runs/ARM-WHAT-HASH, of the arm's name letters and digits, the rest as dashes. */
 void hy__lab_dir(char dir[HY__LAB_DIR], const char *out, const char *arm, const char *what,
                  const struct hy__hash *h);
+/* null where it is none. */
+struct json_t *hy__lab_number(double x);
 /* Writes json, which it takes, with so many digits, as DIR/NAME. HY_E_IO; HY_E_MEMORY also where
  * json is NULL. */
 hy_status hy__lab_save(struct json_t *json, size_t digits, const char *dir, const char *name,
@@ -328,6 +336,24 @@ hy__balance hy__balance_of(const double *load, int64_t n);
  * HY__EXPERT_MAX, and those that were used last stay; chosen[n_row, k]. */
 int64_t hy__loads_of(const int32_t *chosen, int64_t n_row, int64_t k, int64_t room);
 
+/* ---- verdict.c ---- */
+
+struct hy__page;
+
+/* Of a goal. */
+typedef struct hy__verdict {
+    const char *goal;
+    hy__goal_kind kind;
+    double got, wanted;  /* NaN: there is none */
+    const char *beside;  /* the name of what it is held against, of a kind that says so */
+    const char *unknown; /* why nobody can say whether it is met; or NULL */
+    bool met;
+} hy__verdict;
+
+/* The caller's; "met" is null where it is not known, and "unknown" says why. */
+struct json_t *hy__verdicts_json(const hy__verdict *v, int n);
+void hy__verdicts_put(struct hy__page *p, const hy__verdict *v, int n);
+
 /* ---- results.c, lab_page.c ---- */
 
 /* Over the seeds of an arm. */
@@ -343,14 +369,10 @@ typedef struct hy__results {
     int64_t n_seed;
     const hy__job *job; /* [n_job] all, those of the sweep too; borrowed */
     int64_t n_job;
-    int best[HY__LAB_ARMS];                        /* rate */
-    hy__seeds value[HY__LAB_ARMS][HY__LAB_PROBES]; /* of the probe's metric */
-    double chance[HY__LAB_PROBES];                 /* NaN where there is none */
-    struct {
-        const hy__goal *goal;
-        double got, wanted; /* at the probe that came out worst */
-        bool met;
-    } verdict[HY__LAB_GOALS];
+    int best[HY__LAB_ARMS];                                   /* rate */
+    hy__seeds value[HY__LAB_ARMS][HY__LAB_PROBES];            /* of the probe's metric */
+    double chance[HY__LAB_PROBES], published[HY__LAB_PROBES]; /* NaN where there is none */
+    hy__verdict verdict[HY__LAB_GOALS];                       /* at the probe that came out worst */
     int n_verdict;
 } hy__results;
 
@@ -365,7 +387,13 @@ hy__seeds hy__results_beside(const hy__results *r, int arm, int beside, int prob
 hy_status hy__results_write(const hy__results *r, const char *out, hy_error *err);
 hy_status hy__results_page(const hy__results *r, const char *out, hy_error *err);
 
-struct hy__page;
+/* ---- samples.c, setup.c ---- */
+
+/* Puts some documents of everything that is trained on. */
+hy_status hy__lab_put_samples(struct hy__page *p, const hy__lab_scale *s, hy_error *err);
+/* Puts the configuration, what each arm sets, and the curricula. */
+hy_status hy__lab_put_arms(struct hy__page *p, const hy__lab *lab, const hy__lab_scale *s,
+                           hy_error *err);
 /* Puts the command that gives the same page again; lab NULL: of all. */
 hy_status hy__lab_put_command(struct hy__page *p, const hy__lab *lab, const hy__lab_options *opt,
                               hy_error *err);

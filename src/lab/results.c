@@ -163,8 +163,11 @@ static void weigh(const hy__results *r, const hy__goal *g, int probe, double *go
 static void judge(hy__results *r, const hy__goal *g) {
     const int n = r->n_verdict++;
     double least = INFINITY; /* by how much it is met; NaN: it is not */
-    r->verdict[n].goal = g;
-    r->verdict[n].met = true;
+    r->verdict[n] = (hy__verdict){.goal = g->text,
+                                  .kind = g->kind,
+                                  .beside = g->kind == HY__HOLDS ? r->scale->probe[g->beside].name
+                                                                 : r->scale->arm[g->beside].name,
+                                  .met = true};
     for (int p = g->from; p <= g->to && !isnan(least); p++) {
         double got, wanted;
         bool above;
@@ -191,6 +194,8 @@ hy_status hy__results_init(hy__results *r, hy_error *err) {
     r->n_arm = hy__scale_arms(r->scale);
     r->n_probe = hy__scale_probes(r->scale);
     for (int p = 0; p < r->n_probe; p++) {
+        const double published = r->scale->probe[p].published;
+        r->published[p] = published > 0.0 ? published : (double)NAN;
         HY_TRY(find_chance(&r->scale->probe[p], &r->chance[p], err));
         for (int a = 0; a < r->n_arm; a++) r->value[a][p] = spread(r, a, p);
     }
@@ -200,24 +205,26 @@ hy_status hy__results_init(hy__results *r, hy_error *err) {
 
 /* ---- results.json ---- */
 
-static json_t *number(double x) {
-    return isfinite(x) ? json_real(x) : json_null();
+static json_t *spread_json(const hy__seeds *s) {
+    return json_pack("{s:o, s:o, s:o}", "mean", hy__lab_number(s->mean), "low",
+                     hy__lab_number(s->low), "high", hy__lab_number(s->high));
 }
 
-static json_t *spread_json(const hy__seeds *s) {
-    return json_pack("{s:o, s:o, s:o}", "mean", number(s->mean), "low", number(s->low), "high",
-                     number(s->high));
+/* What is published is of the first arm. */
+static double published_of(const hy__results *r, int arm, int probe) {
+    return arm == 0 ? r->published[probe] : (double)NAN;
 }
 
 static json_t *probe_json(const hy__results *r, int arm, int probe) {
     const hy__probe *p = &r->scale->probe[probe];
     json_t *seeds = json_array();
     for (int64_t seed = 1; seed <= r->n_seed; seed++)
-        json_array_append_new(seeds, number(value_of(r, arm, seed, probe)));
-    return json_pack("{s:s, s:s, s:s, s:b, s:o, s:o, s:o}", "probe", p->name, "data", p->data,
+        json_array_append_new(seeds, hy__lab_number(value_of(r, arm, seed, probe)));
+    return json_pack("{s:s, s:s, s:s, s:b, s:o, s:o, s:o, s:o}", "probe", p->name, "data", p->data,
                      "metric", hy__metric_of[p->metric].name, "unseen", p->unseen, "chance",
-                     number(r->chance[probe]), "value", spread_json(&r->value[arm][probe]), "seeds",
-                     seeds);
+                     hy__lab_number(r->chance[probe]), "published",
+                     hy__lab_number(published_of(r, arm, probe)), "value",
+                     spread_json(&r->value[arm][probe]), "seeds", seeds);
 }
 
 static json_t *arm_json(const hy__results *r, int arm) {
@@ -228,25 +235,13 @@ static json_t *arm_json(const hy__results *r, int arm) {
         double value, loss;
         if (j->arm != arm || j->seed != 1) continue;
         merit(j, r->scale, &value, &loss);
-        json_array_append_new(sweep,
-                              json_pack("{s:f, s:o, s:o}", "rate", r->scale->rate[j->rate], "merit",
-                                        number(value), "sum_of_losses", number(loss)));
+        json_array_append_new(sweep, json_pack("{s:f, s:o, s:o}", "rate", r->scale->rate[j->rate],
+                                               "merit", hy__lab_number(value), "sum_of_losses",
+                                               hy__lab_number(loss)));
     }
     return json_pack("{s:s, s:I, s:f, s:o, s:o}", "arm", r->scale->arm[arm].name, "parameters",
                      (json_int_t)hy__results_job(r, arm, 1)->parameters, "rate",
                      r->scale->rate[r->best[arm]], "sweep", sweep, "probes", probes);
-}
-
-static json_t *verdicts_json(const hy__results *r) {
-    json_t *all = json_array();
-    for (int i = 0; i < r->n_verdict; i++) {
-        const hy__goal *g = r->verdict[i].goal;
-        json_array_append_new(all,
-                              json_pack("{s:s, s:o, s:o, s:b}", "goal", g->text, "got",
-                                        number(r->verdict[i].got), "wanted",
-                                        number(r->verdict[i].wanted), "met", r->verdict[i].met));
-    }
-    return all;
 }
 
 /* What it read; a task by its entry. */
@@ -264,32 +259,42 @@ static hy_status save_json(const hy__results *r, const char *out, hy_error *err)
                   "scale", r->opt->full ? "full" : "quick", "question", r->lab->question, "seeds",
                   (json_int_t)r->n_seed, "published", r->lab->published, "version", HY_VERSION,
                   "commit", hy__machine_describe().commit, "data", data_json(r->scale), "arms",
-                  arms, "verdicts", verdicts_json(r));
+                  arms, "verdicts", hy__verdicts_json(r->verdict, r->n_verdict));
     return hy__lab_save(all, HY__LAB_DIGITS, out, "results.json", err);
 }
 
 /* ---- results.csv: a line for each metric of each answer of each job ---- */
 
+/* What stands beside the value: of the probe's own metric, else nothing. */
+static void put_beside(hy__text *t, bool own, double x) {
+    hy__text_put(t, ",");
+    if (own && isfinite(x)) hy__text_add(t, "%.5f", x);
+}
+
 static void put_job(hy__text *t, const hy__results *r, const hy__job *j) {
     for (int p = 0; p < r->n_probe; p++) {
         const hy__probe *probe = &r->scale->probe[p];
-        for (int m = 0; m < HY__METRICS; m++) {
+        for (hy__metric m = 0; m < HY__METRICS; m++) {
             if (!isfinite(j->answer[p].value[m])) continue;
             hy__text_add(t,
                          "%s,%s,\"%s\",%" PRId64 ",%g,%d,%" PRId64 ",%" PRId64 ",%" PRId64
-                         ",%.1f,\"%s\",%d,%" PRId64 ",%s,%.5f\n",
+                         ",%" PRId64 ",%.1f,\"%s\",%d,%" PRId64 ",%s,%.5f",
                          r->lab->name, r->opt->full ? "full" : "quick", r->scale->arm[j->arm].name,
                          j->parameters, r->scale->rate[j->rate], j->rate == r->best[j->arm],
-                         j->seed, j->steps, j->tokens, j->seconds, probe->name, probe->unseen,
-                         j->answer[p].asked, hy__metric_of[m].name, j->answer[p].value[m]);
+                         j->seed, j->steps, j->read, j->tokens, j->seconds, probe->name,
+                         probe->unseen, j->answer[p].asked, hy__metric_of[m].name,
+                         j->answer[p].value[m]);
+            put_beside(t, m == probe->metric, r->chance[p]);
+            put_beside(t, m == probe->metric, published_of(r, j->arm, p));
+            hy__text_put(t, "\n");
         }
     }
 }
 
 static hy_status save_csv(const hy__results *r, const char *path, hy_error *err) {
     hy__text t = {0};
-    hy__text_put(&t, "lab,scale,arm,parameters,rate,chosen,seed,steps,tokens,seconds,probe,unseen,"
-                     "asked,metric,value\n");
+    hy__text_put(&t, "lab,scale,arm,parameters,rate,chosen,seed,steps,read,tokens,seconds,probe,"
+                     "unseen,asked,metric,value,chance,published\n");
     for (int64_t i = 0; i < r->n_job; i++) put_job(&t, r, &r->job[i]);
     const hy_status status = hy__text_save(&t, path, err);
     hy__text_release(&t);

@@ -15,11 +15,13 @@ is "$(rows whole | cut -d, -f3,5,7 | sort -u | wc -l)" $((1 + 6)) "trainings in 
 for text in 'What would a router' 'Verdict' 'missed' 'own unit, which leaks' train.steps=3 'The text: ' ' --text text.txt'; do
     grep -qF -- "$text" whole/leak/index.html || die "the page does not say \"$text\""
 done
-is "$(grep -c '<pre' whole/leak/index.html)" 4 "samples, and the command"
+is "$(grep -c '<pre' whole/leak/index.html)" 5 "samples, the configuration and the command"
+# three steps of 8 times 256 tokens were read, and a token less was asked for in each window
+grep -q '<td class="n">6144</td>' whole/leak/index.html || die "the page does not say how many tokens were read"
 grep -q '"published": "' whole/leak/results.json || die "results.json: $(head -c 300 whole/leak/results.json)"
 
 # What stands behind a token tells the routing by the unit before it nothing.
-future=$(grep '^leak,quick,"previous unit".*,future,' whole/leak/results.csv | sed 's/.*,//' | head -n 1)
+future=$(grep '^leak,quick,"previous unit".*,future,' whole/leak/results.csv | sed 's/.*,future,//;s/,.*//' | head -n 1)
 [ -n "$future" ] || die "nothing is said of the future"
 awk '$1 > 1e-5 || $1 < -1e-5 { exit 1 }' <<<"$future" || die "previous unit gains from the future: $future"
 
@@ -44,7 +46,7 @@ wait $pid
 code=$?
 [ $code -eq 0 ] || grep -q 'stopped; the same command goes on' stderr || die "interrupted: $code: $(cat stderr)"
 ok lab leak --quick --seeds 2 --out cut $long --jobs 1
-answers() { rows "$1" | cut -d, -f10 --complement; } # without seconds
+answers() { rows "$1" | cut -d, -f11 --complement; } # without seconds
 is "$(answers cut)" "$(answers whole)" "an interrupted experiment"
 
 # Who starts it may ignore the ends of processes.
@@ -82,8 +84,8 @@ for jobs in -1 65; do fails 2 --jobs lab recall --out z --jobs $jobs; done
 # A task: three arms of two rates.
 ok lab facts --quick --seeds 1 --out tasks --set train.steps=3 --set train.batch=1 --set model.d_model=32 --set ssm.head_dim=16
 is "$(ls tasks/facts/runs | wc -l)" 6 "trainings of a task"
-is "$(grep -c '<pre' tasks/facts/index.html)" 4 "samples, and the command"
-for text in 'Does P hold facts' chance 'equal FLOPs' missed; do
+is "$(grep -c '<pre' tasks/facts/index.html)" 5 "samples, the configuration and the command"
+for text in 'Does P hold facts' chance 'equal FLOPs' missed 'published, of the first' 'pkm_lr: 20' train.batch=1; do
     grep -qF -- "$text" tasks/facts/index.html || die "the page does not say \"$text\""
 done
 for file in accuracy.svg beta.svg; do [ -s tasks/facts/$file ] || die "there is no $file"; done

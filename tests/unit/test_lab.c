@@ -8,6 +8,7 @@
 #include "lab/lab.h"
 #include "lab/ring.h"
 #include "model/model.h"
+#include "page/page.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -74,11 +75,25 @@ static void bare(const char *entry, char *out, size_t size) {
     if (colon && (size_t)(colon - out) >= task) *colon = '\0';
 }
 
+/* The page says of every arm what it sets. */
+static void check_setup(const hy__lab *lab, const hy__lab_scale *s) {
+    hy_error err = {0};
+    hy__page p = {0};
+    good(hy__lab_put_arms(&p, lab, s, &err), &err);
+    good(hy__text_check(&p.text, &err), &err);
+    for (int a = 0; s->arm[a].name; a++)
+        for (int i = 0; i < HY__LAB_SETS && s->arm[a].set[i]; i++)
+            assert_non_null(strstr(p.text.data, s->arm[a].set[i]));
+    assert_null(strstr(p.text.data, "=0</code> for equal"));
+    hy__page_release(&p);
+}
+
 static void check_scale(const hy__lab *lab, const hy__lab_scale *s, const hy__goal *goal) {
     hy_error err = {0};
     const int n_arm = hy__scale_arms(s), n_probe = hy__scale_probes(s);
     assert_in_range(n_arm, 2, HY__LAB_ARMS);
     check_sizes(lab, s);
+    check_setup(lab, s);
     if (lab->run) return;
     assert_in_range(n_probe, 1, HY__LAB_PROBES);
     assert_in_range(hy__scale_rates(s), 2, HY__LAB_RATES);
@@ -140,9 +155,13 @@ static const hy__lab TOY = {
     .question = "Is it <so>?",
     .about = "About & around.",
     .published = "nothing",
-    .quick = {.arm = {{.name = "one"}, {.name = "two"}},
+    .config = "model: {layers: S F, d_model: 32, chunk: 16}\nssm: {head_dim: 16}\n",
+    .quick = {.set = {"train.steps=7"},
+              .arm = {{.name = "one", .set = {"ffn.d_ff=72"}},
+                      {.name = "two", .fit = "ffn.d_ff", .step = 8}},
               .rate = {1e-3, 1e-2},
-              .probe = {{"seen", "task:logic"},
+              .data = {"task:logic"},
+              .probe = {{"seen", "task:logic", .published = 0.76},
                         {"unseen", "task:logic/hops=3", .unseen = true},
                         {"seen", "task:logic", HY__LOSS}}},
     .goal = {{{"one: at least .8 at both", 0, 0, 1, HY__AT_LEAST, 0.8},
@@ -160,6 +179,7 @@ static const hy__lab TOY = {
 
 static hy__job made(int arm, int rate, int64_t seed, double seen, double unseen) {
     hy__job j = {.arm = arm, .rate = rate, .seed = seed, .done = true, .parameters = 100};
+    j.read = 4000 + seed;
     for (int p = 0; p < 3; p++) {
         for (int m = 0; m < HY__METRICS; m++) j.answer[p].value[m] = NAN;
         j.answer[p].value[HY__ACCURACY] = p == 1 ? unseen : seen;
@@ -171,7 +191,7 @@ static hy__job made(int arm, int rate, int64_t seed, double seen, double unseen)
 static void check_verdict(const hy__results *r, int i, double got, double wanted, bool met) {
     if (fabs(r->verdict[i].got - got) > 1e-12 || fabs(r->verdict[i].wanted - wanted) > 1e-12 ||
         r->verdict[i].met != met)
-        fail_msg("%s: got %g, wanted %g, %s", r->verdict[i].goal->text, r->verdict[i].got,
+        fail_msg("%s: got %g, wanted %g, %s", r->verdict[i].goal, r->verdict[i].got,
                  r->verdict[i].wanted, r->verdict[i].met ? "met" : "missed");
 }
 
@@ -196,6 +216,16 @@ static void check_unknown(const hy__job job[6], const hy__lab_options *opt) {
         assert_false(r.verdict[2].met || r.verdict[4].met || r.verdict[8].met);
         assert_true(isnan(a == 0 ? r.verdict[2].got : r.verdict[2].wanted));
     }
+}
+
+static void check_file(const char *dir, const char *name, const char *said) {
+    hy_error err = {0};
+    char path[600], *text;
+    size_t size;
+    snprintf(path, sizeof path, "%s/%s", dir, name);
+    good(hy__file_read(path, 1 << 20, &text, &size, &err), &err);
+    if (!strstr(text, said)) fail_msg("not in %s: %s", name, said);
+    free(text);
 }
 
 static void test_results(void **state) {
@@ -247,7 +277,17 @@ static void test_results(void **state) {
     snprintf(path, sizeof path, "%s/index.html", dir);
     good(hy__file_read(path, 1 << 20, &page, &size, &err), &err);
     assert_non_null(strstr(page, SET[0])); /* the command again, as a whole */
+    static const char *const SAID[] = {
+        "layers: S F", "train.steps=7",
+        "ffn.d_ff=72", "<code>ffn.d_ff=72</code> for equal parameters",
+        "4001",        "published, of the first",
+        "0.760"};
+    for (size_t i = 0; i < sizeof SAID / sizeof *SAID; i++)
+        if (!strstr(page, SAID[i])) fail_msg("not on the page: %s", SAID[i]);
     free(page);
+    check_file(dir, "results.json", "\"published\": 0.76,\n");
+    check_file(dir, "results.csv", ",accuracy,0.90000,0.");
+    check_file(dir, "accuracy.svg", "published, of the first");
     static const char *const NAME[] = {"results.json", "results.csv", "index.html", "accuracy.svg",
                                        "loss.svg"};
     for (int i = 0; i < 5; i++) {
@@ -377,10 +417,40 @@ static void test_hash(void **state) {
     assert_true(hy__hash_value(&h) == hy__hash_value(&wanted));
 }
 
+/* What is printed of a text is cut between characters, and cut pieces follow one another. */
+static void test_samples(void **state) {
+    (void)state;
+    hy_error err = {0};
+    char text[2100] = "", file[] = "/tmp/hydralm-lab-XXXXXX";
+    const int fd = mkstemp(file);
+    assert_true(fd >= 0);
+    close(fd);
+    for (int before = 0; before < 4; before++) {
+        memset(text, 'x', (size_t)before);
+        text[before] = '\0';
+        while (strlen(text) < sizeof text - 8) strcat(text, "–β𝄞");
+        write_line(file, text);
+        hy__page p = {0};
+        good(hy__lab_put_samples(&p, &(hy__lab_scale){.data = {file}, .text = 1}, &err), &err);
+        assert_null(strstr(p.text.data, "�"));
+        int n = 0;
+        for (const char *at = p.text.data; (at = strstr(at, "<pre>")); at++) n++;
+        assert_int_equal(n, 3);
+        hy__page_release(&p);
+    }
+    assert_int_equal(unlink(file), 0);
+    hy__page p = {0};
+    good(hy__lab_put_samples(&p, &hy__lab_recall.quick, &err), &err);
+    static const char *const SAID[] = {"recall/pairs=4<", "recall/pairs=16<", "recall/pairs=64<"};
+    for (int i = 0; i < 3; i++) assert_non_null(strstr(p.text.data, SAID[i]));
+    hy__page_release(&p);
+}
+
 /* A result that is cut off, or of which an answer is missing, is not done. */
 static void test_job_that_is_not_whole(void **state) {
     (void)state;
-    static const char HEAD[] = "{\"parameters\": 1, \"steps\": 1, \"tokens\": 1, \"seconds\": 1.0";
+    static const char HEAD[] = "{\"parameters\": 1, \"steps\": 1, \"read\": 1, \"tokens\": 1, "
+                               "\"seconds\": 1.0";
     static const struct {
         const char *answers;
         bool done;
@@ -704,20 +774,25 @@ static void test_crossover(void **state) {
     good(hy__crossover_write(&x, dir, &err), &err);
     snprintf(path, sizeof path, "%s/results.json", dir);
     good(hy__file_read(path, 1 << 20, &text, &size, &err), &err);
-    static const char *const SAID[] = {"\"wanted\": 3.0,\n   \"got\": 4.0,\n   \"met\": true",
-                                       "\"wanted\": 2048.0,\n   \"got\": 1024.0,\n   \"met\": true",
-                                       "\"wanted\": 1.1,\n   \"got\": 1.0,\n   \"met\": true"};
+    static const char *const SAID[] = {"\"got\": 4.0,\n   \"wanted\": 3.0,\n   \"met\": true",
+                                       "\"got\": 1024.0,\n   \"wanted\": 2048.0,\n   \"met\": true",
+                                       "\"got\": 1.0,\n   \"wanted\": 1.1,\n   \"met\": true"};
     for (int i = 0; i < 3; i++)
         if (!strstr(text, SAID[i])) fail_msg("not in results.json: %s", SAID[i]);
-    assert_null(strstr(text, "16,384")); /* which was not measured */
+    check_file(
+        dir, "results.json", /* which was not measured */
+        "\"reading 16,384 tokens\",\n   \"got\": null,\n   \"wanted\": 5.0,\n   \"met\": null,\n"
+        "   \"unknown\": \"measured by --full\"");
+    check_file(dir, "index.html", "<h2>Memory at its peak, in MB</h2>");
+    check_file(dir, "index.html", "<td class=\"n\">8192</td>");
     free(text);
     for (int l = 0; l < 3; l++)
         x.at[0][l].peak[HY__PHASE_TRAIN] = (double)(LENGTH[l] * LENGTH[l]); /* not linear */
     x.at[1][2].rate[HY__PHASE_PREFILL][2] = 0.0; /* no memory for the Transformer: no ratio */
     good(hy__crossover_write(&x, dir, &err), &err);
     good(hy__file_read(path, 1 << 20, &text, &size, &err), &err);
-    assert_null(strstr(text, "reading 8,192"));
-    assert_non_null(strstr(text, "\"wanted\": 1.1,\n   \"got\": 6.0,\n   \"met\": false"));
+    assert_non_null(strstr(text, "\"unknown\": \"no memory for it\""));
+    assert_non_null(strstr(text, "\"got\": 6.0,\n   \"wanted\": 1.1,\n   \"met\": false"));
     assert_non_null(strstr(text, SAID[1])); /* where both are known it is ahead */
     free(text);
     static const char *const NAME[] = {"results.json", "results.csv", "index.html", "train.svg",
@@ -740,6 +815,7 @@ int main(void) {
         cmocka_unit_test(test_exam),
         cmocka_unit_test(test_text),
         cmocka_unit_test(test_hash),
+        cmocka_unit_test(test_samples),
         cmocka_unit_test(test_job_that_is_not_whole),
         cmocka_unit_test(test_job_that_diverges),
         cmocka_unit_test(test_options),

@@ -1,0 +1,71 @@
+/* verdict.c: whether goals are met, in words and as JSON, of every experiment; see lab.h. */
+#include "lab/lab.h"
+#include "page/page.h"
+
+#include <jansson.h>
+
+enum { DIGITS = 4 };
+
+json_t *hy__verdicts_json(const hy__verdict *v, int n) {
+    json_t *all = json_array();
+    for (int i = 0; i < n; i++) {
+        json_t *one = json_pack("{s:s, s:o, s:o, s:o}", "goal", v[i].goal, "got",
+                                hy__lab_number(v[i].got), "wanted", hy__lab_number(v[i].wanted),
+                                "met", v[i].unknown ? json_null() : json_boolean(v[i].met));
+        if (v[i].unknown) json_object_set_new(one, "unknown", json_string(v[i].unknown));
+        json_array_append_new(all, one);
+    }
+    return all;
+}
+
+static hy__number show(double x) {
+    return isfinite(x) ? hy__number_digits(HY__UNIT_PLAIN, x, DIGITS) : (hy__number){"–"};
+}
+
+static void put_wanted(hy__page *p, const hy__verdict *v) {
+    const hy__number n = show(v->wanted);
+    switch (v->kind) {
+    case HY__AT_LEAST:
+        hy__page_cell(p, "at least %s", n.text);
+        break;
+    case HY__AT_MOST:
+        hy__page_cell(p, "at most %s", n.text);
+        break;
+    case HY__AHEAD:
+        if (isfinite(v->wanted))
+            hy__page_cell(p, "better than %s", n.text);
+        else
+            hy__page_cell(p, "better than all, one of which has no value");
+        break;
+    case HY__WITHIN:
+        hy__page_cell(p, "worse than %s by at most %s", v->beside, n.text);
+        break;
+    case HY__HOLDS:
+        hy__page_cell(p, "worse than at %s by at most %s", v->beside, n.text);
+        break;
+    case HY__EACH:
+        hy__page_cell(p, "by %s in each seed", n.text);
+        break;
+    case HY__ONWARD:
+        hy__page_cell(p, "worse than the one before by at most %s", n.text);
+        break;
+    case HY__TIMES:
+        hy__page_cell(p, "at most %s times %s", n.text, v->beside);
+        break;
+    }
+}
+
+void hy__verdicts_put(hy__page *p, const hy__verdict *v, int n) {
+    hy__page_heading(p, 2, "Verdict");
+    hy__page_table(p, (const hy__column[]){{"goal", 0}, {"", 0}, {"wanted", 1}, {"got", 1}}, 4);
+    for (int i = 0; i < n; i++) {
+        hy__page_cell(p, "%s", v[i].goal);
+        if (v[i].unknown)
+            hy__page_cell(p, "not known: %s", v[i].unknown);
+        else
+            hy__page_cell(p, "%s", v[i].met ? "met" : "missed");
+        put_wanted(p, &v[i]);
+        hy__page_cell(p, "%s", show(v[i].got).text);
+    }
+    hy__page_table_end(p);
+}
