@@ -10,8 +10,9 @@
 
 enum { ONE = 3, EACH = 2 /* documents of a single corpus, of each of several */ };
 enum {
-    BYTES = 600,
-    AROUND = 3 /* of a document; before it, to find the beginning of a character */
+    BYTES = 600, /* of a document, … */
+    LINES = 12,  /* … and lines, of one that is made */
+    AROUND = 3,  /* bytes before a piece: to find the beginning of a character */
 };
 #define CUT "\n…\n"
 
@@ -51,12 +52,21 @@ static hy_status put_document(hy__page *p, const hy__corpus *c, int64_t i, int64
     return HY_OK;
 }
 
+/* Bytes of so much as half a sample may be: behind `at`, or before it (step -1), of n. */
+static size_t half_of(const char *at, int step, size_t n) {
+    size_t size = 0;
+    for (int line = 0; size < n && size < BYTES / 2; size++, at += step)
+        if ((step > 0 ? *at : at[-1]) == '\n' && ++line == LINES / 2) break;
+    return size;
+}
+
 /* What is asked stands at the end of many: the middle goes. */
 static void shorten(char *text) {
-    const size_t n = strlen(text), half = BYTES / 2;
-    if (n <= BYTES + strlen(CUT)) return;
-    memcpy(text + half, CUT, strlen(CUT));
-    memmove(text + half + strlen(CUT), text + n - half, half + 1);
+    const size_t n = strlen(text), cut = strlen(CUT);
+    const size_t head = half_of(text, 1, n), tail = half_of(text + n, -1, n);
+    if (head + cut + tail >= n) return;
+    memcpy(text + head, CUT, cut);
+    memmove(text + head + cut, text + n - tail, tail + 1);
 }
 
 static hy_status put_made(hy__page *p, const hy__task *t, int64_t i, hy_error *err) {

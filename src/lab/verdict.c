@@ -57,13 +57,15 @@ static void put_wanted(hy__page *p, const hy__verdict *v) {
 
 void hy__verdicts_put(hy__page *p, const hy__verdict *v, int n) {
     hy__page_heading(p, 2, "Verdict");
-    hy__page_table(p, (const hy__column[]){{"goal", 0}, {"", 0}, {"wanted", 1}, {"got", 1}}, 4);
+    hy__page_table(p, (const hy__column[]){{"goal", 0}, {"", 0}, {"wanted", 0}, {"got", 1}}, 4);
+    hy__page_wrap(p, 0);
+    hy__page_wrap(p, 2);
     for (int i = 0; i < n; i++) {
-        hy__page_cell(p, "%s", v[i].goal);
         if (v[i].unknown)
-            hy__page_cell(p, "not known: %s", v[i].unknown);
+            hy__page_cell(p, "%s (%s)", v[i].goal, v[i].unknown);
         else
-            hy__page_cell(p, "%s", v[i].met ? "met" : "missed");
+            hy__page_cell(p, "%s", v[i].goal);
+        hy__page_cell(p, "%s", v[i].unknown ? "not known" : v[i].met ? "met" : "missed");
         put_wanted(p, &v[i]);
         hy__page_cell(p, "%s", show(v[i].got).text);
     }

@@ -38,6 +38,7 @@ static const char style[] =
     "text-overflow:ellipsis}\n"
     "tbody th{font-weight:400;color:var(--hy-ink)}\n"
     ".n{text-align:right}\n"
+    ".w{white-space:normal;min-width:8rem}\n"
     ".total th,.total td{font-weight:600;border-bottom:0;border-top:1px solid var(--hy-axis)}\n"
     "dl{margin:1rem 0}dd{margin:0}\n"
     ".tiles{display:grid;grid-template-columns:repeat(auto-fit,minmax(9rem,1fr));gap:.75rem}\n"
@@ -202,11 +203,17 @@ void hy__page_table(hy__page *p, const hy__column *columns, int n_column) {
     hy__text_put(&p->text, "<div class=\"scroll\"><table>\n<thead><tr>");
     for (int i = 0; i < n_column; i++) {
         p->number[i] = columns[i].number;
+        p->wraps[i] = false;
         hy__text_add(&p->text, "<th scope=\"col\"%s>", columns[i].number ? " class=\"n\"" : "");
         put_inline(&p->text, columns[i].name);
         hy__text_put(&p->text, "</th>");
     }
     hy__text_put(&p->text, "</tr></thead>\n<tbody>\n");
+}
+
+void hy__page_wrap(hy__page *p, int i) {
+    HY_ASSERT(i < p->n_column && !p->number[i]);
+    p->wraps[i] = true;
 }
 
 void hy__page_row_total(hy__page *p) {
@@ -218,7 +225,9 @@ static void begin_cell(hy__page *p) {
     HY_ASSERT(p->n_column > 0);
     if (p->at == 0) hy__text_put(&p->text, p->total ? "<tr class=\"total\">" : "<tr>");
     hy__text_add(&p->text, "<%s%s>", p->at == 0 ? "th scope=\"row\"" : "td",
-                 p->number[p->at] ? " class=\"n\"" : "");
+                 p->number[p->at]  ? " class=\"n\""
+                 : p->wraps[p->at] ? " class=\"w\""
+                                   : "");
 }
 
 static void end_cell(hy__page *p) {

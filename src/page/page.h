@@ -28,7 +28,7 @@ typedef struct hy__column {
 typedef struct hy__page {
     hy__text text;
     /* of the table that is open */
-    bool number[HY__COLUMNS_MAX];
+    bool number[HY__COLUMNS_MAX], wraps[HY__COLUMNS_MAX];
     int n_column, at; /* columns; where the next cell stands */
     bool total;       /* this row is one */
     bool grid;        /* figures stand side by side */
@@ -60,6 +60,8 @@ void hy__page_list_end(hy__page *p);
 
 /* Cells fill the rows one after another. The first of a row names it. */
 void hy__page_table(hy__page *p, const hy__column *columns, int n_column);
+/* The cells of column i of the table that was begun take several lines where the page is narrow. */
+void hy__page_wrap(hy__page *p, int i);
 void hy__page_cell(hy__page *p, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 void hy__page_cell_link(hy__page *p, const char *href, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
