@@ -421,6 +421,7 @@ static void test_hash(void **state) {
 static void test_samples(void **state) {
     (void)state;
     hy_error err = {0};
+    static const char SOME[] = "–β𝄞"; /* characters of 3, 2 and 4 bytes */
     char text[2100] = "", file[] = "/tmp/hydralm-lab-XXXXXX";
     const int fd = mkstemp(file);
     assert_true(fd >= 0);
@@ -428,7 +429,7 @@ static void test_samples(void **state) {
     for (int before = 0; before < 4; before++) {
         memset(text, 'x', (size_t)before);
         text[before] = '\0';
-        while (strlen(text) < sizeof text - 8) strcat(text, "–β𝄞");
+        while (strlen(text) + sizeof SOME <= sizeof text) strcat(text, SOME);
         write_line(file, text);
         hy__page p = {0};
         good(hy__lab_put_samples(&p, &(hy__lab_scale){.data = {file}, .text = 1}, &err), &err);
