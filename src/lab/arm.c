@@ -1,9 +1,9 @@
 /* arm.c: the configuration of an arm; see lab.h. */
 #include "account/account.h"
+#include "config/config_table.h"
 #include "lab/lab.h"
 
 #include <inttypes.h>
-#include <jansson.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -116,11 +116,7 @@ hy_status hy__arm_width(const hy__lab *lab, const hy__lab_scale *s, int arm, int
     *width = 0;
     if (!field) return HY_OK;
     HY_TRY(hy__arm_config(lab, s, arm, &c, &t, &parameters, err));
-    char section[24];
-    const char *point = strchr(field, '.');
-    snprintf(section, sizeof section, "%.*s", (int)(point - field), field);
-    json_t *json = hy__config_to_json(&c, NULL);
-    *width = json_integer_value(json_object_get(json_object_get(json, section), point + 1));
-    json_decref(json);
+    const size_t section = strcspn(field, ".");
+    *width = hy__field_int(hy__field_find(field, section, field + section + 1), &c, &t);
     return HY_OK;
 }

@@ -70,27 +70,20 @@ void hy__exam_free(hy__exam *e) {
     free(e);
 }
 
+void *hy__exam_room(void *now, int64_t *max, int64_t n, size_t size) {
+    if (n <= *max) return now;
+    free(now);
+    now = calloc((size_t)n, size);
+    *max = now ? n : 0;
+    return now;
+}
+
 hy_status hy__exam_reserve(hy__exam *e, int64_t n_seq, hy_error *err) {
-    if (n_seq <= e->max_seq) return HY_OK;
-    free(e->seq);
-    e->max_seq = 0;
-    e->seq = calloc((size_t)n_seq, sizeof *e->seq);
-    if (!e->seq) return hy__exam_no_memory(err);
-    e->max_seq = n_seq;
-    return HY_OK;
+    e->seq = hy__exam_room(e->seq, &e->max_seq, n_seq, sizeof *e->seq);
+    return e->seq ? HY_OK : hy__exam_no_memory(err);
 }
 
 /* ---- what is summed up ---- */
-
-static hy_status reserve_rows(hy__exam *e, int64_t n_row, hy_error *err) {
-    if (n_row <= e->max_row) return HY_OK;
-    free(e->row);
-    e->max_row = 0;
-    e->row = calloc((size_t)n_row, sizeof *e->row);
-    if (!e->row) return hy__exam_no_memory(err);
-    e->max_row = n_row;
-    return HY_OK;
-}
 
 /* Adds the losses that stand in e->row to the corpora of their sequences. */
 static void add_domains(const hy__exam *e, const hy__rows *rows, const int32_t *target,
@@ -122,7 +115,8 @@ hy_status hy__exam_add(hy__exam *e, const hy__batch *b, const int32_t *target, h
                        hy_error *err) {
     double nats;
     int64_t counted;
-    HY_TRY(reserve_rows(e, b->rows.n_row, err));
+    e->row = hy__exam_room(e->row, &e->max_row, b->rows.n_row, sizeof *e->row);
+    if (!e->row) return hy__exam_no_memory(err);
     HY_TRY(hy__forward(e->work, b, err));
     HY_TRY(hy__loss(e->work, target, 0.0, e->row, &nats, &counted, err));
     sum->nats += nats;

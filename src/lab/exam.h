@@ -37,6 +37,9 @@ typedef struct hy__tally {
 } hy__tally;
 
 hy_status hy__exam_no_memory(hy_error *err);
+/* Room for n >= 1 elements of that size in place of `now`, which has room for *max: their values
+ * are lost where it grows. NULL without memory. */
+void *hy__exam_room(void *now, int64_t *max, int64_t n, size_t size);
 /* Room for so many sequences of a batch. */
 hy_status hy__exam_reserve(hy__exam *e, int64_t n_seq, hy_error *err);
 /* Adds what one forward of b comes to. */

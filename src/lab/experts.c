@@ -80,16 +80,6 @@ int64_t hy__loads_of(const int32_t *chosen, int64_t n_row, int64_t k, int64_t ro
     return loads;
 }
 
-static hy_status reserve_chosen(hy__exam *e, int64_t n, hy_error *err) {
-    if (n <= e->max_chosen) return HY_OK;
-    free(e->chosen);
-    e->max_chosen = 0;
-    e->chosen = calloc((size_t)n, sizeof *e->chosen);
-    if (!e->chosen) return hy__exam_no_memory(err);
-    e->max_chosen = n;
-    return HY_OK;
-}
-
 hy_status hy__exam_add_read(hy__exam *e, const hy__rows *rows, hy__tally *sum, hy_error *err) {
     const hy__config *cfg = &e->model->cfg;
     const double bytes = 3.0 * (double)(cfg->model.d_model * cfg->experts.d_ff) * sizeof(float);
@@ -98,7 +88,8 @@ hy_status hy__exam_add_read(hy__exam *e, const hy__rows *rows, hy__tally *sum, h
         const hy__layer *l = &e->model->layer[i];
         if (!is_routed(l)) continue;
         const int64_t k = hy__expert_k(cfg, &l->expert);
-        HY_TRY(reserve_chosen(e, rows->n_row * k, err));
+        e->chosen = hy__exam_room(e->chosen, &e->max_chosen, rows->n_row * k, sizeof *e->chosen);
+        if (!e->chosen) return hy__exam_no_memory(err);
         HY_TRY(hy__get_experts(e->work, i, e->chosen, err));
         for (int64_t q = 0; q < rows->n_seq; q++) {
             const hy__seq *seq = &rows->seq[q];

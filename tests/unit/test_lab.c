@@ -1,5 +1,6 @@
 /* The lab: arms of equal size, tasks and recipes that can be read, the choice of a rate, goals, and
  * what is written. */
+#include "backend/backend.h"
 #include "base/file.h"
 #include "bench/machine.h"
 #include "config/recipe.h"
@@ -7,7 +8,6 @@
 #include "lab/crossover.h"
 #include "lab/lab.h"
 #include "lab/ring.h"
-#include "model/model.h"
 #include "page/page.h"
 
 #include <setjmp.h>
@@ -296,54 +296,6 @@ static void test_results(void **state) {
     }
     assert_int_equal(remove(dir), 0);
     assert_int_equal(hy__results_write(&r, dir, &err), HY_E_IO);
-}
-
-/* An untrained model of bytes guesses: the loss is about ln 256. */
-static void check_answer(hy__exam *e, const char *data, int64_t asked) {
-    hy_error err = {0};
-    hy__answer a;
-    good(hy__exam_ask(e, &(hy__probe){.data = data}, &a, &err), &err);
-    if (asked > 0) assert_int_equal(a.asked, asked);
-    assert_true(a.asked > 0);
-    assert_true(a.value[HY__LOSS] > 4.5 && a.value[HY__LOSS] < 6.5);
-    assert_true(a.value[HY__ACCURACY] >= 0.0 && a.value[HY__ACCURACY] < 0.2);
-    assert_true(isnan(a.value[HY__BETA]) && isnan(a.value[HY__SLOTS]));
-}
-
-static void test_exam(void **state) {
-    (void)state;
-    static const char YAML[] = "model: {layers: S, d_model: 32, chunk: 16}\n"
-                               "ssm: {head_dim: 16, d_state: 16}\n"
-                               "train: {seq_len: 64}\n";
-    hy_error err = {0};
-    hy__config c;
-    hy__train_config t;
-    hy__backend *be;
-    hy__model *m;
-    hy__exam *e;
-    char text[] = "/tmp/hydralm-lab-XXXXXX";
-    const int fd = mkstemp(text);
-    assert_true(fd >= 0);
-    for (int i = 0; i < 500; i++) assert_int_equal(write(fd, "to be or not to be\n", 19), 19);
-    close(fd);
-    good(hy__config_parse_yaml(YAML, strlen(YAML), "exam", &c, &t, &err), &err);
-    good(hy__backend_open(&be, "cpu", 1, &err), &err);
-    good(hy__model_new(&m, be, &c, be->real, &err), &err);
-    hy__model_randomize(m, 1);
-    good(hy__model_train(m, &err), &err);
-    const hy__lab_scale scale = {.data = {"task:logic/most=10", text}};
-    good(hy__exam_new(&e, m, &scale, &t, &err), &err);
-    check_answer(e, "task:logic/most=10", 1024 * 4); /* documents of several lengths */
-    check_answer(e, "task:recall/pairs=64", (1 << 18) / 258 * 64); /* long ones are fewer */
-    check_answer(e, text + strlen("/tmp/"), 0);
-    check_answer(e, "*", 0);
-    hy__answer a;
-    assert_int_equal(hy__exam_ask(e, &(hy__probe){.data = "nothing"}, &a, &err), HY_E_INVALID);
-    assert_int_equal(hy__exam_ask(e, &(hy__probe){.data = "task:nothing"}, &a, &err), HY_E_INVALID);
-    hy__exam_free(e);
-    hy__model_free(m);
-    hy__backend_free(be);
-    assert_int_equal(unlink(text), 0);
 }
 
 /* ---- the text of an experiment ---- */
@@ -647,102 +599,6 @@ static void test_all_refused(void **state) {
     assert_int_not_equal(access("nowhere", F_OK), 0);
 }
 
-static void test_balance(void **state) {
-    (void)state;
-    enum { N = 4 };
-    double load[HY__DOMAINS * N] = {0};
-    hy__balance b = hy__balance_of(load, N);
-    assert_true(isnan(b.violation) && isnan(b.dead) && isnan(b.information));
-    for (int d = 0; d < 2; d++) load[d * N + 2 * d] = load[d * N + 2 * d + 1] = 50;
-    b = hy__balance_of(load, N); /* two experts for each of two corpora: H = ln 4, ln 2 */
-    assert_true(b.violation == 0.0 && b.dead == 0.0 && fabs(b.information - 2.0 / 3.0) < 1e-12);
-    for (int i = 0; i < 2 * N; i++) load[i] = i % N == 0 ? 30 : i % N == 3 ? 0 : 10;
-    b = hy__balance_of(load, N); /* whatever the corpus, 3 to 1 to 1 to none */
-    assert_true(fabs(b.violation - 1.4) < 1e-12 && b.dead == 1.0 && fabs(b.information) < 1e-12);
-    for (int i = N; i < 2 * N; i++) load[i] = 0;
-    assert_true(isnan(hy__balance_of(load, N).information)); /* one corpus */
-}
-
-static void test_loads(void **state) {
-    (void)state;
-    static const int32_t CHOSEN[] = {0, 1, 1, 0, 0, 2, 0, 1, 3, 1};
-    assert_int_equal(hy__loads_of(CHOSEN, 5, 2, 2), 5); /* 0 1, 2, 1, 3 */
-    assert_int_equal(hy__loads_of(CHOSEN, 5, 2, 3), 4);
-    assert_int_equal(hy__loads_of(CHOSEN, 10, 1, 1), 8);
-    assert_int_equal(hy__loads_of(CHOSEN, 0, 2, 2), 0);
-}
-
-/* What stands behind a token is worth something to the leaking route and nothing to the others; and
- * of two corpora everything is measured that is said of experts. */
-static void check_experts(const char *const *data, const char *route, bool leaks) {
-    static const char YAML[] = "model: {layers: SE, d_model: 32, chunk: 16}\n"
-                               "ssm: {head_dim: 16, d_state: 16}\n"
-                               "experts: {n_expert: 4, k: 2, d_ff: 32, expert_chunk: 16}\n"
-                               "train: {seq_len: 64, val_tokens: 1024}\n";
-    hy_error err = {0};
-    hy__config c;
-    hy__train_config t;
-    hy__backend *be;
-    hy__model *m;
-    hy__exam *e;
-    hy__answer whole, cut, other;
-    good(hy__config_parse_yaml(YAML, strlen(YAML), "exam", &c, &t, &err), &err);
-    good(hy__config_set(&c, &t, "experts.route", route, &err), &err);
-    good(hy__config_finish(&c, &err), &err);
-    good(hy__backend_open(&be, "cpu", 1, &err), &err);
-    good(hy__model_new(&m, be, &c, be->real, &err), &err);
-    hy__model_randomize(m, 1);
-    good(hy__model_train(m, &err), &err);
-    good(hy__exam_new(&e, m, &(hy__lab_scale){.data = {data[0], data[1]}}, &t, &err), &err);
-    good(hy__exam_ask(e, &(hy__probe){.data = "*"}, &whole, &err), &err);
-    good(hy__exam_ask(e, &(hy__probe){.data = "*", .reading = HY__READ_CUT}, &cut, &err), &err);
-    assert_true(isnan(whole.value[HY__FUTURE]));
-    assert_true(leaks ? fabs(cut.value[HY__FUTURE]) > 1e-5 : fabs(cut.value[HY__FUTURE]) < 1e-6);
-    assert_true(whole.value[HY__INFORMATION] >= 0.0 && whole.value[HY__INFORMATION] <= 1.0);
-    const double matrix = 3.0 * 32 * 32 * sizeof(float); /* of one expert */
-    const bool by_token = strcmp(route, "token") == 0;   /* room for all four: each is read once */
-    const double read = whole.value[HY__EXPERT_READ] / matrix;
-    assert_true(read >= 2.0 / 64 && read <= (by_token ? 4.0 : 2.0) / 16);
-    good(hy__exam_ask(e, &(hy__probe){.data = "*", .k = 1}, &other, &err), &err);
-    assert_true(other.value[HY__LOSS] != whole.value[HY__LOSS]);
-    const double saved = whole.value[HY__FLOPS] - other.value[HY__FLOPS]; /* its weights, its sum */
-    assert_true(saved == 2.0 * (matrix / sizeof(float) + 32));
-    good(hy__exam_ask(e, &(hy__probe){.data = "*", .reading = HY__READ_BANNED}, &other, &err),
-         &err);
-    assert_true(fabs(other.value[HY__LOSS] - whole.value[HY__LOSS]) < 0.1); /* of a part of it */
-    assert_true(isfinite(other.value[HY__HARM]) && isfinite(other.value[HY__HARM_LEAST]));
-    good(hy__exam_ask(e, &(hy__probe){.data = "*"}, &other, &err), &err);
-    assert_true(other.value[HY__LOSS] == whole.value[HY__LOSS]); /* and nothing is any more */
-    if (!leaks) {
-        const hy__probe mixed = {.data = "*", .reading = HY__READ_MIXED};
-        good(hy__exam_ask(e, &mixed, &other, &err), &err);
-        assert_true(other.asked > 0 && other.value[HY__LOSS] > 4.5);
-    }
-    hy__exam_free(e);
-    hy__model_free(m);
-    hy__backend_free(be);
-}
-
-static void test_experts(void **state) {
-    (void)state;
-    static const char *const LINE[] = {"to be or not to be\n", "int32_t n = 0; n++;\n"};
-    char text[2][40], entry[2][100];
-    for (int i = 0; i < 2; i++) {
-        snprintf(text[i], sizeof text[i], "/tmp/hydralm-lab-XXXXXX");
-        const int fd = mkstemp(text[i]);
-        assert_true(fd >= 0);
-        for (int n = 0; n < 200; n++)
-            assert_true(write(fd, LINE[i], strlen(LINE[i])) == (ssize_t)strlen(LINE[i]));
-        close(fd);
-        snprintf(entry[i], sizeof entry[i], "%s:1", text[i]);
-    }
-    const char *const data[] = {entry[0], entry[1]};
-    check_experts(data, "previous", false);
-    check_experts(data, "token", false);
-    check_experts(data, "own", true);
-    for (int i = 0; i < 2; i++) assert_int_equal(unlink(text[i]), 0);
-}
-
 /* Hydra is at half of the Transformer's rate at 512, at 1.5 times at 1,024, at 4 times at 8,192,
  * and there was no memory to train the Transformer there. */
 static void test_crossover(void **state) {
@@ -810,10 +666,6 @@ int main(void) {
         cmocka_unit_test(test_all_experiments_can_run),
         cmocka_unit_test(test_unknown_experiment),
         cmocka_unit_test(test_results),
-        cmocka_unit_test(test_balance),
-        cmocka_unit_test(test_loads),
-        cmocka_unit_test(test_experts),
-        cmocka_unit_test(test_exam),
         cmocka_unit_test(test_text),
         cmocka_unit_test(test_hash),
         cmocka_unit_test(test_samples),
