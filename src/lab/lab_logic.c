@@ -35,12 +35,12 @@ const hy__lab hy__lab_logic = {
     .full = {.set = {"train.seq_len=128"},
              .arm = {HY__LAB_READS(8), HY__LAB_READS(1), HY__LAB_KIN(2), HY__LAB_KIN(4),
                      HY__LAB_S_ALONE, HY__LAB_S_A, HY__LAB_TRANSFORMER(5, 60)},
-             .rate = {1e-3, 3e-3, 1e-2},
+             .rate = {3e-3, 6e-3},
              .data = {"task:" MANY(1), "task:" MANY(2), "task:" MANY(3), "task:" MANY(4),
                       "task:" MANY(5)},
-             .recipe = "stages:\n" HY__LAB_STAGE(MANY, 1, "10M") HY__LAB_STAGE(MANY, 2, "10M")
-                 HY__LAB_STAGE(MANY, 3, "15M") HY__LAB_STAGE(MANY, 4, "20M")
-                     HY__LAB_LAST(MANY, 5, "30M"),
+             .recipe = "stages:\n" HY__LAB_STAGE(MANY, 1, "8M") HY__LAB_STAGE(MANY, 2, "10M")
+                 HY__LAB_STAGE(MANY, 3, "10M") HY__LAB_STAGE(MANY, 4, "12M")
+                     HY__LAB_LAST(MANY, 5, "20M"),
              .probe = {{"1 step", "task:" MANY(1)},
                        {"2 steps", "task:" MANY(2), .published = 0.76},
                        {"3 steps", "task:" MANY(3), .published = 0.47},
