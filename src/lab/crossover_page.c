@@ -106,6 +106,16 @@ static void judge(const hy__crossover *x, hy__verdict v[GOALS]) {
 
 /* ---- files ---- */
 
+/* What is 0 was not measured. */
+static double or_gap(double v) {
+    return v > 0.0 ? v : (double)NAN;
+}
+
+static void put_number(hy__text *t, int digits, double v) {
+    hy__text_put(t, ",");
+    if (v > 0.0) hy__text_add(t, "%.*f", digits, v);
+}
+
 static hy_status save_csv(const hy__crossover *x, const char *path, hy_error *err) {
     hy__text t = {0};
     hy__text_put(&t, "lab,arm,parameters,phase,tokens,tokens_per_s,low,high,times,peak_bytes\n");
@@ -113,14 +123,22 @@ static hy_status save_csv(const hy__crossover *x, const char *path, hy_error *er
         for (int l = 0; l < x->n_length; l++)
             for (hy__phase p = 0; p < HY__PHASE_N; p++) {
                 const hy__spread r = hy__crossing_rates(&x->at[a][l], p);
-                hy__text_add(
-                    &t, "crossover,\"%s\",%" PRId64 ",%s,%" PRId64 ",%.1f,%.1f,%.1f,%.3f,%.0f\n",
-                    x->scale->arm[a].name, x->parameters[a], hy__phase_name(p), x->length[l],
-                    r.median, r.min, r.max, hy__crossover_ratio(x, a, l, p), x->at[a][l].peak[p]);
+                hy__text_add(&t, "crossover,\"%s\",%" PRId64 ",%s,%" PRId64, x->scale->arm[a].name,
+                             x->parameters[a], hy__phase_name(p), x->length[l]);
+                put_number(&t, 1, r.median);
+                put_number(&t, 1, r.min);
+                put_number(&t, 1, r.max);
+                put_number(&t, 3, hy__crossover_ratio(x, a, l, p));
+                put_number(&t, 0, x->at[a][l].peak[p]);
+                hy__text_put(&t, "\n");
             }
     const hy_status status = hy__text_save(&t, path, err);
     hy__text_release(&t);
     return status;
+}
+
+static json_t *number(double v) {
+    return hy__lab_number(or_gap(v));
 }
 
 static json_t *points_json(const hy__crossover *x, int arm) {
@@ -128,12 +146,12 @@ static json_t *points_json(const hy__crossover *x, int arm) {
     for (int l = 0; l < x->n_length; l++)
         for (hy__phase p = 0; p < HY__PHASE_N; p++) {
             const hy__spread r = hy__crossing_rates(&x->at[arm][l], p);
-            json_array_append_new(points,
-                                  json_pack("{s:s, s:I, s:f, s:f, s:f, s:f, s:f}", "phase",
-                                            hy__phase_name(p), "tokens", (json_int_t)x->length[l],
-                                            "tokens_per_s", r.median, "low", r.min, "high", r.max,
-                                            "times", hy__crossover_ratio(x, arm, l, p),
-                                            "peak_bytes", x->at[arm][l].peak[p]));
+            json_array_append_new(
+                points, json_pack("{s:s, s:I, s:o, s:o, s:o, s:o, s:o}", "phase", hy__phase_name(p),
+                                  "tokens", (json_int_t)x->length[l], "tokens_per_s",
+                                  number(r.median), "low", number(r.min), "high", number(r.max),
+                                  "times", number(hy__crossover_ratio(x, arm, l, p)), "peak_bytes",
+                                  number(x->at[arm][l].peak[p])));
         }
     return points;
 }
@@ -169,10 +187,6 @@ static const char *const TITLE[FIGURES] = {[HY__PHASE_TRAIN] = "Training",
                                            [HY__PHASE_N] = "Memory of training"};
 static const char *const FILE_NAME[FIGURES] = {"train.svg", "prefill.svg", "decode.svg",
                                                "memory.svg"};
-
-static double or_gap(double v) {
-    return v > 0.0 ? v : (double)NAN;
-}
 
 /* which: a phase, or HY__PHASE_N for memory. */
 static void figure_init(figure *f, const hy__crossover *x, int which) {

@@ -258,7 +258,8 @@ typedef struct hy__job {
     int64_t seed;
     /* from its result */
     bool done;
-    int64_t parameters, steps, read, tokens; /* tokens read, and those of them that are asked */
+    int64_t parameters, steps;
+    int64_t read, tokens; /* places in windows that were read, and those of them that were asked */
     double seconds;
     hy__answer answer[HY__LAB_PROBES];
     char dir[HY__LAB_DIR]; /* its folder below opt->out */

@@ -173,8 +173,8 @@ static void put_trainings(hy__page *p, const hy__results *r) {
                                         {"parameters", 1},
                                         {"learning rate", 1},
                                         {"steps", 1},
-                                        {"tokens read", 1},
-                                        {"of them asked", 1},
+                                        {"tokens of windows", 1},
+                                        {"tokens asked", 1},
                                         {"time", 1}},
                    7);
     for (int a = 0; a < r->n_arm; a++) {
@@ -196,7 +196,8 @@ static void put_trainings(hy__page *p, const hy__results *r) {
         p,
         "Each arm was trained with the rates %s for the first seed, and with the one that "
         "did best for the others. Steps, tokens and time are those of the first seed on one "
-        "thread; where a stage ends when it is learned, who learns sooner trains less.",
+        "thread; where a stage ends when it is learned, who learns sooner trains less. Documents "
+        "that are made do not fill their windows.",
         rates);
 }
 
