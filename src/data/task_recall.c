@@ -2,6 +2,7 @@
  * Pairs of a key and its value, then every key again, in another order, and its value is asked.
  * Keys are letters and digits, one or two of them, and values are marks: were they the same
  * symbols, it would be asked too which of a symbol's places is meant. */
+#include "base/rng.h"
 #include "data/task.h"
 
 enum { PAIRS, KEY, GAP };
@@ -51,12 +52,25 @@ static void write(const hy__task *t, hy__task_doc *d) {
     }
 }
 
-/* Of the values that stand there and were not asked yet; others may be the same symbol. */
+/* Of a guess that counts the values and names the one that is left most often; over so many
+ * questions of documents that are drawn. */
 static double chance(const hy__task *t) {
-    const double n = (double)t->number[PAIRS];
-    double sum = 0.0;
-    for (double left = n; left >= 1.0; left--) sum += 1.0 / left + (left - 1.0) / left / VALUES;
-    return sum / n;
+    enum { QUESTIONS = 1 << 18 };
+    hy__task_doc d = {.key = hy__rng_key(0, "chance", 0)};
+    const int64_t n = t->number[PAIRS], n_doc = QUESTIONS / n;
+    int64_t hits = 0;
+    for (int64_t i = 0; i < n_doc; i++) {
+        int64_t value[MOST_PAIRS], left[VALUES] = {0};
+        for (int64_t k = 0; k < n; k++) left[value[k] = hy__task_draw(&d, VALUES)]++;
+        for (int64_t k = 0; k < n; k++) {
+            int64_t guess = 0;
+            for (int64_t v = 1; v < VALUES; v++)
+                if (left[v] > left[guess]) guess = v;
+            hits += guess == value[k];
+            left[value[k]]--;
+        }
+    }
+    return (double)hits / (double)(n_doc * n);
 }
 
 const hy__task_kind hy__task_recall = {

@@ -5,12 +5,14 @@
 #include <stdio.h>
 
 enum { DIGITS, QUESTIONS };
-enum { DIGITS_MAX = 5, QUESTIONS_MAX = 40 /* of the 45 pairs of one digit */ };
+enum { DIGITS_MAX = 5, QUESTIONS_MAX = 64, ONE_DIGIT_MAX = 40 /* of their 45 pairs */ };
 
 static hy_status plan(hy__task *t, hy_error *err) {
-    (void)err;
     t->len = t->number[QUESTIONS] * (3 * t->number[DIGITS] + 4);
-    return HY_OK;
+    if (t->number[DIGITS] > 1 || t->number[QUESTIONS] <= ONE_DIGIT_MAX) return HY_OK;
+    return hy__fail(err, HY_E_INVALID,
+                    "task:sums: questions is %lld, wanted at most %d of numbers of one digit",
+                    (long long)t->number[QUESTIONS], ONE_DIGIT_MAX);
 }
 
 /* The least number of so many digits; no number begins with a 0. */

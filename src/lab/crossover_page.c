@@ -164,11 +164,11 @@ static hy_status save_json(const hy__crossover *x, const hy__verdict *v, const c
         json_array_append_new(arms, json_pack("{s:s, s:I, s:o}", "arm", x->scale->arm[a].name,
                                               "parameters", (json_int_t)x->parameters[a], "points",
                                               points_json(x, a)));
-    json_t *all =
-        json_pack("{s:s, s:s, s:s, s:s, s:I, s:s, s:s, s:o, s:o}", "lab", x->lab->name, "scale",
-                  x->opt->full ? "full" : "quick", "question", x->lab->question, "cpu", m.cpu,
-                  "cores", (json_int_t)m.cores, "commit", m.commit, "published", x->lab->published,
-                  "arms", arms, "verdicts", hy__verdicts_json(v, GOALS));
+    json_t *all = json_pack(
+        "{s:s, s:s, s:o, s:s, s:s, s:I, s:s, s:s, s:o, s:o}", "lab", x->lab->name, "scale",
+        x->opt->full ? "full" : "quick", "set", hy__lab_set_json(x->opt), "question",
+        x->lab->question, "cpu", m.cpu, "cores", (json_int_t)m.cores, "commit", m.commit,
+        "published", x->lab->published, "arms", arms, "verdicts", hy__verdicts_json(v, GOALS));
     return hy__lab_save(all, HY__LAB_DIGITS, out, "results.json", err);
 }
 

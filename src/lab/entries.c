@@ -125,7 +125,8 @@ static hy_status add_entry(hy__entries *e, const char *entry, const char *own,
     return HY_OK;
 }
 
-hy_status hy__entries_read(hy__mixture *m, const hy__lab_scale *s, bool tasks, hy_error *err) {
+hy_status hy__entries_read(hy__mixture *m, const hy__lab_scale *s, bool tasks, double val_fraction,
+                           hy_error *err) {
     const char *entry[HY__LAB_DATA];
     int n = 0;
     hy__tokenizer *tok;
@@ -134,8 +135,12 @@ hy_status hy__entries_read(hy__mixture *m, const hy__lab_scale *s, bool tasks, h
     *m = (hy__mixture){0};
     if (n == 0) return HY_OK;
     HY_TRY(hy__tokenizer_open(&tok, NULL, err));
-    const hy__build_options opt = {
-        .path = entry, .n_path = n, .tokenizer = tok, .threads = 1, .unverified = true};
+    const hy__build_options opt = {.path = entry,
+                                   .n_path = n,
+                                   .tokenizer = tok,
+                                   .val_fraction = val_fraction,
+                                   .threads = 1,
+                                   .unverified = true};
     const hy_status status = hy__mixture_open(m, &opt, err);
     hy__tokenizer_free(tok);
     return status;
@@ -144,7 +149,7 @@ hy_status hy__entries_read(hy__mixture *m, const hy__lab_scale *s, bool tasks, h
 /* 0 where there is none. */
 static hy_status print_text(const hy__lab_scale *s, uint64_t *print, hy_error *err) {
     hy__mixture m;
-    HY_TRY(hy__entries_read(&m, s, false, err));
+    HY_TRY(hy__entries_read(&m, s, false, 0.0, err));
     *print = m.n > 0 ? hy__mixture_fingerprint(&m) : 0;
     hy__mixture_release(&m);
     return HY_OK;

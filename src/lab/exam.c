@@ -48,12 +48,30 @@ static hy_status check_ring(hy__exam *e, const char *data, hy_error *err) {
     return hy__ring_check(&r, &e->mixture, err);
 }
 
+/* Of every corpus that is asked about. */
+static hy_status check_held_out(hy__exam *e, const char *name, hy_error *err) {
+    const bool all = strcmp(name, "*") == 0;
+    HY_TRY(open_mixture(e, err));
+    const int64_t at = all ? 0 : hy__mixture_find(&e->mixture, name);
+    if (at < 0) return hy__mixture_unknown(&e->mixture, name, err);
+    for (int64_t i = at; i < (all ? e->mixture.n : at + 1); i++)
+        if (e->mixture.corpus[i]->n_document[HY__PART_VAL] == 0)
+            return hy__fail(err, HY_E_INVALID,
+                            "nothing of the text %.300s is held out to be asked about; wanted more "
+                            "text, or a larger train.val_fraction",
+                            e->mixture.name[i]);
+    return HY_OK;
+}
+
 hy_status hy__exam_check(const hy__lab_scale *s, const hy__train_config *t, hy_error *err) {
     hy__exam e = {.data = s->data, .val_fraction = t->val_fraction};
     hy_status status = HY_OK;
     while (s->data[e.n_data]) e.n_data++;
     for (int p = 0; s->probe[p].name && status == HY_OK; p++)
-        if (hy__ring_is(s->probe[p].data)) status = check_ring(&e, s->probe[p].data, err);
+        if (hy__ring_is(s->probe[p].data))
+            status = check_ring(&e, s->probe[p].data, err);
+        else if (!hy__task_is(s->probe[p].data))
+            status = check_held_out(&e, s->probe[p].data, err);
     hy__mixture_release(&e.mixture);
     hy__tokenizer_free(e.tok);
     return status;
@@ -135,21 +153,6 @@ static hy_status add_fresh(hy__exam *e, int64_t n_seq, int64_t n_row, const int3
     return hy__exam_add(e, &batch, target, sum, err);
 }
 
-/* The mean over a letter's layers of a number that they say; NaN without one. */
-static double said(const hy__model *m, char letter, const char *name) {
-    double sum = 0.0;
-    int n = 0;
-    for (int64_t i = 0; i < m->cfg.n_layer; i++) {
-        const hy__layer *l = &m->layer[i];
-        for (int id = 0; l->component->letter == letter && id < l->decl.n_say; id++) {
-            if (strcmp(l->decl.say[id].name, name) != 0) continue;
-            sum += l->said[l->decl.say[id].at];
-            n++;
-        }
-    }
-    return n > 0 ? sum / n : (double)NAN;
-}
-
 static int64_t layers_of(const hy__model *m, char letter) {
     int64_t n = 0;
     for (int64_t i = 0; i < m->cfg.n_layer; i++) n += m->layer[i].component->letter == letter;
@@ -165,7 +168,8 @@ static hy_status conclude(hy__exam *e, const hy__tally *sum, bool task, hy__answ
     a->value[HY__LOSS] = sum->nats / (double)sum->asked;
     if (!task) a->value[HY__BITS] = a->value[HY__LOSS] / M_LN2; /* a token is a byte */
     a->value[HY__BETA] = sum->beta / (double)(sum->asked * layers_of(m, 'P')); /* 0/0 without P */
-    a->value[HY__SLOTS] = said(m, 'P', "slots") / (double)(m->cfg.pkm.n_key * m->cfg.pkm.n_key);
+    a->value[HY__SLOTS] =
+        hy__model_said(m, 'P', "slots") / (double)(m->cfg.pkm.n_key * m->cfg.pkm.n_key);
     HY_TRY(hy__exam_say_experts(e, sum, a, err));
     hy__model_clear_stats(m);
     return HY_OK;
@@ -333,12 +337,21 @@ static hy_status ask(hy__exam *e, const hy__probe *p, hy__tally *sum, hy__answer
     }
 }
 
+/* Whether a metric means something of what was asked: at rings no layer is listened to, and a text
+ * that is cut is read many times. */
+static bool is_said(const hy__probe *p, hy__metric m) {
+    const bool partly = hy__ring_is(p->data) || p->reading == HY__READ_CUT;
+    return !partly || m == HY__ACCURACY || m == HY__LOSS || m == HY__BITS || m == HY__FUTURE;
+}
+
 hy_status hy__exam_ask(hy__exam *e, const hy__probe *p, hy__answer *a, hy_error *err) {
     hy__tally sum = {0};
     for (int i = 0; i < HY__METRICS; i++) a->value[i] = (double)NAN;
     if (p->k > 0) hy__exam_choose(e->model, p->k);
     hy_status status = ask(e, p, &sum, a, err);
     if (status == HY_OK) status = conclude(e, &sum, hy__task_is(p->data), a, err);
+    for (hy__metric i = 0; i < HY__METRICS; i++)
+        if (!is_said(p, i)) a->value[i] = (double)NAN;
     if (p->k > 0) hy__exam_choose(e->model, 0);
     return status;
 }

@@ -28,13 +28,6 @@ static bool is_routed(const hy__layer *l) {
     return l->component->letter == 'E';
 }
 
-/* What the layer says of itself by that name. */
-static const double *said(const hy__layer *l, const char *name) {
-    for (int id = 0; id < l->decl.n_say; id++)
-        if (strcmp(l->decl.say[id].name, name) == 0) return l->said + l->decl.say[id].at;
-    return NULL;
-}
-
 static double plogp(double x, double total) {
     return x > 0.0 ? x / total * log(x / total) : 0.0;
 }
@@ -126,7 +119,7 @@ hy_status hy__exam_say_experts(const hy__exam *e, const hy__tally *sum, hy__answ
     HY_TRY(flops_of(e, &a->value[HY__FLOPS], err));
     for (int64_t i = 0; i < m->cfg.n_layer; i++) {
         if (!is_routed(&m->layer[i])) continue;
-        const hy__balance b = hy__balance_of(said(&m->layer[i], "load"), n);
+        const hy__balance b = hy__balance_of(hy__layer_said(&m->layer[i], "load"), n);
         total.violation += b.violation;
         total.dead += b.dead;
         total.information += b.information;
@@ -158,7 +151,7 @@ static void find_favourites(const hy__model *m, int64_t *favourite) {
     const int64_t n = m->cfg.experts.n_expert;
     for (int64_t i = 0; i < m->cfg.n_layer; i++) {
         if (!is_routed(&m->layer[i])) continue;
-        const double *load = said(&m->layer[i], "load");
+        const double *load = hy__layer_said(&m->layer[i], "load");
         for (int64_t d = 0; d < HY__DOMAINS; d++) {
             int64_t best = 0;
             for (int64_t e = 1; e < n; e++)

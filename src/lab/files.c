@@ -6,10 +6,24 @@
 #include "lab/lab.h"
 
 #include <ctype.h>
+#include <errno.h>
+#include <fcntl.h>
 #include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+/* A commit tells a program only where nothing was changed behind it. */
+static void hash_program(hy__hash *h, const char *commit) {
+    const size_t n = strlen(commit), dirty = strlen("-dirty");
+    hy__map map = {0};
+    if (strcmp(commit, "unknown") != 0 && (n < dirty || strcmp(commit + n - dirty, "-dirty") != 0))
+        return;
+    if (hy__file_map(&map, "/proc/self/exe", NULL) == HY_OK) hy__hash_add(h, map.data, map.size);
+    hy__file_unmap(&map);
+}
 
 void hy__lab_hash(hy__hash *h, const char *config) {
     const char *commit = hy__machine_describe().commit;
@@ -18,6 +32,7 @@ void hy__lab_hash(hy__hash *h, const char *config) {
     hy__hash_init(h);
     hy__hash_add(h, HY_VERSION, sizeof HY_VERSION);
     hy__hash_add(h, commit, strlen(commit) + 1);
+    hash_program(h, commit);
     hy__hash_add(h, isa, strlen(isa) + 1);
     hy__hash_add(h, config, strlen(config) + 1);
 }
@@ -31,6 +46,24 @@ void hy__lab_dir(char dir[HY__LAB_DIR], const char *out, const char *arm, const 
     name[n] = '\0';
     snprintf(dir, HY__LAB_DIR, "%.400s/runs/%s-%.40s-%08x", out, name, what,
              (unsigned)(hy__hash_value(h) >> 32));
+}
+
+hy_status hy__lab_lock(int *fd, const char *dir, hy_error *err) {
+    HY_TRY(hy__dir_make(dir, NULL, err));
+    *fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (*fd < 0)
+        return hy__fail(err, HY_E_IO, "cannot open the folder %s: %s", dir, strerror(errno));
+    if (flock(*fd, LOCK_EX | LOCK_NB) == 0 || errno != EWOULDBLOCK) return HY_OK;
+    return hy__fail(err, HY_E_IO,
+                    "another lab is running in %s, or its last process has not ended yet; wanted "
+                    "one at a time",
+                    dir);
+}
+
+json_t *hy__lab_set_json(const hy__lab_options *opt) {
+    json_t *all = json_array();
+    for (int64_t i = 0; i < opt->n_set; i++) json_array_append_new(all, json_string(opt->set[i]));
+    return all;
 }
 
 json_t *hy__lab_number(double x) {

@@ -25,22 +25,24 @@ typedef struct course {
 typedef struct found {
     bool is; /* there are results */
     int met, unknown, of;
-    char scale[8], commit[64]; /* of the run that they are of */
+    char run[256]; /* that they are of: what it was called with, and its commit */
 } found;
 
 static found read_results(const char *out, const char *name) {
     found f = {0};
     const char *scale, *commit;
+    char set[160] = "";
     char *dir = hy__path_join(out, name);
-    json_t *json = NULL, *verdict;
+    json_t *json = NULL, *verdict, *field;
     hy_error ignored;
     size_t i;
     f.is = dir && hy__json_read(&json, dir, "results.json", &ignored) == HY_OK &&
            json_unpack(json, "{s:s, s:s}", "scale", &scale, "commit", &commit) == 0;
-    if (f.is) {
-        snprintf(f.scale, sizeof f.scale, "%s", scale);
-        snprintf(f.commit, sizeof f.commit, "%s", commit);
+    json_array_foreach(json_object_get(json, "set"), i, field) {
+        const size_t n = strlen(set);
+        snprintf(set + n, sizeof set - n, " --set %s", json_string_value(field));
     }
+    if (f.is) snprintf(f.run, sizeof f.run, "--%s%s, commit %s", scale, set, commit);
     json_array_foreach(json_object_get(json, "verdicts"), i, verdict) {
         const json_t *met = json_object_get(verdict, "met");
         f.met += json_is_true(met);
@@ -65,14 +67,12 @@ static void put_goals(hy__page *p, const found *f) {
 
 /* how: NULL where it was not run. */
 static void put_how(hy__page *p, const hy_error *how, const found *f) {
-    char of[128] = "";
+    char of[300] = "";
     if (how && how->status == HY_OK) {
         hy__page_cell(p, "done");
         return;
     }
-    if (f->is)
-        snprintf(of, sizeof of, "; what is shown is of another run: --%s, commit %s", f->scale,
-                 f->commit);
+    if (f->is) snprintf(of, sizeof of, "; what is shown is of another run: %s", f->run);
     if (!how)
         hy__page_cell(p, "not run%s", of);
     else if (how->status == HY_E_STOPPED)

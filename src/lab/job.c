@@ -204,6 +204,7 @@ hy_status hy__job_run(const hy__job *job, const hy__lab *lab, const hy__lab_scal
     HY_TRY_GOTO(job_config(&j, lab, s, &text, &j.parameters, err));
     HY_TRY_GOTO(write_text(j.dir, "config.yaml", text, &config, err));
     if (stages) HY_TRY_GOTO(write_text(j.dir, "recipe.yaml", stages, &recipe, err));
+    HY_TRY_GOTO(hy__entries_check(s, err));
     status = train(&j, s, config, recipe, model, go_on, err);
     if (status == HY_OK) status = evaluate(&j, lab, s, model, go_on, err);
     if (status == HY_E_DIVERGED) {

@@ -38,12 +38,12 @@ typedef struct plan {
 } plan;
 
 /* Whether there is as much text as is asked for at the end. */
-static hy_status check_text(const plan *p, hy_error *err) {
+static hy_status check_text(const hy__lab *lab, const hy__lab_scale *s, hy_error *err) {
     hy__config c;
     hy__train_config t;
     int64_t parameters;
-    HY_TRY(hy__arm_config(p->lab, p->scale, 0, &c, &t, &parameters, err));
-    return hy__exam_check(p->scale, &t, err);
+    HY_TRY(hy__arm_config(lab, s, 0, &c, &t, &parameters, err));
+    return hy__exam_check(s, &t, err);
 }
 
 static hy_status plan_sweep(plan *p, hy_error *err) {
@@ -214,10 +214,11 @@ hy_status hy__lab_check(const hy__lab *lab, const hy__lab_options *opt, hy_error
     hy__lab_scale scale = opt->full ? lab->full : lab->quick;
     hy__entries entries;
     HY_TRY(hy__scale_change(lab, &scale, opt, err));
-    if (opt->n_text == 0 || !hy__lab_reads_text(lab)) return HY_OK;
+    if ((opt->n_text == 0 && opt->n_set == 0) || !hy__lab_reads_text(lab)) return HY_OK;
     HY_TRY(hy__entries_open(&entries, &scale, lab->name, opt, err));
+    const hy_status status = check_text(lab, &scale, err);
     hy__entries_release(&entries);
-    return HY_OK;
+    return status;
 }
 
 static hy_status train_arms(const hy__lab *lab, const hy__lab_options *opt, hy_error *err) {
@@ -227,7 +228,7 @@ static hy_status train_arms(const hy__lab *lab, const hy__lab_options *opt, hy_e
     hy_status status;
     HY_TRY_GOTO(hy__scale_change(lab, &scale, opt, err));
     HY_TRY_GOTO(hy__entries_open(&entries, &scale, lab->name, opt, err));
-    HY_TRY_GOTO(check_text(&p, err));
+    HY_TRY_GOTO(check_text(lab, &scale, err));
     HY_TRY_GOTO(plan_sweep(&p, err));
     HY_TRY_GOTO(run_jobs(&p, p.n_sweep, err));
     HY_TRY_GOTO(plan_seeds(&p, err));

@@ -102,7 +102,7 @@ typedef struct hy__probe {
     const char *data; /* a task, a corpus of the training's by its name, "*": all of them, or
                          "context:N/M" (ring.h) */
     hy__metric metric;
-    bool unseen;         /* never trained on: it has no say in the choice of the rate */
+    bool aside;          /* has no say in the choice of the rate: what training does not teach */
     double published;    /* what the blueprint says of the first arm; 0 = nothing */
     hy__reading reading; /* of text */
     int64_t k;           /* experts that a token uses; 0 = as trained */
@@ -222,10 +222,10 @@ hy_status hy__entries_open(hy__entries *e, hy__lab_scale *s, const char *lab,
                            const hy__lab_options *opt, hy_error *err);
 void hy__entries_release(hy__entries *e);
 struct hy__mixture;
-/* Opens what the entries name, read as bytes, of which nothing is held out; without `tasks` the
- * text alone. m->n is 0 where there is none. */
+/* Opens what the entries name, read as bytes; without `tasks` the text alone. m->n is 0 where there
+ * is none. */
 hy_status hy__entries_read(struct hy__mixture *m, const hy__lab_scale *s, bool tasks,
-                           hy_error *err);
+                           double val_fraction, hy_error *err);
 /* HY_E_INVALID when the text is not any more what hy__entries_open has read. */
 hy_status hy__entries_check(const hy__lab_scale *s, hy_error *err);
 
@@ -278,12 +278,18 @@ hy_status hy__job_run(const hy__job *j, const hy__lab *lab, const hy__lab_scale 
 struct hy__hash;
 struct json_t;
 
-/* The hash of what every result depends on: the program, by version and commit, the instruction set
- * that it computes with, and an arm's configuration; more may follow. */
+/* The hash of what every result depends on: the program, by version and commit (and, where these do
+ * not tell it, by its bytes), the instruction set that it computes with, and an arm's
+ * configuration; more may follow. */
 void hy__lab_hash(struct hy__hash *h, const char *config);
 /* OUT/runs/ARM-WHAT-HASH, of the arm's name letters and digits, the rest as dashes. */
 void hy__lab_dir(char dir[HY__LAB_DIR], const char *out, const char *arm, const char *what,
                  const struct hy__hash *h);
+/* Makes the folder of an experiment and keeps others out of it, until *fd and what processes have
+ * inherited of it are closed. HY_E_IO where another run, or what is left of one, is in it. */
+hy_status hy__lab_lock(int *fd, const char *dir, hy_error *err);
+/* What a run changes of the fields. */
+struct json_t *hy__lab_set_json(const hy__lab_options *opt);
 /* null where it is none. */
 struct json_t *hy__lab_number(double x);
 /* Writes json, which it takes, with so many digits, as DIR/NAME. HY_E_IO; HY_E_MEMORY also where
@@ -303,7 +309,8 @@ typedef struct hy__chores {
     void *user;
 } hy__chores;
 
-/* Runs so many at a time. HY_E_STOPPED, or the first failure, after which the others end too. */
+/* Runs so many at a time, as the only pool of opt->out. HY_E_STOPPED, or the first failure, after
+ * which the others end too. */
 hy_status hy__pool_run(const hy__chores *c, int64_t at_a_time, const hy__lab_options *opt,
                        hy_error *err);
 
@@ -390,8 +397,9 @@ hy_status hy__results_page(const hy__results *r, const char *out, hy_error *err)
 
 /* ---- samples.c, setup.c ---- */
 
-/* Puts some documents of everything that is trained on. */
-hy_status hy__lab_put_samples(struct hy__page *p, const hy__lab_scale *s, hy_error *err);
+/* Puts some documents of everything that is trained on, which is not held out. */
+hy_status hy__lab_put_samples(struct hy__page *p, const hy__lab_scale *s, double val_fraction,
+                              hy_error *err);
 /* Puts the configuration, what each arm sets, and the curricula. */
 hy_status hy__lab_put_arms(struct hy__page *p, const hy__lab *lab, const hy__lab_scale *s,
                            hy_error *err);

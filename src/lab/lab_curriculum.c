@@ -57,7 +57,8 @@ const hy__lab hy__lab_curriculum = {
         "files that none of them has read, in nats per byte.",
     .published = "nothing; that a model of so many parts is hard to train is its first risk",
     .config = HY__LAB_SIX,
-    .quick = {.arm = ARMS(""),
+    .quick = {.set = {"train.warmup=10"}, /* the first stage has 20 steps */
+              .arm = ARMS(""),
               .rate = {4e-3, 8e-3, 1.6e-2},
               .data = {HY__LAB_TEXT},
               .probe = HY__LAB_HELD_OUT},

@@ -22,8 +22,9 @@ enum {
     READ
 };
 
-#define SUMS_OF   "task:sums/questions=40"
-#define CHAINS_OF "task:hops/hops=2/length=400"
+/* As long as a window: so the corpora have equal shares of tokens, too. */
+#define SUMS_OF   "task:sums/questions=51"
+#define CHAINS_OF "task:hops/hops=2/length=511"
 
 #define ROUTE(how, ...)                                                                            \
     {                                                                                              \
@@ -64,12 +65,12 @@ enum {
 #define PROBE(n, d, m)                                                                             \
     { .name = n, .data = d, .metric = m }
 #define FORCED(n, m)                                                                               \
-    { .name = "k = " #n, .data = "*", .metric = m, .unseen = true, .k = n }
+    { .name = "k = " #n, .data = "*", .metric = m, .aside = true, .k = n }
 #define BANNED(m)                                                                                  \
     { .name = "banned", .data = "*", .metric = m, .reading = HY__READ_BANNED }
 #define MIXED_OF                                                                                   \
     {                                                                                              \
-        .name = "mixed documents", .data = "*", .metric = HY__LOSS, .unseen = true,                \
+        .name = "mixed documents", .data = "*", .metric = HY__LOSS, .aside = true,                 \
         .reading = HY__READ_MIXED                                                                  \
     }
 #define PROBES                                                                                     \

@@ -43,7 +43,7 @@ static void draw_lines(figure *f, const hy__results *r, const int *probe, int n)
         hy__ring ring;
         if (hy__ring_parse(&ring, r->scale->probe[probe[k]].data, NULL) != HY_OK) return;
         f->context[k] = (double)ring.context;
-        if (!r->scale->probe[probe[k]].unseen)
+        if (!r->scale->probe[probe[k]].aside)
             f->trained = (hy__mark){(double)ring.context, "trained to"};
     }
     for (int a = 0; a < f->n_row; a++) {
@@ -162,7 +162,8 @@ static void put_verdicts(hy__page *p, const hy__results *r) {
         p,
         "Over %" PRId64 " seed%s, at the probe of a goal that came out worst: the mean; of a "
         "goal to be ahead the worst seed, against chance and the best seed of the others; of one "
-        "for each seed the least difference between the two arms' same seeds.",
+        "for each seed the least difference between the two arms' same seeds, which luck alone "
+        "puts above 0 once in two to the number of seeds.",
         r->n_seed, r->n_seed == 1 ? "" : "s");
     hy__page_paragraph(p, "Published: %s.", r->lab->published);
 }
@@ -251,6 +252,9 @@ static hy_status put_reproduce(hy__page *p, const hy__results *r, hy_error *err)
 hy_status hy__results_page(const hy__results *r, const char *out, hy_error *err) {
     char *path = hy__path_join(out, "index.html");
     hy__page p = {0};
+    hy__config c;
+    hy__train_config t;
+    int64_t parameters;
     hy_status status =
         path ? HY_OK : hy__fail(err, HY_E_MEMORY, "there is not enough memory for a page");
     if (status != HY_OK) return status;
@@ -261,7 +265,8 @@ hy_status hy__results_page(const hy__results *r, const char *out, hy_error *err)
     put_verdicts(&p, r);
     hy__page_heading(&p, 2, "The task");
     hy__page_paragraph(&p, "%s", r->lab->about);
-    HY_TRY_GOTO(hy__lab_put_samples(&p, r->scale, err));
+    HY_TRY_GOTO(hy__arm_config(r->lab, r->scale, 0, &c, &t, &parameters, err));
+    HY_TRY_GOTO(hy__lab_put_samples(&p, r->scale, t.val_fraction, err));
     put_values(&p, r);
     HY_TRY_GOTO(hy__results_leads(&p, r, out, err));
     HY_TRY_GOTO(hy__lab_put_arms(&p, r->lab, r->scale, err));

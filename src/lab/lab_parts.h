@@ -17,7 +17,10 @@
 #define HY__LAB_S_ALONE                                                                            \
     { .name = "S alone", .set = {"model.layers=S S"}, .fit = "ssm.d_state", .step = 4 }
 #define HY__LAB_S_A                                                                                \
-    { .name = "S A", .set = {"model.layers=S A F"}, .fit = "ffn.d_ff", .step = 4 }
+    {                                                                                              \
+        .name = "S A", .set = {"model.layers=S A S A", "model.d_model=72", "ssm.head_dim=36"},     \
+        .fit = "ssm.d_state", .step = 4                                                            \
+    }
 /* k steps need at least log2 k + 2 layers of attention: 4 do for 7 of them, 5 for 15. */
 #define HY__LAB_TRANSFORMER(n, width)                                                              \
     {                                                                                              \

@@ -1,8 +1,8 @@
 /* lab_stretch.c: trained at a short length, how does the loss go at long ones? */
 #include "lab/lab_parts.h"
 
-#define LONG(n, m, unseen)                                                                         \
-    { #n, "context:" #n "/" #m, HY__LOSS, unseen }
+#define LONG(n, m, aside)                                                                          \
+    { #n, "context:" #n "/" #m, HY__LOSS, aside }
 
 /* Of the parameters of the first: a Transformer of full attention, one that sees as far as it was
  * trained, a Mamba-2. */
@@ -10,7 +10,7 @@
     {                                                                                              \
         .name = title,                                                                             \
         .set = {"model.layers=4x(AF)", "attention.window=" window, "attention.topk=0",             \
-                "attention.memory_blocks=0", "attention.rope_theta=10000"},                        \
+                "attention.rope_theta=10000"},                                                     \
         .fit = "ffn.d_ff", .step = 4                                                               \
     }
 #define MAMBA(pattern)                                                                             \
@@ -22,6 +22,9 @@
     {                                                                                              \
         .name = "Hydra, window alone", .set = { "attention.topk=0" }                               \
     }
+
+/* A chooses among all that was read. */
+#define REACH "attention.memory_blocks=0"
 
 #define GOALS                                                                                      \
     {                                                                                              \
@@ -55,22 +58,21 @@ const hy__lab hy__lab_stretch = {
         "the same tokens. N up to the training's length is within what was learned.",
     .published = "nothing of this kind; the blueprint claims contexts far beyond the training's",
     .config = HY__LAB_SIX,
-    .quick = {.set = {"train.steps=300"},
+    .quick = {.set = {REACH, "train.steps=300"},
               .arm = {{.name = "Hydra", .set = {"model.layers=SE SA SE SW SP SF"}},
                       MAMBA("15x(S)"),
                       TRANSFORMER("Transformer", "1048576"),
                       TRANSFORMER("Transformer, window 512", "512"),
                       UNSELECTED,
                       {.name = "Hydra, blocks of 16",
-                       .set = {"model.chunk=16", "experts.expert_chunk=16",
-                               "attention.memory_blocks=256"}}},
+                       .set = {"model.chunk=16", "experts.expert_chunk=16"}}},
               .rate = {4e-3, 8e-3, 1.6e-2},
               .data = {HY__LAB_TEXT},
               .probe = {LONG(128, 32768, false), LONG(256, 32768, false), LONG(512, 32768, false),
                         LONG(1024, 32768, true), LONG(2048, 32768, true), LONG(4096, 32768, true),
                         LONG(8192, 32768, true), LONG(16384, 32768, true),
                         LONG(32768, 32768, true)}},
-    .full = {.set = {HY__LAB_SIX_WIDE, "train.steps=2000", "train.seq_len=2048"},
+    .full = {.set = {HY__LAB_SIX_WIDE, REACH, "train.steps=2000", "train.seq_len=2048"},
              .arm = {{.name = "Hydra", .set = {"model.layers=SE SA SE SW SP SF"}},
                      MAMBA("14x(S)"),
                      TRANSFORMER("Transformer", "1048576"),

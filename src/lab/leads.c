@@ -2,7 +2,7 @@
  * lab.h.
  *
  * Arms differ by less than seeds do, which read other text; two arms with the same seed read the
- * same. */
+ * same, where their windows and chunks are alike. */
 #include "base/file.h"
 #include "lab/lab.h"
 #include "page/page.h"
@@ -28,7 +28,8 @@ static void put_table(hy__page *p, const hy__results *r, const int *probe, int n
     hy__page_table_end(p);
     hy__page_note(p,
                   "The arm's loss minus that of \"%s\" with the same seed, which reads the same "
-                  "text: above 0 the arm is worse. Mean over the seeds, least and greatest.",
+                  "text where windows and chunks are alike: above 0 the arm is worse. Mean over "
+                  "the seeds, least and greatest.",
                   r->scale->arm[0].name);
 }
 

@@ -47,7 +47,7 @@ static void merit(const hy__job *j, const hy__lab_scale *s, double *value, doubl
     const hy__metric m = s->probe[0].metric;
     *value = *loss = 0.0;
     for (int p = 0; s->probe[p].name; p++) {
-        if (s->probe[p].unseen || s->probe[p].metric != m) continue;
+        if (s->probe[p].aside || s->probe[p].metric != m) continue;
         *value += hy__metric_of[m].less ? -j->answer[p].value[m] : j->answer[p].value[m];
         *loss += j->answer[p].value[HY__LOSS];
     }
@@ -221,7 +221,7 @@ static json_t *probe_json(const hy__results *r, int arm, int probe) {
     for (int64_t seed = 1; seed <= r->n_seed; seed++)
         json_array_append_new(seeds, hy__lab_number(value_of(r, arm, seed, probe)));
     return json_pack("{s:s, s:s, s:s, s:b, s:o, s:o, s:o, s:o}", "probe", p->name, "data", p->data,
-                     "metric", hy__metric_of[p->metric].name, "unseen", p->unseen, "chance",
+                     "metric", hy__metric_of[p->metric].name, "aside", p->aside, "chance",
                      hy__lab_number(r->chance[probe]), "published",
                      hy__lab_number(published_of(r, arm, probe)), "value",
                      spread_json(&r->value[arm][probe]), "seeds", seeds);
@@ -253,39 +253,41 @@ static json_t *data_json(const hy__lab_scale *s) {
 
 static hy_status save_json(const hy__results *r, const char *out, hy_error *err) {
     json_t *arms = json_array();
+    char text[24] = "";
     for (int a = 0; a < r->n_arm; a++) json_array_append_new(arms, arm_json(r, a));
-    json_t *all =
-        json_pack("{s:s, s:s, s:s, s:I, s:s, s:s, s:s, s:o, s:o, s:o}", "lab", r->lab->name,
-                  "scale", r->opt->full ? "full" : "quick", "question", r->lab->question, "seeds",
-                  (json_int_t)r->n_seed, "published", r->lab->published, "version", HY_VERSION,
-                  "commit", hy__machine_describe().commit, "data", data_json(r->scale), "arms",
-                  arms, "verdicts", hy__verdicts_json(r->verdict, r->n_verdict));
+    if (r->scale->text) snprintf(text, sizeof text, "%016" PRIx64, r->scale->text);
+    json_t *all = json_pack(
+        "{s:s, s:s, s:s, s:I, s:o, s:s, s:s, s:s, s:o, s:s, s:o, s:o}", "lab", r->lab->name,
+        "scale", r->opt->full ? "full" : "quick", "question", r->lab->question, "seeds",
+        (json_int_t)r->n_seed, "set", hy__lab_set_json(r->opt), "published", r->lab->published,
+        "version", HY_VERSION, "commit", hy__machine_describe().commit, "data", data_json(r->scale),
+        "text", text, "arms", arms, "verdicts", hy__verdicts_json(r->verdict, r->n_verdict));
     return hy__lab_save(all, HY__LAB_DIGITS, out, "results.json", err);
 }
 
 /* ---- results.csv: a line for each metric of each answer of each job ---- */
 
-/* What stands beside the value: of the probe's own metric, else nothing. */
-static void put_beside(hy__text *t, bool own, double x) {
+static void put_number(hy__text *t, double x) {
     hy__text_put(t, ",");
-    if (own && isfinite(x)) hy__text_add(t, "%.5f", x);
+    if (isfinite(x)) hy__text_add(t, "%.5f", x);
 }
 
 static void put_job(hy__text *t, const hy__results *r, const hy__job *j) {
     for (int p = 0; p < r->n_probe; p++) {
         const hy__probe *probe = &r->scale->probe[p];
         for (hy__metric m = 0; m < HY__METRICS; m++) {
-            if (!isfinite(j->answer[p].value[m])) continue;
+            const bool own = m == probe->metric; /* a training that diverged has no value */
+            if (!own && !isfinite(j->answer[p].value[m])) continue;
             hy__text_add(t,
                          "%s,%s,\"%s\",%" PRId64 ",%g,%d,%" PRId64 ",%" PRId64 ",%" PRId64
-                         ",%" PRId64 ",%.1f,\"%s\",%d,%" PRId64 ",%s,%.5f",
+                         ",%" PRId64 ",%.1f,\"%s\",%d,%" PRId64 ",%s",
                          r->lab->name, r->opt->full ? "full" : "quick", r->scale->arm[j->arm].name,
                          j->parameters, r->scale->rate[j->rate], j->rate == r->best[j->arm],
                          j->seed, j->steps, j->read, j->tokens, j->seconds, probe->name,
-                         probe->unseen, j->answer[p].asked, hy__metric_of[m].name,
-                         j->answer[p].value[m]);
-            put_beside(t, m == probe->metric, r->chance[p]);
-            put_beside(t, m == probe->metric, published_of(r, j->arm, p));
+                         probe->aside, j->answer[p].asked, hy__metric_of[m].name);
+            put_number(t, j->answer[p].value[m]);
+            put_number(t, own ? r->chance[p] : (double)NAN);
+            put_number(t, own ? published_of(r, j->arm, p) : (double)NAN);
             hy__text_put(t, "\n");
         }
     }
@@ -294,7 +296,7 @@ static void put_job(hy__text *t, const hy__results *r, const hy__job *j) {
 static hy_status save_csv(const hy__results *r, const char *path, hy_error *err) {
     hy__text t = {0};
     hy__text_put(&t, "lab,scale,arm,parameters,rate,chosen,seed,steps,read,tokens,seconds,probe,"
-                     "unseen,asked,metric,value,chance,published\n");
+                     "aside,asked,metric,value,chance,published\n");
     for (int64_t i = 0; i < r->n_job; i++) put_job(&t, r, &r->job[i]);
     const hy_status status = hy__text_save(&t, path, err);
     hy__text_release(&t);

@@ -94,10 +94,11 @@ static hy_status put_corpus(hy__page *p, const hy__corpus *c, const char *name, 
     return HY_OK;
 }
 
-hy_status hy__lab_put_samples(hy__page *p, const hy__lab_scale *s, hy_error *err) {
+hy_status hy__lab_put_samples(hy__page *p, const hy__lab_scale *s, double val_fraction,
+                              hy_error *err) {
     hy__mixture m;
     put_paths(p, s);
-    HY_TRY(hy__entries_read(&m, s, true, err));
+    HY_TRY(hy__entries_read(&m, s, true, val_fraction, err));
     hy_status status = HY_OK;
     for (int64_t i = 0; i < m.n && status == HY_OK; i++)
         status = put_corpus(p, m.corpus[i], m.name[i], m.n == 1 ? ONE : EACH, err);

@@ -314,6 +314,25 @@ void hy__model_report(hy__model *m) {
     }
 }
 
+const double *hy__layer_said(const hy__layer *l, const char *name) {
+    for (int id = 0; id < l->decl.n_say; id++)
+        if (strcmp(l->decl.say[id].name, name) == 0) return l->said + l->decl.say[id].at;
+    return NULL;
+}
+
+double hy__model_said(const hy__model *m, char letter, const char *name) {
+    double sum = 0.0;
+    int64_t n = 0;
+    for (int64_t i = 0; i < m->cfg.n_layer; i++) {
+        const hy__layer *l = &m->layer[i];
+        const double *x = l->component->letter == letter ? hy__layer_said(l, name) : NULL;
+        if (!x || isnan(*x)) continue;
+        sum += *x;
+        n++;
+    }
+    return n > 0 ? sum / (double)n : (double)NAN;
+}
+
 void hy__model_settle(hy__model *m) {
     for (int64_t i = 0; i < m->cfg.n_layer; i++) {
         hy__layer *l = &m->layer[i];

@@ -83,6 +83,11 @@ void hy__model_zero_grad(hy__model *m, bool table_too);
 /* Makes every layer say what its statistics of the step are (hy__layer.said, by decl.say); to be
  * asked for before hy__model_settle. */
 void hy__model_report(hy__model *m);
+/* What a layer said by that name: a number or a table (decl.say); NULL where it says no such thing.
+ */
+const double *hy__layer_said(const hy__layer *l, const char *name);
+/* The mean over the layers of a letter that said this number; NaN when none did. */
+double hy__model_said(const hy__model *m, char letter, const char *name);
 
 /* Ends an optimizer step: updates what moves without a gradient (balance biases), and clears the
  * statistics. */

@@ -5,29 +5,6 @@
 #include <math.h>
 #include <string.h>
 
-/* The mean over the layers of a letter that say the number; NaN when none does. */
-static double mean_said(const hy__model *m, const hy__component *c, int id) {
-    double sum = 0;
-    int64_t n = 0;
-    for (int64_t i = 0; i < m->cfg.n_layer; i++) {
-        const hy__layer *l = &m->layer[i];
-        if (l->component != c || isnan(l->said[l->decl.say[id].at])) continue;
-        sum += l->said[l->decl.say[id].at];
-        n++;
-    }
-    return n > 0 ? sum / (double)n : (double)NAN;
-}
-
-double hy__said_mean(const hy__trainer *tr, char letter, const char *name) {
-    for (int64_t i = 0; i < tr->model->cfg.n_layer; i++) {
-        const hy__layer *l = &tr->model->layer[i];
-        for (int id = 0; l->component->letter == letter && id < l->decl.n_say; id++)
-            if (strcmp(l->decl.say[id].name, name) == 0)
-                return mean_said(tr->model, l->component, id);
-    }
-    return (double)NAN;
-}
-
 /* Counts are written as whole numbers; what is not said as null. */
 static json_t *number(double x) {
     if (!isfinite(x)) return json_null();
@@ -79,7 +56,7 @@ static json_t *letter(const hy__trainer *tr, const hy__layer *l, bool detail) {
     for (int id = 0; id < l->decl.n_say; id++) {
         const hy__say_decl *say = &l->decl.say[id];
         if (say->col == 0) {
-            const double mean = mean_said(tr->model, l->component, id);
+            const double mean = hy__model_said(tr->model, l->component->letter, say->name);
             if (!isnan(mean)) json_object_set_new(to, say->name, json_real(mean));
         } else if (detail) {
             json_object_set_new(to, say->name, of_each_layer(tr, l->component, id));

@@ -234,10 +234,10 @@ static double or_none(double x) {
 /* What of the layers is worth a glance. */
 static void look(const hy__trainer *tr, hy_train_progress *p) {
     const double slots = (double)(tr->cfg.pkm.n_key * tr->cfg.pkm.n_key);
-    p->expert_entropy = or_none(hy__said_mean(tr, 'E', "entropy"));
-    p->expert_violation = or_none(hy__said_mean(tr, 'E', "max_violation"));
-    p->dead_experts = or_none(hy__said_mean(tr, 'E', "dead"));
-    p->table_used = or_none(hy__said_mean(tr, 'P', "slots") / slots);
+    p->expert_entropy = or_none(hy__model_said(tr->model, 'E', "entropy"));
+    p->expert_violation = or_none(hy__model_said(tr->model, 'E', "max_violation"));
+    p->dead_experts = or_none(hy__model_said(tr->model, 'E', "dead"));
+    p->table_used = or_none(hy__model_said(tr->model, 'P', "slots") / slots);
 }
 
 /* One step with what is due after it. *last: the run is over, and everything was due. */

@@ -218,9 +218,6 @@ hy_status hy__metrics_add(hy__trainer *tr, const hy_train_progress *p, bool deta
 
 /* ---- said.c ---- */
 
-/* The mean over the letter's layers of a number that they say of the last step; NaN without one. */
-double hy__said_mean(const hy__trainer *tr, char letter, const char *name);
-
 /* Adds what the layers say of the last step, by letter; `detail`: lists too, and what they are of.
  * False without memory. */
 struct json_t; /* jansson's */

@@ -35,6 +35,7 @@ long="$tiny --set train.save_every=1"
 "$hydralm" lab leak --quick --seeds 2 --out cut $long --jobs 2 2>/dev/null &
 pid=$!
 for ((i = 0; i < 200; i++)); do compgen -G 'cut/leak/runs/*/result.json' >/dev/null && break; sleep .02; done
+fails 1 'another lab is running in cut/leak' lab leak --quick --out cut $long
 kill -9 $pid
 wait $pid 2>/dev/null
 while pgrep -f "out cut $long" >/dev/null; do sleep .05; done # its trainings save and end
@@ -70,10 +71,10 @@ fails 2 'lab wants NAME or --all' lab --out z
 fails 2 'lab wants NAME or --all, not both' lab recall --all --out z
 fails 1 'no field' lab --all --out z --set train.nothing=1
 fails 2 'lab wants --quick or --full, not both' lab recall --quick --full --out z
-fails 1 'within 2%' lab recall --out z --set model.d_model=8 --set attention.n_head=1 --set ssm.head_dim=8
+fails 1 'within 2%' lab stretch --out z --set experts.d_ff=4
 fails 1 'no field' lab recall --out z --set train.nothing=1
 fails 1 'wanted section.key=value' lab recall --out z --set nonsense
-fails 1 'does not reach arm "S, N = 16"' lab recall --out z --set ssm.d_state=8
+fails 1 'does not reach arm "S, N = 4"' lab recall --out z --set ssm.d_state=8
 fails 1 'whose stages all have a value for it' lab experts --out z --set experts.balance_rate=0.01
 fails 1 'measures does not depend on it' lab crossover --out z --set train.batch=2
 fails 1 'crossover: --set train.batch=2' lab --all --out z --set train.batch=2

@@ -116,9 +116,8 @@ static void check_scale(const hy__lab *lab, const hy__lab_scale *s, const hy__go
             bare(s->data[i], entry, sizeof entry);
             trained = trained || strcmp(entry, s->probe[p].data) == 0;
         }
-        if (trained == s->probe[p].unseen)
-            fail_msg("%s: probe \"%s\" is %s", lab->name, s->probe[p].name,
-                     trained ? "trained on, and yet called unseen" : "not called unseen");
+        if (trained && s->probe[p].aside)
+            fail_msg("%s: probe \"%s\" is trained on, and yet aside", lab->name, s->probe[p].name);
     }
     assert_non_null(goal->text);
     for (; goal->text; goal++) {
@@ -162,7 +161,7 @@ static const hy__lab TOY = {
               .rate = {1e-3, 1e-2},
               .data = {"task:logic"},
               .probe = {{"seen", "task:logic", .published = 0.76},
-                        {"unseen", "task:logic/hops=3", .unseen = true},
+                        {"unseen", "task:logic/hops=3", .aside = true},
                         {"seen", "task:logic", HY__LOSS}}},
     .goal = {{{"one: at least .8 at both", 0, 0, 1, HY__AT_LEAST, 0.8},
               {"one: ahead at both", 0, 0, 1, HY__AHEAD},
@@ -384,7 +383,7 @@ static void test_samples(void **state) {
         while (strlen(text) + sizeof SOME <= sizeof text) strcat(text, SOME);
         write_line(file, text);
         hy__page p = {0};
-        good(hy__lab_put_samples(&p, &(hy__lab_scale){.data = {file}, .text = 1}, &err), &err);
+        good(hy__lab_put_samples(&p, &(hy__lab_scale){.data = {file}, .text = 1}, 0.0, &err), &err);
         assert_null(strstr(p.text.data, "�"));
         int n = 0;
         for (const char *at = p.text.data; (at = strstr(at, "<pre>")); at++) n++;
@@ -393,7 +392,7 @@ static void test_samples(void **state) {
     }
     assert_int_equal(unlink(file), 0);
     hy__page p = {0};
-    good(hy__lab_put_samples(&p, &hy__lab_recall.quick, &err), &err);
+    good(hy__lab_put_samples(&p, &hy__lab_recall.quick, 0.0, &err), &err);
     static const char *const SAID[] = {"recall/pairs=4<", "recall/pairs=16<", "recall/pairs=64<"};
     for (int i = 0; i < 3; i++) assert_non_null(strstr(p.text.data, SAID[i]));
     hy__page_release(&p);

@@ -321,18 +321,18 @@ static double guess_logic(const document *d, int64_t i) {
     return 1.0 / n;
 }
 
-/* One of the values that were not asked yet. */
+/* The value that is left most often, those that were asked taken away; one of them, if several. */
 static double guess_recall(const document *d, int64_t i) {
     const int64_t key = key_of(d);
-    double same = 0.0, n = 0.0;
-    for (int64_t j = 0; d->token[j] != '\n'; j += key + 1) {
-        bool asked = false; /* its key, between the values */
-        for (int64_t q = 0; q < i; q++)
-            asked = asked || (d->target[q] >= 0 && same_key(d, q + 1 - key, j));
-        n += !asked;
-        same += !asked && d->token[j + key] == d->target[i];
-    }
-    return same / n;
+    int left[128] = {0}, most = 0;
+    double n = 0.0;
+    for (int64_t j = 0; d->token[j] != '\n'; j += key + 1) left[d->token[j + key]]++;
+    for (int64_t j = 0; j < i; j++)
+        if (d->target[j] >= 0) left[d->target[j]]--;
+    for (int v = 0; v < 128; v++)
+        if (left[v] > most) most = left[v];
+    for (int v = 0; v < 128; v++) n += left[v] == most;
+    return left[d->target[i]] == most ? 1.0 / n : 0.0;
 }
 
 static double guess_letter(const document *d, int64_t i) {
