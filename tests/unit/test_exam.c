@@ -65,6 +65,35 @@ static void test_exam(void **state) {
     assert_int_equal(unlink(text), 0);
 }
 
+/* How far P is open where something is asked, and how much of its table was read. */
+static void test_memory(void **state) {
+    (void)state;
+    static const char YAML[] = "model: {layers: S P P, d_model: 32, chunk: 16}\n"
+                               "ssm: {head_dim: 16, d_state: 16}\n"
+                               "pkm: {n_head: 1, n_key: 8, d_key: 16, topk: 1}\n"
+                               "train: {seq_len: 64}\n";
+    static const char TASK[] = "task:facts/facts=100";
+    hy_error err = {0};
+    hy__config c;
+    hy__train_config t;
+    hy__backend *be;
+    hy__model *m;
+    hy__exam *e;
+    hy__answer a;
+    good(hy__config_parse_yaml(YAML, strlen(YAML), "exam", &c, &t, &err), &err);
+    good(hy__backend_open(&be, "cpu", 1, &err), &err);
+    good(hy__model_new(&m, be, &c, be->real, &err), &err);
+    hy__model_randomize(m, 1);
+    good(hy__model_train(m, &err), &err);
+    good(hy__exam_new(&e, m, &(hy__lab_scale){.data = {TASK}}, &t, &err), &err);
+    good(hy__exam_ask(e, &(hy__probe){.data = TASK}, &a, &err), &err);
+    assert_true(a.value[HY__BETA] > 0.0 && a.value[HY__BETA] < 1.0);
+    assert_true(a.value[HY__SLOTS] > 0.0 && a.value[HY__SLOTS] <= 1.0);
+    hy__exam_free(e);
+    hy__model_free(m);
+    hy__backend_free(be);
+}
+
 static void test_balance(void **state) {
     (void)state;
     enum { N = 4 };
@@ -114,7 +143,7 @@ static void check_experts(const char *const *data, const char *route, bool leaks
     good(hy__exam_new(&e, m, &(hy__lab_scale){.data = {data[0], data[1]}}, &t, &err), &err);
     good(hy__exam_ask(e, &(hy__probe){.data = "*"}, &whole, &err), &err);
     good(hy__exam_ask(e, &(hy__probe){.data = "*", .reading = HY__READ_CUT}, &cut, &err), &err);
-    assert_true(isnan(whole.value[HY__FUTURE]));
+    assert_true(isnan(whole.value[HY__FUTURE]) && isnan(cut.value[HY__INFORMATION]));
     assert_true(leaks ? fabs(cut.value[HY__FUTURE]) > 1e-5 : fabs(cut.value[HY__FUTURE]) < 1e-6);
     assert_true(whole.value[HY__INFORMATION] >= 0.0 && whole.value[HY__INFORMATION] <= 1.0);
     const double matrix = 3.0 * 32 * 32 * sizeof(float); /* of one expert */
@@ -129,6 +158,7 @@ static void check_experts(const char *const *data, const char *route, bool leaks
          &err);
     assert_true(fabs(other.value[HY__LOSS] - whole.value[HY__LOSS]) < 0.1); /* of a part of it */
     assert_true(isfinite(other.value[HY__HARM]) && isfinite(other.value[HY__HARM_LEAST]));
+    assert_true(other.value[HY__HARM] != 0.0); /* something was banned */
     good(hy__exam_ask(e, &(hy__probe){.data = "*"}, &other, &err), &err);
     assert_true(other.value[HY__LOSS] == whole.value[HY__LOSS]); /* and nothing is any more */
     if (!leaks) {
@@ -163,9 +193,8 @@ static void test_experts(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_exam),
-        cmocka_unit_test(test_balance),
-        cmocka_unit_test(test_loads),
+        cmocka_unit_test(test_exam),    cmocka_unit_test(test_memory),
+        cmocka_unit_test(test_balance), cmocka_unit_test(test_loads),
         cmocka_unit_test(test_experts),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
