@@ -488,7 +488,7 @@ static void test_options(void **state) {
     assert_non_null(strstr(refused(&hy__lab_recall, "train.lr=1", "out"), "changes nothing"));
     assert_non_null(strstr(refused(&hy__lab_recall, "train.seed=2", "out"), "changes nothing"));
     assert_non_null(strstr(refused(&hy__lab_recall, "ssm.d_state=8", "out"),
-                           "does not reach arm \"S, N = 16\", which has ssm.d_state=16"));
+                           "does not reach arm \"S, N = 4\", which has ssm.d_state=4"));
     assert_non_null(strstr(refused(&hy__lab_crossover, "attention.topk=8", "out"),
                            "does not reach arm \"Transformer\""));
     /* what all stages of an arm set, and what one of them leaves */
