@@ -356,16 +356,18 @@ static void test_text(void **state) {
     hy__entries_release(&e);
 }
 
-/* A result is of a program, an instruction set and a configuration. */
+/* A result is of a program, an instruction set and a configuration; of one that was built from
+ * something else than a commit, also of the program's bytes. */
 static void test_hash(void **state) {
     (void)state;
-    const char *const part[] = {HY_VERSION, hy__machine_describe().commit, hy__backend_names()[0],
-                                "train: {}"};
+    const char *commit = hy__machine_describe().commit;
+    const char *const part[] = {HY_VERSION, commit, hy__backend_names()[0], "train: {}"};
+    const bool told = strcmp(commit, "unknown") != 0 && !strstr(commit, "-dirty");
     hy__hash h, wanted;
     hy__lab_hash(&h, "train: {}");
     hy__hash_init(&wanted);
     for (int i = 0; i < 4; i++) hy__hash_add(&wanted, part[i], strlen(part[i]) + 1);
-    assert_true(hy__hash_value(&h) == hy__hash_value(&wanted));
+    assert_true((hy__hash_value(&h) == hy__hash_value(&wanted)) == told);
 }
 
 /* What is printed of a text is cut between characters, and cut pieces follow one another. */
