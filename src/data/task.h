@@ -51,8 +51,8 @@ int64_t hy__task_write(const hy__task *t, uint64_t key, int64_t number, int32_t 
  * without memory. */
 char *hy__task_sample(const hy__task *t, uint64_t key, int64_t number);
 
-/* How often a guess is right that knows which answers are possible, by those that were given before
- * too: 0 … 1. */
+/* How often the best guess is right that cannot do the task, but counts what stands in the document
+ * and what was answered before: 0 … 1. */
 double hy__task_chance(const hy__task *t);
 
 /* ---- for the files of the tasks, task_*.c ---- */

@@ -146,10 +146,12 @@ static hy_status run_one(void *user, int64_t i, hy_train_fn go_on, hy_error *err
     place(x, i, &arm, &l, &round);
     hy__crossing at = {0};
     memcpy(at.dir, x->at[arm][l].dir, sizeof at.dir);
+    (void)read_round(&at, round); /* of one that is tried again what it has */
     HY_TRY(hy__dir_make(at.dir, NULL, err));
     HY_TRY(hy__backend_open(&be, "cpu", 0, err));
     hy_status status = HY_OK;
     for (hy__phase p = 0; p < HY__PHASE_N && status == HY_OK; p++) {
+        if (at.rate[p][round] > 0.0) continue;
         if (!go_on(NULL, NULL))
             status = hy__fail(err, HY_E_STOPPED, "the measuring was stopped");
         else
@@ -203,9 +205,12 @@ static hy_status run(const hy__lab *lab, const hy__lab_options *opt, hy_error *e
     x->length = opt->full ? FULL : QUICK;
     x->n_length = count_lengths(x->length);
     x->n_arm = hy__scale_arms(&scale);
+    int lock = -1;
     hy_status status = hy__scale_change(lab, &scale, opt, err);
+    if (status == HY_OK) status = hy__lab_lock(&lock, opt->out, err);
     if (status == HY_OK) status = measure_all(x, err);
     if (status == HY_OK) status = hy__crossover_write(x, opt->out, err);
+    hy__lab_unlock(lock);
     free(x);
     return status;
 }

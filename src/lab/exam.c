@@ -48,13 +48,20 @@ static hy_status check_ring(hy__exam *e, const char *data, hy_error *err) {
     return hy__ring_check(&r, &e->mixture, err);
 }
 
-/* Of every corpus that is asked about. */
-static hy_status check_held_out(hy__exam *e, const char *name, hy_error *err) {
+/* The corpora that a name stands for, "*" for all. */
+static hy_status find_corpora(hy__exam *e, const char *name, int64_t *first, int64_t *n,
+                              hy_error *err) {
     const bool all = strcmp(name, "*") == 0;
     HY_TRY(open_mixture(e, err));
-    const int64_t at = all ? 0 : hy__mixture_find(&e->mixture, name);
-    if (at < 0) return hy__mixture_unknown(&e->mixture, name, err);
-    for (int64_t i = at; i < (all ? e->mixture.n : at + 1); i++)
+    *first = all ? 0 : hy__mixture_find(&e->mixture, name);
+    *n = all ? e->mixture.n : 1;
+    return *first >= 0 ? HY_OK : hy__mixture_unknown(&e->mixture, name, err);
+}
+
+static hy_status check_held_out(hy__exam *e, const char *name, hy_error *err) {
+    int64_t first, n;
+    HY_TRY(find_corpora(e, name, &first, &n, err));
+    for (int64_t i = first; i < first + n; i++)
         if (e->mixture.corpus[i]->n_document[HY__PART_VAL] == 0)
             return hy__fail(err, HY_E_INVALID,
                             "nothing of the text %.300s is held out to be asked about; wanted more "
@@ -225,17 +232,15 @@ static hy_status ask_task(hy__exam *e, const char *entry, hy__tally *sum, hy_err
 
 hy_status hy__exam_windows(hy__exam *e, const char *name, int64_t rows, hy__loader **l,
                            hy_error *err) {
-    const bool all = strcmp(name, "*") == 0;
     double weight[HY__LAB_DATA];
-    HY_TRY(open_mixture(e, err));
-    const int64_t at = all ? 0 : hy__mixture_find(&e->mixture, name);
-    if (at < 0) return hy__mixture_unknown(&e->mixture, name, err);
+    int64_t first, n;
+    HY_TRY(find_corpora(e, name, &first, &n, err));
     for (int i = 0; i < HY__LAB_DATA; i++) weight[i] = 1.0;
     if (rows == 0) rows = e->seq_len < BATCH_ROWS ? BATCH_ROWS / e->seq_len : 1;
     return hy__loader_new(l,
-                          &(hy__loader_options){.corpus = &e->mixture.corpus[at],
+                          &(hy__loader_options){.corpus = &e->mixture.corpus[first],
                                                 .weight = weight,
-                                                .n_corpus = all ? e->mixture.n : 1,
+                                                .n_corpus = n,
                                                 .part = HY__PART_VAL,
                                                 .batch = rows,
                                                 .seq_len = e->seq_len,

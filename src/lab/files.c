@@ -48,16 +48,22 @@ void hy__lab_dir(char dir[HY__LAB_DIR], const char *out, const char *arm, const 
              (unsigned)(hy__hash_value(h) >> 32));
 }
 
-hy_status hy__lab_lock(int *fd, const char *dir, hy_error *err) {
+hy_status hy__lab_lock(int *lock, const char *dir, hy_error *err) {
     HY_TRY(hy__dir_make(dir, NULL, err));
-    *fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (*fd < 0)
+    *lock = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (*lock < 0)
         return hy__fail(err, HY_E_IO, "cannot open the folder %s: %s", dir, strerror(errno));
-    if (flock(*fd, LOCK_EX | LOCK_NB) == 0 || errno != EWOULDBLOCK) return HY_OK;
+    if (flock(*lock, LOCK_EX | LOCK_NB) == 0 || errno != EWOULDBLOCK) return HY_OK;
+    hy__lab_unlock(*lock);
+    *lock = -1;
     return hy__fail(err, HY_E_IO,
                     "another lab is running in %s, or its last process has not ended yet; wanted "
                     "one at a time",
                     dir);
+}
+
+void hy__lab_unlock(int lock) {
+    if (lock >= 0) close(lock);
 }
 
 json_t *hy__lab_set_json(const hy__lab_options *opt) {

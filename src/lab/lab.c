@@ -214,7 +214,7 @@ hy_status hy__lab_check(const hy__lab *lab, const hy__lab_options *opt, hy_error
     hy__lab_scale scale = opt->full ? lab->full : lab->quick;
     hy__entries entries;
     HY_TRY(hy__scale_change(lab, &scale, opt, err));
-    if ((opt->n_text == 0 && opt->n_set == 0) || !hy__lab_reads_text(lab)) return HY_OK;
+    if (opt->n_text == 0 || !hy__lab_reads_text(lab)) return HY_OK;
     HY_TRY(hy__entries_open(&entries, &scale, lab->name, opt, err));
     const hy_status status = check_text(lab, &scale, err);
     hy__entries_release(&entries);
@@ -225,16 +225,19 @@ static hy_status train_arms(const hy__lab *lab, const hy__lab_options *opt, hy_e
     hy__lab_scale scale = opt->full ? lab->full : lab->quick;
     plan p = {.lab = lab, .scale = &scale, .opt = opt};
     hy__entries entries = {0};
+    int lock = -1;
     hy_status status;
     HY_TRY_GOTO(hy__scale_change(lab, &scale, opt, err));
     HY_TRY_GOTO(hy__entries_open(&entries, &scale, lab->name, opt, err));
     HY_TRY_GOTO(check_text(lab, &scale, err));
+    HY_TRY_GOTO(hy__lab_lock(&lock, opt->out, err));
     HY_TRY_GOTO(plan_sweep(&p, err));
     HY_TRY_GOTO(run_jobs(&p, p.n_sweep, err));
     HY_TRY_GOTO(plan_seeds(&p, err));
     HY_TRY_GOTO(run_jobs(&p, p.n, err));
     HY_TRY_GOTO(report(&p, err));
 done:
+    hy__lab_unlock(lock);
     hy__entries_release(&entries);
     free(p.job);
     return status;

@@ -102,7 +102,8 @@ typedef struct hy__probe {
     const char *data; /* a task, a corpus of the training's by its name, "*": all of them, or
                          "context:N/M" (ring.h) */
     hy__metric metric;
-    bool aside;          /* has no say in the choice of the rate: what training does not teach */
+    bool aside;          /* has no say in the choice of the rate: asks more than training did, or a
+                            part or another side of it */
     double published;    /* what the blueprint says of the first arm; 0 = nothing */
     hy__reading reading; /* of text */
     int64_t k;           /* experts that a token uses; 0 = as trained */
@@ -285,9 +286,11 @@ void hy__lab_hash(struct hy__hash *h, const char *config);
 /* OUT/runs/ARM-WHAT-HASH, of the arm's name letters and digits, the rest as dashes. */
 void hy__lab_dir(char dir[HY__LAB_DIR], const char *out, const char *arm, const char *what,
                  const struct hy__hash *h);
-/* Makes the folder of an experiment and keeps others out of it, until *fd and what processes have
- * inherited of it are closed. HY_E_IO where another run, or what is left of one, is in it. */
-hy_status hy__lab_lock(int *fd, const char *dir, hy_error *err);
+/* Makes the folder of an experiment and keeps other runs out of it: until hy__lab_unlock, or, of
+ * one that is killed, until the last process that it began has ended. HY_E_IO where another is in
+ * it. */
+hy_status hy__lab_lock(int *lock, const char *dir, hy_error *err);
+void hy__lab_unlock(int lock); /* -1: none */
 /* What a run changes of the fields. */
 struct json_t *hy__lab_set_json(const hy__lab_options *opt);
 /* null where it is none. */
@@ -309,8 +312,7 @@ typedef struct hy__chores {
     void *user;
 } hy__chores;
 
-/* Runs so many at a time, as the only pool of opt->out. HY_E_STOPPED, or the first failure, after
- * which the others end too. */
+/* Runs so many at a time. HY_E_STOPPED, or the first failure, after which the others end too. */
 hy_status hy__pool_run(const hy__chores *c, int64_t at_a_time, const hy__lab_options *opt,
                        hy_error *err);
 

@@ -22,7 +22,7 @@ enum {
     READ
 };
 
-/* As long as a window: so the corpora have equal shares of tokens, too. */
+/* About as long as a window, so that the corpora have about equal shares of tokens. */
 #define SUMS_OF   "task:sums/questions=51"
 #define CHAINS_OF "task:hops/hops=2/length=511"
 

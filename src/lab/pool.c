@@ -139,8 +139,8 @@ static worker *free_one(worker *w) {
     return w;
 }
 
-static hy_status run_all(const hy__chores *c, int64_t at_a_time, const hy__lab_options *opt,
-                         hy_error *err) {
+hy_status hy__pool_run(const hy__chores *c, int64_t at_a_time, const hy__lab_options *opt,
+                       hy_error *err) {
     const struct timespec nap = {.tv_nsec = 100000000};
     worker w[AT_A_TIME] = {{0}}, *ended;
     const int64_t most = at_a_time < AT_A_TIME ? at_a_time : AT_A_TIME;
@@ -173,14 +173,5 @@ static hy_status run_all(const hy__chores *c, int64_t at_a_time, const hy__lab_o
     }
     if (status == HY_OK && stopped)
         return hy__fail(err, HY_E_STOPPED, "stopped; the same command goes on from here");
-    return status;
-}
-
-hy_status hy__pool_run(const hy__chores *c, int64_t at_a_time, const hy__lab_options *opt,
-                       hy_error *err) {
-    int lock;
-    HY_TRY(hy__lab_lock(&lock, opt->out, err));
-    const hy_status status = run_all(c, at_a_time, opt, err);
-    close(lock);
     return status;
 }

@@ -276,7 +276,7 @@ static void put_job(hy__text *t, const hy__results *r, const hy__job *j) {
     for (int p = 0; p < r->n_probe; p++) {
         const hy__probe *probe = &r->scale->probe[p];
         for (hy__metric m = 0; m < HY__METRICS; m++) {
-            const bool own = m == probe->metric; /* a training that diverged has no value */
+            const bool own = m == probe->metric; /* a line also where there is no value */
             if (!own && !isfinite(j->answer[p].value[m])) continue;
             hy__text_add(t,
                          "%s,%s,\"%s\",%" PRId64 ",%g,%d,%" PRId64 ",%" PRId64 ",%" PRId64

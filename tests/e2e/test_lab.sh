@@ -30,12 +30,21 @@ before=$(stat -c %Y.%i whole/leak/runs/*/result.json)
 ok lab leak --quick --seeds 2 --out whole $tiny
 is "$(stat -c %Y.%i whole/leak/runs/*/result.json)" "$before" "results that were there"
 
+# One at a time in a folder. Asked to stop, it ends.
+"$hydralm" lab leak --quick --out held $tiny --set train.steps=1000000 2>other &
+pid=$!
+for ((i = 0; i < 500; i++)); do compgen -G 'held/leak/runs/*/model/metrics.jsonl' >/dev/null && break; sleep .02; done
+fails 1 'another lab is running in held/leak' lab leak --quick --out held $tiny
+kill -INT $pid
+wait $pid
+is $? 1 "the end of a lab that was asked to stop"
+grep -q 'stopped; the same command goes on' other || die "stopped: $(cat other)"
+
 # Killed and asked to stop, it goes on, and comes to the same.
 long="$tiny --set train.save_every=1"
 "$hydralm" lab leak --quick --seeds 2 --out cut $long --jobs 2 2>/dev/null &
 pid=$!
 for ((i = 0; i < 200; i++)); do compgen -G 'cut/leak/runs/*/result.json' >/dev/null && break; sleep .02; done
-fails 1 'another lab is running in cut/leak' lab leak --quick --out cut $long
 kill -9 $pid
 wait $pid 2>/dev/null
 while pgrep -f "out cut $long" >/dev/null; do sleep .05; done # its trainings save and end
@@ -111,6 +120,7 @@ fails 1 'wanted files and folders of text' lab ablate --out z --text task:logic
 : >empty.txt
 fails 1 'empty.txt is empty' lab ablate --out z --text empty.txt
 fails 1 'tokens of the text are held out, wanted 32768; name more text with --text' lab stretch --out z --text text.txt
+fails 1 'nothing of the text text.txt is held out' lab ablate --out z --text text.txt --set train.val_fraction=0
 absent z "what was refused"
 fails 2 "--out" lab recall
 touch file

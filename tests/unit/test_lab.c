@@ -528,7 +528,8 @@ static hy_status stop(const hy__lab *lab, const hy__lab_options *opt, hy_error *
 }
 
 #define FOUND(scale, ...)                                                                          \
-    "{\"scale\": \"" scale "\", \"commit\": \"0123abc\", \"verdicts\": [" __VA_ARGS__ "]}"
+    "{\"scale\": \"" scale                                                                         \
+    "\", \"set\": [\"ssm.d_state=8\"], \"commit\": \"0123abc\", \"verdicts\": [" __VA_ARGS__ "]}"
 static const hy__lab BAD = {.name = "bad", .question = "Is it bad?", .run = break_off},
                      GOOD = {.name = "good",
                              .run = find,
@@ -582,7 +583,7 @@ static void test_all_in_turn(void **state) {
     check_index(dir, (const char *const[]){
                          "<td>1 of 2, 1 not known</td><td>done</td>", "<td>–</td><td>stopped</td>",
                          "<td>1 of 2</td><td>not run; what is shown is of another "
-                         "run: --quick, commit 0123abc</td>",
+                         "run: --quick --set ssm.d_state=8, commit 0123abc</td>",
                          NULL});
     snprintf(command, sizeof command, "rm -r %s", dir);
     assert_int_equal(system(command), 0);
@@ -641,6 +642,7 @@ static void test_crossover(void **state) {
         dir, "results.json", /* which was not measured */
         "\"reading 16,384 tokens\",\n   \"got\": null,\n   \"wanted\": 5.0,\n   \"met\": null,\n"
         "   \"unknown\": \"measured by --full\"");
+    check_file(dir, "results.csv", "\"Transformer\",0,train,8192,,,,,8192000000\n");
     check_file(dir, "index.html", "<h2>Memory at its peak, in MB</h2>");
     check_file(dir, "index.html", "<td class=\"n\">8192</td>");
     free(text);

@@ -58,7 +58,7 @@ static hy_status run_chores(hy_status (*run)(void *, int64_t, hy_train_fn, hy_er
                             bool done[CHORES], bool (*stop)(void *user), hy_error *err) {
     const hy__chores c = {
         .n = CHORES, .total = CHORES, .done = done, .run = run, .name = name_chore};
-    return hy__pool_run(&c, CHORES, &(hy__lab_options){.out = ".", .stop = stop}, err);
+    return hy__pool_run(&c, CHORES, &(hy__lab_options){.stop = stop}, err);
 }
 
 static void test_all_are_done(void **state) {

@@ -415,6 +415,8 @@ static void test_bad_entries(void **state) {
     refused("task:recall/pairs=65", "pairs is 65, wanted at most 64, the keys of one symbol");
     refused("task:recall/key=2/pairs=513", "pairs is 513, wanted 1 to 512");
     refused("task:recall/key=3", "key is 3, wanted 1 to 2");
+    refused("task:sums/digits=1/questions=41", "questions is 41, wanted at most 40 of numbers of");
+    refused("task:sums/questions=65", "questions is 65, wanted 1 to 64");
 }
 
 int main(void) {
