@@ -120,7 +120,7 @@ fails 1 'wanted files and folders of text' lab ablate --out z --text task:logic
 : >empty.txt
 fails 1 'empty.txt is empty' lab ablate --out z --text empty.txt
 fails 1 'tokens of the text are held out, wanted 32768; name more text with --text' lab stretch --out z --text text.txt
-fails 1 'nothing of the text text.txt is held out' lab ablate --out z --text text.txt --set train.val_fraction=0
+fails 1 'nothing of the text text is held out' lab ablate --out z --text text.txt --set train.val_fraction=0
 absent z "what was refused"
 fails 2 "--out" lab recall
 touch file
