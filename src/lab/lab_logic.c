@@ -40,7 +40,7 @@ const hy__lab hy__lab_logic = {
                       "task:" MANY(3), "task:" MANY(4), "task:" MANY(5)},
              .recipe = "stages:\n" HY__LAB_STAGE(FEW, 1, "4M") HY__LAB_STAGE(FEW, 2, "8M")
                  HY__LAB_STAGE(MANY, 3, "8M") HY__LAB_STAGE(MANY, 4, "8M")
-                     HY__LAB_LAST(MANY, 5, "12M"),
+                     HY__LAB_LAST(MANY, 5, "18M"),
              .probe = {{"1 step", "task:" MANY(1)},
                        {"2 steps", "task:" MANY(2), .published = 0.76},
                        {"3 steps", "task:" MANY(3), .published = 0.47},
