@@ -17,6 +17,35 @@ static void good(hy_status status, const hy_error *err) {
     if (status != HY_OK) fail_msg("%s", err->text);
 }
 
+/* An untrained model, and the exam of it. */
+typedef struct subject {
+    hy__config c;
+    hy__train_config t;
+    hy__backend *be;
+    hy__model *m;
+    hy__exam *e;
+} subject;
+
+/* route: of experts, or NULL. */
+static void subject_open(subject *s, const char *yaml, const char *route,
+                         const hy__lab_scale *scale) {
+    hy_error err = {0};
+    good(hy__config_parse_yaml(yaml, strlen(yaml), "exam", &s->c, &s->t, &err), &err);
+    if (route) good(hy__config_set(&s->c, &s->t, "experts.route", route, &err), &err);
+    good(hy__config_finish(&s->c, &err), &err);
+    good(hy__backend_open(&s->be, "cpu", 1, &err), &err);
+    good(hy__model_new(&s->m, s->be, &s->c, s->be->real, &err), &err);
+    hy__model_randomize(s->m, 1);
+    good(hy__model_train(s->m, &err), &err);
+    good(hy__exam_new(&s->e, s->m, scale, &s->t, &err), &err);
+}
+
+static void subject_close(subject *s) {
+    hy__exam_free(s->e);
+    hy__model_free(s->m);
+    hy__backend_free(s->be);
+}
+
 /* An untrained model of bytes guesses: the loss is about ln 256. */
 static void check_answer(hy__exam *e, const char *data, int64_t asked) {
     hy_error err = {0};
@@ -35,33 +64,22 @@ static void test_exam(void **state) {
                                "ssm: {head_dim: 16, d_state: 16}\n"
                                "train: {seq_len: 64}\n";
     hy_error err = {0};
-    hy__config c;
-    hy__train_config t;
-    hy__backend *be;
-    hy__model *m;
-    hy__exam *e;
+    subject s;
     char text[] = "/tmp/hydralm-lab-XXXXXX";
     const int fd = mkstemp(text);
     assert_true(fd >= 0);
     for (int i = 0; i < 500; i++) assert_int_equal(write(fd, "to be or not to be\n", 19), 19);
     close(fd);
-    good(hy__config_parse_yaml(YAML, strlen(YAML), "exam", &c, &t, &err), &err);
-    good(hy__backend_open(&be, "cpu", 1, &err), &err);
-    good(hy__model_new(&m, be, &c, be->real, &err), &err);
-    hy__model_randomize(m, 1);
-    good(hy__model_train(m, &err), &err);
-    const hy__lab_scale scale = {.data = {"task:logic/most=10", text}};
-    good(hy__exam_new(&e, m, &scale, &t, &err), &err);
-    check_answer(e, "task:logic/most=10", 1024 * 4); /* documents of several lengths */
-    check_answer(e, "task:recall/pairs=64", (1 << 18) / 258 * 64); /* long ones are fewer */
-    check_answer(e, text + strlen("/tmp/"), 0);
-    check_answer(e, "*", 0);
+    subject_open(&s, YAML, NULL, &(hy__lab_scale){.data = {"task:logic/most=10", text}});
+    check_answer(s.e, "task:logic/most=10", 1024 * 4); /* documents of several lengths */
+    check_answer(s.e, "task:recall/pairs=64", (1 << 18) / 258 * 64); /* long ones are fewer */
+    check_answer(s.e, text + strlen("/tmp/"), 0);
+    check_answer(s.e, "*", 0);
     hy__answer a;
-    assert_int_equal(hy__exam_ask(e, &(hy__probe){.data = "nothing"}, &a, &err), HY_E_INVALID);
-    assert_int_equal(hy__exam_ask(e, &(hy__probe){.data = "task:nothing"}, &a, &err), HY_E_INVALID);
-    hy__exam_free(e);
-    hy__model_free(m);
-    hy__backend_free(be);
+    assert_int_equal(hy__exam_ask(s.e, &(hy__probe){.data = "nothing"}, &a, &err), HY_E_INVALID);
+    assert_int_equal(hy__exam_ask(s.e, &(hy__probe){.data = "task:nothing"}, &a, &err),
+                     HY_E_INVALID);
+    subject_close(&s);
     assert_int_equal(unlink(text), 0);
 }
 
@@ -74,24 +92,13 @@ static void test_memory(void **state) {
                                "train: {seq_len: 64}\n";
     static const char TASK[] = "task:facts/facts=100";
     hy_error err = {0};
-    hy__config c;
-    hy__train_config t;
-    hy__backend *be;
-    hy__model *m;
-    hy__exam *e;
+    subject s;
     hy__answer a;
-    good(hy__config_parse_yaml(YAML, strlen(YAML), "exam", &c, &t, &err), &err);
-    good(hy__backend_open(&be, "cpu", 1, &err), &err);
-    good(hy__model_new(&m, be, &c, be->real, &err), &err);
-    hy__model_randomize(m, 1);
-    good(hy__model_train(m, &err), &err);
-    good(hy__exam_new(&e, m, &(hy__lab_scale){.data = {TASK}}, &t, &err), &err);
-    good(hy__exam_ask(e, &(hy__probe){.data = TASK}, &a, &err), &err);
+    subject_open(&s, YAML, NULL, &(hy__lab_scale){.data = {TASK}});
+    good(hy__exam_ask(s.e, &(hy__probe){.data = TASK}, &a, &err), &err);
     assert_true(a.value[HY__BETA] > 0.0 && a.value[HY__BETA] < 1.0);
     assert_true(a.value[HY__SLOTS] > 0.0 && a.value[HY__SLOTS] <= 1.0);
-    hy__exam_free(e);
-    hy__model_free(m);
-    hy__backend_free(be);
+    subject_close(&s);
 }
 
 static void test_balance(void **state) {
@@ -127,20 +134,10 @@ static void check_experts(const char *const *data, const char *route, bool leaks
                                "experts: {n_expert: 4, k: 2, d_ff: 32, expert_chunk: 16}\n"
                                "train: {seq_len: 64, val_tokens: 1024}\n";
     hy_error err = {0};
-    hy__config c;
-    hy__train_config t;
-    hy__backend *be;
-    hy__model *m;
-    hy__exam *e;
+    subject s;
     hy__answer whole, cut, other;
-    good(hy__config_parse_yaml(YAML, strlen(YAML), "exam", &c, &t, &err), &err);
-    good(hy__config_set(&c, &t, "experts.route", route, &err), &err);
-    good(hy__config_finish(&c, &err), &err);
-    good(hy__backend_open(&be, "cpu", 1, &err), &err);
-    good(hy__model_new(&m, be, &c, be->real, &err), &err);
-    hy__model_randomize(m, 1);
-    good(hy__model_train(m, &err), &err);
-    good(hy__exam_new(&e, m, &(hy__lab_scale){.data = {data[0], data[1]}}, &t, &err), &err);
+    subject_open(&s, YAML, route, &(hy__lab_scale){.data = {data[0], data[1]}});
+    hy__exam *e = s.e;
     good(hy__exam_ask(e, &(hy__probe){.data = "*"}, &whole, &err), &err);
     good(hy__exam_ask(e, &(hy__probe){.data = "*", .reading = HY__READ_CUT}, &cut, &err), &err);
     assert_true(isnan(whole.value[HY__FUTURE]) && isnan(cut.value[HY__INFORMATION]));
@@ -166,9 +163,7 @@ static void check_experts(const char *const *data, const char *route, bool leaks
         good(hy__exam_ask(e, &mixed, &other, &err), &err);
         assert_true(other.asked > 0 && other.value[HY__LOSS] > 4.5);
     }
-    hy__exam_free(e);
-    hy__model_free(m);
-    hy__backend_free(be);
+    subject_close(&s);
 }
 
 static void test_experts(void **state) {
