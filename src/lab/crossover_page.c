@@ -111,11 +111,6 @@ static double or_gap(double v) {
     return v > 0.0 ? v : (double)NAN;
 }
 
-static void put_number(hy__text *t, int digits, double v) {
-    hy__text_put(t, ",");
-    if (v > 0.0) hy__text_add(t, "%.*f", digits, v);
-}
-
 static hy_status save_csv(const hy__crossover *x, const char *path, hy_error *err) {
     hy__text t = {0};
     hy__text_put(&t, "lab,arm,parameters,phase,tokens,tokens_per_s,low,high,times,peak_bytes\n");
@@ -125,11 +120,11 @@ static hy_status save_csv(const hy__crossover *x, const char *path, hy_error *er
                 const hy__spread r = hy__crossing_rates(&x->at[a][l], p);
                 hy__text_add(&t, "crossover,\"%s\",%" PRId64 ",%s,%" PRId64, x->scale->arm[a].name,
                              x->parameters[a], hy__phase_name(p), x->length[l]);
-                put_number(&t, 1, r.median);
-                put_number(&t, 1, r.min);
-                put_number(&t, 1, r.max);
-                put_number(&t, 3, hy__crossover_ratio(x, a, l, p));
-                put_number(&t, 0, x->at[a][l].peak[p]);
+                hy__lab_put_number(&t, 1, or_gap(r.median));
+                hy__lab_put_number(&t, 1, or_gap(r.min));
+                hy__lab_put_number(&t, 1, or_gap(r.max));
+                hy__lab_put_number(&t, 3, or_gap(hy__crossover_ratio(x, a, l, p)));
+                hy__lab_put_number(&t, 0, or_gap(x->at[a][l].peak[p]));
                 hy__text_put(&t, "\n");
             }
     const hy_status status = hy__text_save(&t, path, err);

@@ -4,6 +4,7 @@
 #include "base/hash.h"
 #include "bench/machine.h"
 #include "lab/lab.h"
+#include "page/text.h"
 
 #include <ctype.h>
 #include <errno.h>
@@ -74,6 +75,11 @@ json_t *hy__lab_set_json(const hy__lab_options *opt) {
 
 json_t *hy__lab_number(double x) {
     return isfinite(x) ? json_real(x) : json_null();
+}
+
+void hy__lab_put_number(hy__text *t, int digits, double x) {
+    hy__text_put(t, ",");
+    if (isfinite(x)) hy__text_add(t, "%.*f", digits, x);
 }
 
 hy_status hy__lab_save(json_t *json, size_t digits, const char *dir, const char *name,

@@ -295,6 +295,9 @@ void hy__lab_unlock(int lock); /* -1: none */
 struct json_t *hy__lab_set_json(const hy__lab_options *opt);
 /* null where it is none. */
 struct json_t *hy__lab_number(double x);
+struct hy__text;
+/* Behind a comma, so many digits behind the point; nothing where it is none. */
+void hy__lab_put_number(struct hy__text *t, int digits, double x);
 /* Writes json, which it takes, with so many digits, as DIR/NAME. HY_E_IO; HY_E_MEMORY also where
  * json is NULL. */
 hy_status hy__lab_save(struct json_t *json, size_t digits, const char *dir, const char *name,

@@ -267,11 +267,6 @@ static hy_status save_json(const hy__results *r, const char *out, hy_error *err)
 
 /* ---- results.csv: a line for each metric of each answer of each job ---- */
 
-static void put_number(hy__text *t, double x) {
-    hy__text_put(t, ",");
-    if (isfinite(x)) hy__text_add(t, "%.5f", x);
-}
-
 static void put_job(hy__text *t, const hy__results *r, const hy__job *j) {
     for (int p = 0; p < r->n_probe; p++) {
         const hy__probe *probe = &r->scale->probe[p];
@@ -285,9 +280,9 @@ static void put_job(hy__text *t, const hy__results *r, const hy__job *j) {
                          j->parameters, r->scale->rate[j->rate], j->rate == r->best[j->arm],
                          j->seed, j->steps, j->read, j->tokens, j->seconds, probe->name,
                          probe->aside, j->answer[p].asked, hy__metric_of[m].name);
-            put_number(t, j->answer[p].value[m]);
-            put_number(t, own ? r->chance[p] : (double)NAN);
-            put_number(t, own ? published_of(r, j->arm, p) : (double)NAN);
+            hy__lab_put_number(t, 5, j->answer[p].value[m]);
+            hy__lab_put_number(t, 5, own ? r->chance[p] : (double)NAN);
+            hy__lab_put_number(t, 5, own ? published_of(r, j->arm, p) : (double)NAN);
             hy__text_put(t, "\n");
         }
     }
