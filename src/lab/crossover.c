@@ -17,7 +17,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const int64_t QUICK[] = {512, 1024, 2048, 4096, 8192, 0};
+static const int64_t QUICK[] = {512, 2048, 8192, 0};
 static const int64_t FULL[] = {512, 1024, 2048, 4096, 8192, 16384, 32768, 65536, 0};
 
 static int count_lengths(const int64_t *length) {

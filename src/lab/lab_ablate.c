@@ -43,7 +43,7 @@ const hy__lab hy__lab_ablate = {
     .config = HY__LAB_SIX,
     .quick = {.set = {"train.steps=360"},
               .arm = ARMS,
-              .rate = {4e-3, 8e-3, 1.6e-2},
+              .rate = {8e-3, 1.6e-2},
               .data = {HY__LAB_TEXT},
               .probe = HY__LAB_HELD_OUT},
     .full = {.set = {HY__LAB_SIX_WIDE, "train.steps=1500", "train.batch=8", "train.warmup=50"},

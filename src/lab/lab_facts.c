@@ -38,7 +38,7 @@ const hy__lab hy__lab_facts = {
               "train: {batch: 40, seq_len: 304, carry: false, warmup: 30, schedule: wsd,\n"
               "        pkm_lr: 20, eval_every: 0, detail_every: 0, tensorboard: false}\n",
     .quick =
-        {.set = {"train.steps=800"},
+        {.set = {"train.steps=700"},
          .arm = ARMS,
          .rate = {8e-3, 4e-3},
          .data = {BOTH("10000")},

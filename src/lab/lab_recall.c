@@ -45,7 +45,7 @@ const hy__lab hy__lab_recall = {
                        .set = {"model.layers=S A S F", "attention.window=32"}},
                       STATE(4),
                       STATE(16)},
-              .rate = {1e-2, 2e-2, 4e-2},
+              .rate = {2e-2, 4e-2},
               .data = {TASK(ONE(4)), TASK(ONE(16)), TASK(ONE(64))},
               .recipe =
                   "stages:\n" STAGE(4, "1200K", ONE) STAGE(16, "2400K", ONE) STAGE(64, "8M", ONE),
