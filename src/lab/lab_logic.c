@@ -26,8 +26,8 @@ const hy__lab hy__lab_logic = {
     .quick = {.arm = {HY__LAB_READS(4), HY__LAB_READS(1), HY__LAB_S_A, HY__LAB_TRANSFORMER(4, 72)},
               .rate = {1.5e-3, 3e-3},
               .data = {"task:" FEW(1), "task:" FEW(2), "task:" FEW(3)},
-              .recipe = "stages:\n" HY__LAB_STAGE(FEW, 1, "2M") HY__LAB_STAGE(FEW, 2, "4M")
-                  HY__LAB_LAST(FEW, 3, "3M"),
+              .recipe = "stages:\n" HY__LAB_STAGE(FEW, 1, "2M") HY__LAB_STAGE(FEW, 2, "5M")
+                  HY__LAB_LAST(FEW, 3, "3500K"),
               .probe = {{"1 step", "task:" FEW(1)},
                         {"2 steps", "task:" FEW(2), .published = 0.76},
                         {"3 steps", "task:" FEW(3), .published = 0.47},
