@@ -5,6 +5,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <unistd.h>
 
 static int cmd_version(int argc, char **argv) {
@@ -43,6 +44,7 @@ static void wait_asleep(char **argv) {
 
 int main(int argc, char **argv) {
     wait_asleep(argv);
+    prctl(PR_SET_NAME, "hydralm"); /* for ps and pkill; it would be "exe", as it was started */
     /* A reader that went away is an error of the write (EPIPE), which is reported. */
     signal(SIGPIPE, SIG_IGN);
     if (argc > 1 && strcmp(argv[1], "--version") == 0) return cmd_version(0, NULL);

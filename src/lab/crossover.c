@@ -217,32 +217,33 @@ static hy_status run(const hy__lab *lab, const hy__lab_options *opt, hy_error *e
 
 /* ---- arms: configs/toy.yaml, and what has its size ---- */
 
-#define ARMS                                                                                       \
+#define TOY                                                                                        \
+    { .name = "Hydra" }
+#define LESS(name_, layers, field)                                                                 \
+    { .name = name_, .set = {"model.layers=" layers}, .fit = field, .step = 32 }
+/* As many parameters, of which fewer work. */
+#define TOY_OF_8                                                                                   \
     {                                                                                              \
-        {.name = "Hydra"},                                                                         \
-            {.name = "without W and P",                                                            \
-             .set = {"model.layers=S SE S SAE S SE S SAE"},                                        \
-             .fit = "experts.d_ff",                                                                \
-             .step = 32},                                                                          \
-            {.name = "without E",                                                                  \
-             .set = {"model.layers=S SF S SAF SW SF SP SAF"},                                      \
-             .fit = "ffn.d_ff",                                                                    \
-             .step = 32},                                                                          \
-            {.name = "without A",                                                                  \
-             .set = {"model.layers=S SE S SE SW SE SP SE"},                                        \
-             .fit = "experts.d_ff",                                                                \
-             .step = 32},                                                                          \
-            {.name = "Mamba-2",                                                                    \
-             .set = {"model.layers=12x(S)", "model.d_model=512", "model.chunk=64"},                \
-             .fit = "ssm.d_state",                                                                 \
-             .step = 8},                                                                           \
-            {.name = "Transformer",                                                                \
-             .set = {"model.layers=6x(AF)", "model.d_model=512", "model.chunk=64",                 \
-                     "attention.window=1048576", "attention.topk=0", "attention.memory_blocks=0",  \
-                     "attention.rope_theta=1e4"},                                                  \
-             .fit = "ffn.d_ff",                                                                    \
-             .step = 32},                                                                          \
+        .name = "Hydra, 2 of 8 experts", .set = {"experts.n_expert=8"}, .fit = "experts.d_ff",     \
+        .step = 32                                                                                 \
     }
+#define MAMBA2                                                                                     \
+    {                                                                                              \
+        .name = "Mamba-2", .set = {"model.layers=12x(S)", "model.d_model=512", "model.chunk=64"},  \
+        .fit = "ssm.d_state", .step = 8                                                            \
+    }
+#define TRANSFORMER                                                                                \
+    {                                                                                              \
+        .name = "Transformer",                                                                     \
+        .set = {"model.layers=6x(AF)",      "model.d_model=512", "model.chunk=64",                 \
+                "attention.window=1048576", "attention.topk=0",  "attention.memory_blocks=0",      \
+                "attention.rope_theta=1e4"},                                                       \
+        .fit = "ffn.d_ff", .step = 32                                                              \
+    }
+#define OTHERS                                                                                     \
+    LESS("without W and P", "S SE S SAE S SE S SAE", "experts.d_ff"),                              \
+        LESS("without E", "S SF S SAF SW SF SP SAF", "ffn.d_ff"),                                  \
+        LESS("without A", "S SE S SE SW SE SP SE", "experts.d_ff"), MAMBA2, TRANSFORMER
 
 const hy__lab hy__lab_crossover = {
     .name = "crossover",
@@ -260,6 +261,6 @@ const hy__lab hy__lab_crossover = {
               "pkm: {n_key: 128}\n",
     .run = run,
     .train = {"train.optimizer", "train.recompute"},
-    .quick = {.arm = ARMS},
-    .full = {.arm = ARMS},
+    .quick = {.arm = {TOY, OTHERS}},
+    .full = {.arm = {TOY, TOY_OF_8, OTHERS}},
 };

@@ -39,8 +39,8 @@ static int64_t crossing(const hy__crossover *x, hy__phase phase) {
     return from;
 }
 
-/* What a further token adds to the memory of training, the most of any doubling over the least: 1
- * where memory is linear, as much as the text is longer where it grows with the square. NAN where
+/* What a further token adds to the memory of training, the most between two lengths over the least:
+ * 1 where memory is linear, as much as the text is longer where it grows with the square. NAN where
  * that cannot be said, and why. */
 static double unevenness(const hy__crossover *x, const char **unknown) {
     double least = INFINITY, most = 0.0;
@@ -56,7 +56,7 @@ static double unevenness(const hy__crossover *x, const char **unknown) {
     }
     if (n > 1 && least > 0.0) return most / least;
     *unknown = n > 1 ? "from one length to the next memory did not grow"
-                     : "memory of fewer than two doublings";
+                     : "memory of fewer than three lengths";
     return (double)NAN;
 }
 
@@ -90,8 +90,8 @@ static void judge(const hy__crossover *x, hy__verdict v[GOALS]) {
         [CROSSING] = {.goal = "ahead in reading from this length on",
                       .kind = HY__AT_MOST,
                       .wanted = 2048},
-        [MEMORY] = {.goal = "training's memory for a further token, most over least of all "
-                            "doublings",
+        [MEMORY] = {.goal = "training's memory for a further token, most over least "
+                            "from length to length",
                     .kind = HY__AT_MOST,
                     .wanted = 1.1}};
     memcpy(v, all, sizeof all);

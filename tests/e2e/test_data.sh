@@ -153,6 +153,7 @@ fails 1 "cannot open missing.txt" data build pipe missing.txt --tokenizer bytes 
 "$hydralm" data build some.txt pipe --tokenizer bytes --out killed --quiet &
 pid=$!
 exec 3>pipe # the build waits for more
+is "$(cat /proc/$pid/comm)" hydralm "the name that ps and pkill know"
 kill -9 $pid
 wait $pid 2>/dev/null
 exec 3>&-
