@@ -47,9 +47,10 @@ static void put_machine(hy__text *t, const hy__bench *b) {
                  a->cfg.model.layers, hy__count((double)hy__account_count(a, false)).text,
                  hy__count((double)hy__account_count(a, true)).text, *b->settings ? "; " : "",
                  b->settings);
-    hy__text_add(t, "%s, %lld cores, %s; backend %s%s%s, %lld threads; commit %s\n", b->machine.cpu,
-                 (long long)b->machine.cores, hy__bytes((double)b->machine.memory).text, b->backend,
-                 *b->isa ? " " : "", b->isa, (long long)b->threads, b->machine.commit);
+    hy__text_add(t, "%s, %lld cores, %s\n", b->machine.cpu, (long long)b->machine.cores,
+                 hy__bytes((double)b->machine.memory).text);
+    hy__text_add(t, "backend %s%s%s, %lld threads; commit %s\n", b->backend, *b->isa ? " " : "",
+                 b->isa, (long long)b->threads, b->machine.commit);
     hy__text_add(t, "median and quartiles of %lld runs after %lld to warm up\n\n",
                  (long long)b->runs, (long long)b->warm_up);
 }
