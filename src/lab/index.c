@@ -104,6 +104,8 @@ static hy_status write_index(const course *c, const hy__lab_options *opt, hy_err
         &p,
         (const hy__column[]){{"experiment", 0}, {"question", 0}, {"goals met", 0}, {"this run", 0}},
         4);
+    hy__page_wrap(&p, 1);
+    hy__page_wrap(&p, 3);
     for (int i = 0; c->lab[i]; i++) put_lab(&p, c->lab[i], i < c->n ? &c->how[i] : NULL, opt->out);
     hy__page_table_end(&p);
     hy__page_note(&p, "This run: --%s, hydralm %s, commit %s.", opt->full ? "full" : "quick",
