@@ -21,24 +21,14 @@ hy_status hy__exam_new(hy__exam **out, hy__model *m, const hy__lab_scale *s,
                        const hy__train_config *t, hy_error *err) {
     hy__exam *e = *out = calloc(1, sizeof *e);
     if (!e) return hy__exam_no_memory(err);
-    *e = (hy__exam){
-        .model = m, .data = s->data, .val_fraction = t->val_fraction, .seq_len = t->seq_len};
-    while (s->data[e->n_data]) e->n_data++;
+    *e = (hy__exam){.model = m, .scale = s, .val_fraction = t->val_fraction, .seq_len = t->seq_len};
     e->rows = t->val_tokens > 0 && t->val_tokens < ROWS / TIMES ? TIMES * t->val_tokens : ROWS;
     return hy__work_new(&e->work, m, (hy__work_options){.training = true}, err);
 }
 
 static hy_status open_mixture(hy__exam *e, hy_error *err) {
-    if (e->tok) return HY_OK;
-    HY_TRY(hy__tokenizer_open(&e->tok, NULL, err));
-    return hy__mixture_open(&e->mixture,
-                            &(hy__build_options){.path = e->data,
-                                                 .n_path = e->n_data,
-                                                 .tokenizer = e->tok,
-                                                 .val_fraction = e->val_fraction,
-                                                 .threads = 1,
-                                                 .unverified = true},
-                            err);
+    if (e->mixture.n > 0) return HY_OK;
+    return hy__entries_read(&e->mixture, e->scale, true, e->val_fraction, err);
 }
 
 static hy_status check_ring(hy__exam *e, const char *data, hy_error *err) {
@@ -71,16 +61,14 @@ static hy_status check_held_out(hy__exam *e, const char *name, hy_error *err) {
 }
 
 hy_status hy__exam_check(const hy__lab_scale *s, const hy__train_config *t, hy_error *err) {
-    hy__exam e = {.data = s->data, .val_fraction = t->val_fraction};
+    hy__exam e = {.scale = s, .val_fraction = t->val_fraction};
     hy_status status = HY_OK;
-    while (s->data[e.n_data]) e.n_data++;
     for (int p = 0; s->probe[p].name && status == HY_OK; p++)
         if (hy__ring_is(s->probe[p].data))
             status = check_ring(&e, s->probe[p].data, err);
         else if (!hy__task_is(s->probe[p].data))
             status = check_held_out(&e, s->probe[p].data, err);
     hy__mixture_release(&e.mixture);
-    hy__tokenizer_free(e.tok);
     return status;
 }
 
@@ -88,7 +76,6 @@ void hy__exam_free(hy__exam *e) {
     if (!e) return;
     hy__work_free(e->work);
     hy__mixture_release(&e->mixture);
-    hy__tokenizer_free(e->tok);
     free(e->seq);
     free(e->row);
     free(e->chosen);

@@ -11,14 +11,12 @@
 struct hy__exam {
     hy__model *model; /* borrowed */
     hy__work *work;
-    const char *const *data; /* [n_data] what it was trained on */
-    int64_t n_data;
+    const hy__lab_scale *scale; /* borrowed: what it was trained on */
     double val_fraction;
     int64_t seq_len;
-    int64_t rows;       /* of a text */
-    hy__tokenizer *tok; /* with the mixture: opened when text is asked about */
-    hy__mixture mixture;
-    hy__seq *seq; /* [max_seq] */
+    int64_t rows;        /* of a text */
+    hy__mixture mixture; /* opened when text is asked about */
+    hy__seq *seq;        /* [max_seq] */
     int64_t max_seq;
     float *row; /* [max_row] a number of each row */
     int64_t max_row;

@@ -149,8 +149,8 @@ typedef struct hy__lab {
     const char *about;     /* a paragraph: what is done, and why so */
     const char *published; /* what the blueprint reports */
     const char *config;    /* YAML */
-    /* NULL: arms are trained and asked, as this file says. Otherwise only name, question, config
-     * and the scales' arms are used, and it does what hy__lab_run does, into opt->out itself. */
+    /* NULL: arms are trained and asked, as this file says. Otherwise it does what hy__lab_run does,
+     * into opt->out itself, and has no rates, data, probes and goals here. */
     hy_status (*run)(const struct hy__lab *lab, const struct hy__lab_options *opt, hy_error *err);
     const char *train[4]; /* then also: the fields of train that it depends on */
     hy__lab_scale quick, full;
@@ -389,7 +389,9 @@ typedef struct hy__results {
     int n_verdict;
 } hy__results;
 
-/* The rate that did best for the arm's first seed: all of these jobs are done. */
+/* The rate that did best for the arm's first seed, of accuracies the least of those that did as
+ * well but for a hundredth: a lower one is steadier from seed to seed. All of these jobs are done.
+ */
 int hy__results_best_rate(const hy__job *job, int64_t n, int arm, const hy__lab_scale *s);
 /* Adds up: lab, scale, opt, n_seed, job, n_job and best are set. */
 hy_status hy__results_init(hy__results *r, hy_error *err);

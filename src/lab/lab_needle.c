@@ -2,17 +2,16 @@
 #include "lab/lab.h"
 
 /* Notes far back; in training anything from 32 tokens to the whole distance. */
-#define AT(distance)    "task:needle/distance=" distance "/notes=8/before=64"
-#define UP_TO(distance) "task:needle/distance=" distance "/notes=8/vary=1/before=64"
+#define AT(distance)    "needle/distance=" distance "/notes=8/before=64"
+#define UP_TO(distance) "needle/distance=" distance "/notes=8/vary=1/before=64"
 /* Most of it within the window: where to look is learned there. */
-#define NEAR "task:needle/distance=48/notes=8/vary=1/before=32"
+#define NEAR    "needle/distance=48/notes=8/vary=1/before=32"
+#define TASK(c) "task:" c
 #define NEAR_STAGE(tokens)                                                                         \
-    "  - {name: near, tokens: " tokens                                                             \
-    ", mixture: {needle/distance=48/notes=8/vary=1/before=32: 1}, "                                \
+    "  - {name: near, tokens: " tokens ", mixture: {" NEAR ": 1}, "                                \
     "train: {seq_len: 352, batch: 48}}\n"
 #define FAR_STAGE(tokens, distance)                                                                \
-    "  - {name: far, tokens: " tokens ", mixture: {needle/distance=" distance                      \
-    "/notes=8/vary=1/before=64: 1}}\n"
+    "  - {name: far, tokens: " tokens ", mixture: {" UP_TO(distance) ": 1}}\n"
 #define TOPK(k)                                                                                    \
     {                                                                                              \
         .name = "topk " #k, .set = { "attention.topk=" #k }                                        \
@@ -39,23 +38,23 @@ const hy__lab hy__lab_needle = {
               "train: {batch: 16, seq_len: 1024, carry: false, warmup: 30, schedule: wsd,\n"
               "        eval_every: 0, detail_every: 0, tensorboard: false}\n",
     .quick = {.arm = {TOPK(8), TOPK(0), TOPK(4), TOPK(16), FULL},
-              .rate = {2.5e-4, 5e-4, 1e-3, 2e-3},
-              .data = {NEAR, UP_TO("640")},
+              .rate = {5e-4, 1e-3, 2e-3},
+              .data = {TASK(NEAR), TASK(UP_TO("640"))},
               .recipe = "stages:\n" NEAR_STAGE("2500K") FAR_STAGE("4M", "640"),
-              .probe = {{"up to 640 tokens back", UP_TO("640")},
-                        {"640", AT("640")},
-                        {"4,096", AT("4096"), .aside = true},
-                        {"16,384", AT("16384"), .aside = true}}},
+              .probe = {{"up to 640 tokens back", TASK(UP_TO("640"))},
+                        {"640", TASK(AT("640"))},
+                        {"4,096", TASK(AT("4096")), .aside = true},
+                        {"16,384", TASK(AT("16384")), .aside = true}}},
     .full = {.set = {"train.seq_len=4096"},
              .arm = {TOPK(8), TOPK(0), TOPK(4), TOPK(16), FULL},
              .rate = {2.5e-4, 5e-4, 1e-3},
-             .data = {NEAR, UP_TO("3700")},
+             .data = {TASK(NEAR), TASK(UP_TO("3700"))},
              .recipe = "stages:\n" NEAR_STAGE("10M") FAR_STAGE("100M", "3700"),
-             .probe = {{"up to 3,700 tokens back", UP_TO("3700")},
-                       {"1,024", AT("1024")},
-                       {"4,096", AT("4096"), .aside = true},
-                       {"16,384", AT("16384"), .aside = true},
-                       {"65,536", AT("65536"), .aside = true}}},
+             .probe = {{"up to 3,700 tokens back", TASK(UP_TO("3700"))},
+                       {"1,024", TASK(AT("1024"))},
+                       {"4,096", TASK(AT("4096")), .aside = true},
+                       {"16,384", TASK(AT("16384")), .aside = true},
+                       {"65,536", TASK(AT("65536")), .aside = true}}},
     .goal = {{{"topk 8: at least .99 up to 16 times the training length", 0, 1, 3, HY__AT_LEAST,
                0.99}},
              {{"topk 8: at least .99 up to 16 times the training length", 0, 1, 4, HY__AT_LEAST,

@@ -34,6 +34,9 @@ const hy__metric_info hy__metric_of[HY__METRICS] = {
                     HY__UNIT_PLAIN, true},
 };
 
+/* Sums of accuracies that differ by no more do not tell two rates apart: seeds differ by more. */
+#define ALIKE 0.01
+
 /* ---- adding up ---- */
 
 /* Of two values of a metric, whether the first is better. */
@@ -41,31 +44,28 @@ static bool is_better(hy__metric m, double a, double b) {
     return hy__metric_of[m].less ? a < b : a > b;
 }
 
-/* The first metric's sum over the probes that were trained on, more is better; and that of their
- * losses. */
-static void merit(const hy__job *j, const hy__lab_scale *s, double *value, double *loss) {
+/* The first metric's sum over the probes that were trained on; more is better. */
+static double merit(const hy__job *j, const hy__lab_scale *s) {
     const hy__metric m = s->probe[0].metric;
-    *value = *loss = 0.0;
+    double sum = 0.0;
     for (int p = 0; s->probe[p].name; p++) {
         if (s->probe[p].aside || s->probe[p].metric != m) continue;
-        *value += hy__metric_of[m].less ? -j->answer[p].value[m] : j->answer[p].value[m];
-        *loss += j->answer[p].value[HY__LOSS];
+        sum += hy__metric_of[m].less ? -j->answer[p].value[m] : j->answer[p].value[m];
     }
+    return sum;
 }
 
 int hy__results_best_rate(const hy__job *job, int64_t n, int arm, const hy__lab_scale *s) {
-    double best_value = -INFINITY, best_loss = INFINITY;
-    int best = 0;
+    const double alike = hy__metric_of[s->probe[0].metric].less ? 0.0 : ALIKE;
+    double most = -INFINITY;
+    int best = -1;
+    for (int64_t i = 0; i < n; i++)
+        if (job[i].arm == arm) most = fmax(most, merit(&job[i], s)); /* passes over NaN */
     for (int64_t i = 0; i < n; i++) {
-        double value, loss;
-        if (job[i].arm != arm) continue;
-        merit(&job[i], s, &value, &loss);
-        if (!(value > best_value || (value == best_value && loss < best_loss))) continue;
-        best_value = value;
-        best_loss = loss;
-        best = job[i].rate;
+        if (job[i].arm != arm || !(merit(&job[i], s) >= most - alike)) continue;
+        if (best < 0 || s->rate[job[i].rate] < s->rate[best]) best = job[i].rate;
     }
-    return best;
+    return best < 0 ? 0 : best;
 }
 
 const hy__job *hy__results_job(const hy__results *r, int arm, int64_t seed) {
@@ -130,7 +130,6 @@ static void weigh(const hy__results *r, const hy__goal *g, int probe, double *go
     const hy__seeds *s = &r->value[g->arm][probe];
     const hy__seeds *beside = own ? &r->value[g->arm][g->beside] : &r->value[g->beside][probe];
     const bool less = hy__metric_of[r->scale->probe[probe].metric].less;
-    const hy__seeds lead = hy__results_beside(r, g->arm, own ? g->arm : g->beside, probe);
     *got = s->mean;
     *wanted = g->wanted;
     *above = g->kind == HY__AT_LEAST || g->kind == HY__EACH;
@@ -147,9 +146,11 @@ static void weigh(const hy__results *r, const hy__goal *g, int probe, double *go
     case HY__HOLDS:
         *got = less ? s->mean - beside->mean : beside->mean - s->mean;
         break;
-    case HY__EACH:
+    case HY__EACH: {
+        const hy__seeds lead = hy__results_beside(r, g->arm, g->beside, probe);
         *got = less ? -lead.high : lead.low;
         break;
+    }
     case HY__ONWARD:
         *got = -INFINITY; /* at the first */
         if (probe > g->from) *got = less ? s->mean - s[-1].mean : s[-1].mean - s->mean;
@@ -232,12 +233,9 @@ static json_t *arm_json(const hy__results *r, int arm) {
     for (int p = 0; p < r->n_probe; p++) json_array_append_new(probes, probe_json(r, arm, p));
     for (int64_t i = 0; i < r->n_job; i++) {
         const hy__job *j = &r->job[i];
-        double value, loss;
         if (j->arm != arm || j->seed != 1) continue;
-        merit(j, r->scale, &value, &loss);
-        json_array_append_new(sweep, json_pack("{s:f, s:o, s:o}", "rate", r->scale->rate[j->rate],
-                                               "merit", hy__lab_number(value), "sum_of_losses",
-                                               hy__lab_number(loss)));
+        json_array_append_new(sweep, json_pack("{s:f, s:o}", "rate", r->scale->rate[j->rate],
+                                               "merit", hy__lab_number(merit(j, r->scale))));
     }
     return json_pack("{s:s, s:I, s:f, s:o, s:o}", "arm", r->scale->arm[arm].name, "parameters",
                      (json_int_t)hy__results_job(r, arm, 1)->parameters, "rate",

@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { ONE = 3, EACH = 2 /* documents of a single corpus, of each of several */ };
+enum { SHOWN = 3 /* documents of a corpus */ };
 enum {
     BYTES = 600, /* of a document, … */
     LINES = 12,  /* … and lines, of one that is made */
@@ -30,13 +30,12 @@ static void put_paths(hy__page *p, const hy__lab_scale *s) {
     hy__text_release(&t);
 }
 
-/* How number i of `shown` documents from all over a corpus begins; where it has fewer, further
+/* How number i of the documents shown, from all over a corpus, begins; where it has fewer, further
  * pieces of these. */
-static hy_status put_document(hy__page *p, const hy__corpus *c, int64_t i, int64_t shown,
-                              hy_error *err) {
+static hy_status put_document(hy__page *p, const hy__corpus *c, int64_t i, hy_error *err) {
     int32_t token[AROUND + BYTES];
     char text[AROUND + BYTES + sizeof CUT];
-    const int64_t n = c->n_document[HY__PART_TRAIN], of = n < shown ? n : shown;
+    const int64_t n = c->n_document[HY__PART_TRAIN], of = n < SHOWN ? n : SHOWN;
     if (n == 0) return HY_OK;
     const hy__document *d = &c->document[HY__PART_TRAIN][i % of * n / of];
     const int64_t from = i / of * BYTES, first = from > AROUND ? from - AROUND : 0;
@@ -78,8 +77,7 @@ static hy_status put_made(hy__page *p, const hy__task *t, int64_t i, hy_error *e
     return HY_OK;
 }
 
-static hy_status put_corpus(hy__page *p, const hy__corpus *c, const char *name, int64_t shown,
-                            hy_error *err) {
+static hy_status put_corpus(hy__page *p, const hy__corpus *c, const char *name, hy_error *err) {
     char whole[256];
     hy__page_heading(p, 3, "`%s`", name);
     if (c->task.kind) {
@@ -89,8 +87,8 @@ static hy_status put_corpus(hy__page *p, const hy__corpus *c, const char *name, 
                       "%.3f.",
                       whole, hy__task_chance(&c->task));
     }
-    for (int64_t i = 0; i < shown; i++)
-        HY_TRY(c->task.kind ? put_made(p, &c->task, i, err) : put_document(p, c, i, shown, err));
+    for (int64_t i = 0; i < SHOWN; i++)
+        HY_TRY(c->task.kind ? put_made(p, &c->task, i, err) : put_document(p, c, i, err));
     return HY_OK;
 }
 
@@ -101,7 +99,7 @@ hy_status hy__lab_put_samples(hy__page *p, const hy__lab_scale *s, double val_fr
     HY_TRY(hy__entries_read(&m, s, true, val_fraction, err));
     hy_status status = HY_OK;
     for (int64_t i = 0; i < m.n && status == HY_OK; i++)
-        status = put_corpus(p, m.corpus[i], m.name[i], m.n == 1 ? ONE : EACH, err);
+        status = put_corpus(p, m.corpus[i], m.name[i], err);
     hy__mixture_release(&m);
     return status;
 }
