@@ -47,8 +47,8 @@ const hy__lab hy__lab_recall = {
                       STATE(16)},
               .rate = {2e-2, 4e-2},
               .data = {TASK(ONE(4)), TASK(ONE(16)), TASK(ONE(64))},
-              .recipe =
-                  "stages:\n" STAGE(4, "1200K", ONE) STAGE(16, "2400K", ONE) STAGE(64, "6M", ONE),
+              .recipe = "stages:\n" STAGE(4, "1200K", ONE) STAGE(16, "2400K", ONE)
+                  STAGE(64, "4500K", ONE),
               .probe = {{"4 pairs", TASK(ONE(4))},
                         {"16 pairs", TASK(ONE(16))},
                         {"64 pairs", TASK(ONE(64))}}},
