@@ -41,7 +41,7 @@ const hy__lab hy__lab_ablate = {
         "is the same windows in the same order, so that arms are compared seed by seed.",
     .published = "nothing of this kind; the blueprint asks for it",
     .config = HY__LAB_SIX,
-    .quick = {.set = {"train.steps=360"},
+    .quick = {.set = {"train.steps=250"},
               .arm = ARMS,
               .rate = {8e-3, 1.6e-2},
               .data = {HY__LAB_TEXT},
