@@ -159,7 +159,7 @@ const hy__lab hy__lab_experts = {
     .quick = {.arm = {FIRST_FOUR},
               .rate = {4e-3, 6e-3},
               .data = {"own/docs:1", "own/src:1", SUMS_OF ":1", CHAINS_OF ":1"},
-              .recipe = RECIPE("2187264", "1089536"), /* 1,600 steps */
+              .recipe = RECIPE("1640448", "817152"), /* 1,200 steps */
               .probe = PROBES},
     /* held back more, as its docs are read many times */
     .full = {.set = {"model.d_model=128", "ssm.d_state=64", "train.weight_decay=0.5"},
