@@ -45,7 +45,8 @@ static hy_status read_config(const hy__lab *lab, const hy__lab_scale *s, const h
     return hy__config_finish(c, err);
 }
 
-/* What an arm is measured by: its parameters, or the FLOPs of a training step. */
+/* What an arm is measured by: its parameters, or the FLOPs of a step forward and back. The
+ * optimizer's are of all weights, whatever works, and the fewer tokens a step has the more. */
 static hy_status size_of(const hy__config *c, const hy__train_config *t, bool flops, double *size,
                          hy_error *err) {
     hy__account a;
@@ -58,7 +59,7 @@ static hy_status size_of(const hy__config *c, const hy__train_config *t, bool fl
                             .tokens = hy__account_segment(&a),
                             .recompute = t->recompute};
     HY_TRY(hy__account_spend(&a, &step, spent, err));
-    *size = hy__spent_flops(&spent[a.n_part]);
+    *size = spent[a.n_part].forward + spent[a.n_part].backward;
     return HY_OK;
 }
 

@@ -58,7 +58,7 @@ typedef struct hy__arm {
     const char *fit;               /* the field that brings its size to the first one's */
     int64_t step;                  /* which stays a multiple of this */
     const char *recipe;            /* in place of the scale's */
-    bool flops;                    /* its size are a training step's FLOPs, not its parameters */
+    bool flops;                    /* its size are the FLOPs of a step, without the optimizer's */
     bool kin; /* a form of the first arm: no rival where that should be ahead */
 } hy__arm;
 

@@ -47,6 +47,22 @@ static void check_lengths(const hy__lab *lab, const hy__stage *s) {
     }
 }
 
+/* A dense layer of equal FLOPs is as wide as the experts that work on a token, to a step of 8: what
+ * an optimizer does to all eight of them is no work on tokens. */
+static void test_equal_flops(void **state) {
+    (void)state;
+    hy_error err = {0};
+    const hy__lab_scale *s = &hy__lab_experts.quick;
+    for (int a = 0; a < hy__scale_arms(s); a++) {
+        int64_t width;
+        if (!s->arm[a].flops) continue;
+        good(hy__arm_width(&hy__lab_experts, s, a, &width, &err), &err);
+        assert_in_range(width, 2 * 128, 2 * 128 + 8);
+        return;
+    }
+    fail_msg("no arm has equal FLOPs");
+}
+
 static void check_sizes(const hy__lab *lab, const hy__lab_scale *s) {
     hy_error err = {0};
     int64_t size[HY__LAB_ARMS], tokens = 0;
@@ -689,6 +705,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_all_experiments_can_run),
         cmocka_unit_test(test_unknown_experiment),
+        cmocka_unit_test(test_equal_flops),
         cmocka_unit_test(test_rate),
         cmocka_unit_test(test_results),
         cmocka_unit_test(test_text),
