@@ -389,9 +389,8 @@ typedef struct hy__results {
     int n_verdict;
 } hy__results;
 
-/* The rate that did best for the arm's first seed, of accuracies the least of those that did as
- * well but for a hundredth: a lower one is steadier from seed to seed. All of these jobs are done.
- */
+/* The rate that did best for the arm's first seed: of accuracies the lowest of those that did as
+ * well but for a hundredth. All of these jobs are done. */
 int hy__results_best_rate(const hy__job *job, int64_t n, int arm, const hy__lab_scale *s);
 /* Adds up: lab, scale, opt, n_seed, job, n_job and best are set. */
 hy_status hy__results_init(hy__results *r, hy_error *err);

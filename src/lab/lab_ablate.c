@@ -36,10 +36,10 @@ const hy__lab hy__lab_ablate = {
     .about =
         "A model of all six letters, and the same without one of them: once as large in "
         "parameters, once as dear in FLOPs of a step (without the optimizer's), made so by its "
-        "dense layers (without F, "
-        "by its experts). All read the same text in windows from random places, as many tokens of "
-        "it; the loss is that of files that none of them has read, in nats per byte. The same seed "
-        "is the same windows in the same order, so that arms are compared seed by seed.",
+        "dense layers (without F, by its experts). All read the same text in windows from random "
+        "places, as many tokens of it; the loss is that of files that none of them has read, in "
+        "nats per byte. The same seed is the same windows in the same order, so that arms are "
+        "compared seed by seed.",
     .published = "nothing of this kind; the blueprint asks for it",
     .config = HY__LAB_SIX,
     .quick = {.set = {"train.steps=250"},

@@ -5,8 +5,7 @@
 #define AT(distance)    "needle/distance=" distance "/notes=8/before=64"
 #define UP_TO(distance) "needle/distance=" distance "/notes=8/vary=1/before=64"
 /* Most of it within the window: where to look is learned there. */
-#define NEAR    "needle/distance=48/notes=8/vary=1/before=32"
-#define TASK(c) "task:" c
+#define NEAR "needle/distance=48/notes=8/vary=1/before=32"
 #define NEAR_STAGE(tokens)                                                                         \
     "  - {name: near, tokens: " tokens ", mixture: {" NEAR ": 1}, "                                \
     "train: {seq_len: 352, batch: 48}}\n"
@@ -39,22 +38,22 @@ const hy__lab hy__lab_needle = {
               "        eval_every: 0, detail_every: 0, tensorboard: false}\n",
     .quick = {.arm = {TOPK(8), TOPK(0), TOPK(4), TOPK(16), FULL},
               .rate = {5e-4, 1e-3, 2e-3},
-              .data = {TASK(NEAR), TASK(UP_TO("640"))},
+              .data = {"task:" NEAR, "task:" UP_TO("640")},
               .recipe = "stages:\n" NEAR_STAGE("2500K") FAR_STAGE("4M", "640"),
-              .probe = {{"up to 640 tokens back", TASK(UP_TO("640"))},
-                        {"640", TASK(AT("640"))},
-                        {"4,096", TASK(AT("4096")), .aside = true},
-                        {"16,384", TASK(AT("16384")), .aside = true}}},
+              .probe = {{"up to 640 tokens back", "task:" UP_TO("640")},
+                        {"640", "task:" AT("640")},
+                        {"4,096", "task:" AT("4096"), .aside = true},
+                        {"16,384", "task:" AT("16384"), .aside = true}}},
     .full = {.set = {"train.seq_len=4096"},
              .arm = {TOPK(8), TOPK(0), TOPK(4), TOPK(16), FULL},
              .rate = {2.5e-4, 5e-4, 1e-3},
-             .data = {TASK(NEAR), TASK(UP_TO("3700"))},
+             .data = {"task:" NEAR, "task:" UP_TO("3700")},
              .recipe = "stages:\n" NEAR_STAGE("10M") FAR_STAGE("100M", "3700"),
-             .probe = {{"up to 3,700 tokens back", TASK(UP_TO("3700"))},
-                       {"1,024", TASK(AT("1024"))},
-                       {"4,096", TASK(AT("4096")), .aside = true},
-                       {"16,384", TASK(AT("16384")), .aside = true},
-                       {"65,536", TASK(AT("65536")), .aside = true}}},
+             .probe = {{"up to 3,700 tokens back", "task:" UP_TO("3700")},
+                       {"1,024", "task:" AT("1024")},
+                       {"4,096", "task:" AT("4096"), .aside = true},
+                       {"16,384", "task:" AT("16384"), .aside = true},
+                       {"65,536", "task:" AT("65536"), .aside = true}}},
     .goal = {{{"topk 8: at least .99 up to 16 times the training length", 0, 1, 3, HY__AT_LEAST,
                0.99}},
              {{"topk 8: at least .99 up to 16 times the training length", 0, 1, 4, HY__AT_LEAST,

@@ -8,9 +8,8 @@
 #include "lab/lab.h"
 
 /* Keys of one symbol, up to 64 pairs; of two, up to 512. */
-#define ONE(n)  "recall/pairs=" #n
-#define TWO(n)  "recall/key=2/pairs=" #n
-#define TASK(c) "task:" c
+#define ONE(n) "recall/pairs=" #n
+#define TWO(n) "recall/key=2/pairs=" #n
 
 /* Few pairs first, for all arms and equally long; they stay in between. */
 #define STAGE(n, tokens, c)                                                                        \
@@ -46,12 +45,12 @@ const hy__lab hy__lab_recall = {
                       STATE(4),
                       STATE(16)},
               .rate = {2e-2, 4e-2},
-              .data = {TASK(ONE(4)), TASK(ONE(16)), TASK(ONE(64))},
+              .data = {"task:" ONE(4), "task:" ONE(16), "task:" ONE(64)},
               .recipe = "stages:\n" STAGE(4, "1200K", ONE) STAGE(16, "2400K", ONE)
                   STAGE(64, "4500K", ONE),
-              .probe = {{"4 pairs", TASK(ONE(4))},
-                        {"16 pairs", TASK(ONE(16))},
-                        {"64 pairs", TASK(ONE(64))}}},
+              .probe = {{"4 pairs", "task:" ONE(4)},
+                        {"16 pairs", "task:" ONE(16)},
+                        {"64 pairs", "task:" ONE(64)}}},
     /* A sequence is a document of 256 pairs in whole chunks; attention sees all of 512. */
     .full = {.set = {"train.seq_len=1568", "train.batch=4", "attention.window=4096"},
              .arm = {{.name = "S A, all", .set = {"model.layers=S A S F", "ffn.d_ff=512"}},
@@ -63,14 +62,14 @@ const hy__lab hy__lab_recall = {
                      STATE(128),
                      STATE(256)},
              .rate = {1e-2, 2e-2, 4e-2},
-             .data = {TASK(TWO(4)), TASK(TWO(16)), TASK(TWO(64)), TASK(TWO(256))},
+             .data = {"task:" TWO(4), "task:" TWO(16), "task:" TWO(64), "task:" TWO(256)},
              .recipe = "stages:\n" STAGE(4, "8M", TWO) STAGE(16, "16M", TWO) STAGE(64, "28M", TWO)
                  STAGE(256, "44M", TWO),
-             .probe = {{"16 pairs", TASK(TWO(16))},
-                       {"64 pairs", TASK(TWO(64))},
-                       {"128 pairs", TASK(TWO(128)), .aside = true},
-                       {"256 pairs", TASK(TWO(256))},
-                       {"512 pairs", TASK(TWO(512)), .aside = true}}},
+             .probe = {{"16 pairs", "task:" TWO(16)},
+                       {"64 pairs", "task:" TWO(64)},
+                       {"128 pairs", "task:" TWO(128), .aside = true},
+                       {"256 pairs", "task:" TWO(256)},
+                       {"512 pairs", "task:" TWO(512), .aside = true}}},
     .goal = {{{"attention: ahead of every other arm at 64 pairs", 0, 2, 2, HY__AHEAD},
               {"N = 16: each seed ahead of N = 4 by .1 at 64 pairs", 3, 2, 2, HY__EACH, 0.1, 2}},
              {{"attention: at least .99 at 16 to 256 pairs", 0, 0, 3, HY__AT_LEAST, 0.99},

@@ -34,7 +34,7 @@ const hy__metric_info hy__metric_of[HY__METRICS] = {
                     HY__UNIT_PLAIN, true},
 };
 
-/* Sums of accuracies that differ by no more do not tell two rates apart: seeds differ by more. */
+/* Sums of accuracies that differ by no more, for one seed, do not tell two rates apart. */
 #define ALIKE 0.01
 
 /* ---- adding up ---- */
