@@ -27,6 +27,18 @@ int hy__scale_rates(const hy__lab_scale *s) {
     return n;
 }
 
+int hy__scale_arm(const hy__lab_scale *s, const char *name) {
+    for (int a = 0; s->arm[a].name; a++)
+        if (strcmp(s->arm[a].name, name) == 0) return a;
+    return -1;
+}
+
+int hy__scale_probe(const hy__lab_scale *s, const char *name, hy__metric metric) {
+    for (int p = 0; s->probe[p].name; p++)
+        if (s->probe[p].metric == metric && strcmp(s->probe[p].name, name) == 0) return p;
+    return -1;
+}
+
 const char *hy__arm_recipe(const hy__lab_scale *s, int arm) {
     return s->arm[arm].recipe ? s->arm[arm].recipe : s->recipe;
 }

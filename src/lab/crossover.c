@@ -152,9 +152,8 @@ static hy_status run_one(void *user, int64_t i, hy_train_fn go_on, hy_error *err
     hy_status status = HY_OK;
     for (hy__phase p = 0; p < HY__PHASE_N && status == HY_OK; p++) {
         if (at.rate[p][round] > 0.0) continue;
-        if (!go_on(NULL, NULL))
-            status = hy__fail(err, HY_E_STOPPED, "the measuring was stopped");
-        else
+        status = hy__lab_go_on(go_on, err);
+        if (status == HY_OK)
             status = measure(x, arm, l, p, be, &at.rate[p][round], &at.peak[p], err);
     }
     hy__backend_free(be);
@@ -245,6 +244,8 @@ static hy_status run(const hy__lab *lab, const hy__lab_options *opt, hy_error *e
         LESS("without E", "S SF S SAF SW SF SP SAF", "ffn.d_ff"),                                  \
         LESS("without A", "S SE S SE SW SE SP SE", "experts.d_ff"), MAMBA2, TRANSFORMER
 
+static const hy__arm QUICK_ARMS[] = {TOY, OTHERS, {0}}, FULL_ARMS[] = {TOY, TOY_OF_8, OTHERS, {0}};
+
 const hy__lab hy__lab_crossover = {
     .name = "crossover",
     .question = "At which length does Hydra overtake an equal Transformer?",
@@ -261,6 +262,6 @@ const hy__lab hy__lab_crossover = {
               "pkm: {n_key: 128}\n",
     .run = run,
     .train = {"train.optimizer", "train.recompute"},
-    .quick = {.arm = {TOY, OTHERS}},
-    .full = {.arm = {TOY, TOY_OF_8, OTHERS}},
+    .quick = {.arm = QUICK_ARMS},
+    .full = {.arm = FULL_ARMS},
 };

@@ -6,11 +6,13 @@
 #include <string.h>
 
 enum {
-    DOCUMENTS = 1024,   /* of a test, at most … */
-    DOCUMENTS_FEW = 16, /* … at least, and between them about … */
-    ROWS = 1 << 18,     /* … so many tokens; of text as many, or … */
-    TIMES = 4,          /* … so many times what an evaluation in training reads */
-    BATCH_ROWS = 4096,  /* of one forward, where a document is not longer */
+    DOCUMENTS = 1024,    /* of a test, at most … */
+    ROWS = 1 << 18,      /* … of about so many tokens; of text as many, or … */
+    TIMES = 4,           /* … so many times what an evaluation in training reads */
+    DOCUMENTS_FEW = 64,  /* of long documents, so long as they have no more than … */
+    ROWS_MORE = 1 << 19, /* … so many tokens … */
+    DOCUMENTS_LEAST = 16,
+    BATCH_ROWS = 4096, /* of one forward, where a document is not longer */
 };
 
 hy_status hy__exam_no_memory(hy_error *err) {
@@ -18,10 +20,14 @@ hy_status hy__exam_no_memory(hy_error *err) {
 }
 
 hy_status hy__exam_new(hy__exam **out, hy__model *m, const hy__lab_scale *s,
-                       const hy__train_config *t, hy_error *err) {
+                       const hy__train_config *t, hy_train_fn go_on, hy_error *err) {
     hy__exam *e = *out = calloc(1, sizeof *e);
     if (!e) return hy__exam_no_memory(err);
-    *e = (hy__exam){.model = m, .scale = s, .val_fraction = t->val_fraction, .seq_len = t->seq_len};
+    *e = (hy__exam){.model = m,
+                    .scale = s,
+                    .val_fraction = t->val_fraction,
+                    .seq_len = t->seq_len,
+                    .go_on = go_on};
     e->rows = t->val_tokens > 0 && t->val_tokens < ROWS / TIMES ? TIMES * t->val_tokens : ROWS;
     return hy__work_new(&e->work, m, (hy__work_options){.training = true}, err);
 }
@@ -127,6 +133,7 @@ hy_status hy__exam_add(hy__exam *e, const hy__batch *b, const int32_t *target, h
                        hy_error *err) {
     double nats;
     int64_t counted;
+    HY_TRY(hy__lab_go_on(e->go_on, err));
     e->row = hy__exam_room(e->row, &e->max_row, b->rows.n_row, sizeof *e->row);
     if (!e->row) return hy__exam_no_memory(err);
     HY_TRY(hy__forward(e->work, b, err));
@@ -164,6 +171,7 @@ static hy_status conclude(hy__exam *e, const hy__tally *sum, bool task, hy__answ
     a->value[HY__BETA] = sum->beta / (double)(sum->asked * layers_of(m, 'P')); /* 0/0 without P */
     a->value[HY__SLOTS] =
         hy__model_said(m, 'P', "slots") / (double)(m->cfg.pkm.n_key * m->cfg.pkm.n_key);
+    a->value[HY__EVENNESS] = exp(-hy__model_said(m, 'P', "kl"));
     HY_TRY(hy__exam_say_experts(e, sum, a, err));
     hy__model_clear_stats(m);
     return HY_OK;
@@ -187,11 +195,16 @@ static hy_status sheet_init(sheet *s, const char *entry, hy_error *err) {
     return s->token && s->target ? HY_OK : hy__exam_no_memory(err);
 }
 
+static int64_t documents_of(int64_t len) {
+    const int64_t some = ROWS / len, more = ROWS_MORE / len;
+    if (some >= DOCUMENTS_FEW) return some < DOCUMENTS ? some : DOCUMENTS;
+    if (more >= DOCUMENTS_FEW) return DOCUMENTS_FEW;
+    return more > DOCUMENTS_LEAST ? more : DOCUMENTS_LEAST;
+}
+
 static hy_status ask_sheets(hy__exam *e, const sheet *s, hy__tally *sum, hy_error *err) {
     static const uint64_t TEST = 0x7465737473; /* a key of its own: "tests" */
-    const int64_t some = ROWS / s->task.len;
-    const int64_t n = some > DOCUMENTS ? DOCUMENTS : some < DOCUMENTS_FEW ? DOCUMENTS_FEW : some;
-    const int64_t most = s->room / s->task.len;
+    const int64_t n = documents_of(s->task.len), most = s->room / s->task.len;
     HY_TRY(hy__exam_reserve(e, most, err));
     for (int64_t next = 0; next < n;) {
         int64_t n_seq = 0, n_row = 0;
@@ -262,7 +275,7 @@ static hy_status read_ring(hy__exam *e, const char *data, hy__tally *sum, hy_err
     hy__ring r;
     HY_TRY(hy__ring_parse(&r, data, err));
     HY_TRY(open_mixture(e, err));
-    HY_TRY(hy__ring_ask(&r, e->model, &e->mixture, &sum->nats, &sum->hits, err));
+    HY_TRY(hy__ring_ask(&r, e->model, &e->mixture, e->go_on, &sum->nats, &sum->hits, err));
     sum->asked = r.size;
     return HY_OK;
 }

@@ -14,6 +14,7 @@ struct hy__exam {
     const hy__lab_scale *scale; /* borrowed: what it was trained on */
     double val_fraction;
     int64_t seq_len;
+    hy_train_fn go_on;   /* asked before every forward; or NULL */
     int64_t rows;        /* of a text */
     hy__mixture mixture; /* opened when text is asked about */
     hy__seq *seq;        /* [max_seq] */

@@ -9,8 +9,9 @@
  * Of a corpus, its experts are those that its tokens choose most, one in each layer. Let r(c, d) be
  * the nats per token that the loss of c rises by when the experts of d are banned in all layers.
  *
- *   harm          mean over d of r(d, d), over the mean of r(c, d) of all c ≠ d
- *   harm_least    least over d of r(d, d) over the mean of r(c, d), which counts LEAST at least
+ *   harm          mean over d of r(d, d)
+ *   harm_share    least over d of r(d, d) / (r(d, d) + mean of r(c, d) over c ≠ d), where less than
+ *                 0 counts as 0, and less than LEAST of r(d, d) gives 0
  */
 #include "account/account.h"
 #include "lab/exam.h"
@@ -22,7 +23,7 @@ enum {
     SHARE = 4, /* of the text: it is read once for each corpus */
     KEPT = 2,  /* times k: experts of a layer that a decoder has room for */
 };
-static const double LEAST = 1e-3; /* nats: less is not measured */
+static const double LEAST = 1e-3; /* nats: less is no harm */
 
 static bool is_routed(const hy__layer *l) {
     return l->component->letter == 'E';
@@ -168,7 +169,7 @@ static double loss_of(const hy__tally *t, int64_t domain) {
 /* favourite[n_layer][HY__DOMAINS]: room. */
 static hy_status measure_harm(hy__exam *e, const char *name, int64_t *favourite, hy__tally *sum,
                               hy__answer *a, hy_error *err) {
-    double own = 0.0, others = 0.0, least = INFINITY, n = 0.0;
+    double own = 0.0, least = INFINITY, n = 0.0;
     const hy__config *cfg = &e->model->cfg;
     HY_TRY(hy__exam_read(e, name, sum, err));
     if (!strchr(cfg->letter, 'E') || cfg->experts.k >= cfg->experts.n_expert) return HY_OK;
@@ -194,13 +195,12 @@ static hy_status measure_harm(hy__exam *e, const char *name, int64_t *favourite,
         }
         if (n_other <= 0.0) return HY_OK;
         own += rise;
-        others += beside / n_other;
-        least = fmin(least, rise / fmax(beside / n_other, LEAST));
+        least = fmin(least, rise < LEAST ? 0.0 : rise / (rise + fmax(beside / n_other, 0.0)));
         n++;
     }
     hy__model_clear_stats(e->model); /* of what was banned nothing is to be said */
-    a->value[HY__HARM] = own / fmax(others, n * LEAST);
-    a->value[HY__HARM_LEAST] = least;
+    a->value[HY__HARM] = own / n;
+    a->value[HY__HARM_SHARE] = least;
     return HY_OK;
 }
 

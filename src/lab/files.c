@@ -86,9 +86,11 @@ hy_status hy__lab_save(json_t *json, size_t digits, const char *dir, const char 
                        hy_error *err) {
     char *text = json ? json_dumps(json, JSON_INDENT(1) | JSON_REAL_PRECISION(digits)) : NULL;
     char *path = hy__path_join(dir, name);
-    const hy_status status =
-        text && path ? hy__file_write(path, text, strlen(text), err)
-                     : hy__fail(err, HY_E_MEMORY, "there is not enough memory for results");
+    const hy_status status = text && path
+                                 ? hy__file_write(path, text, strlen(text), err)
+                                 : hy__fail(err, HY_E_MEMORY,
+                                            "there is not enough memory for results, or a name in "
+                                            "them is not UTF-8");
     json_decref(json);
     free(text);
     free(path);

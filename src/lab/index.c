@@ -28,11 +28,11 @@ typedef struct found {
     char run[256]; /* that they are of: what it was called with, and its commit */
 } found;
 
-static found read_results(const char *out, const char *name) {
+static found read_results(const char *out, const char *folder) {
     found f = {0};
     const char *scale, *commit;
     char set[160] = "";
-    char *dir = hy__path_join(out, name);
+    char *dir = hy__path_join(out, folder);
     json_t *json = NULL, *verdict, *field;
     hy_error ignored;
     size_t i;
@@ -81,11 +81,14 @@ static void put_how(hy__page *p, const hy_error *how, const found *f) {
         hy__page_cell(p, "failed: %s%s", how->text, of);
 }
 
-static void put_lab(hy__page *p, const hy__lab *lab, const hy_error *how, const char *out) {
-    const found f = read_results(out, lab->name);
+static void put_lab(hy__page *p, const hy__lab *lab, const hy_error *how,
+                    const hy__lab_options *opt) {
+    char folder[HY__LAB_FOLDER];
+    hy__lab_folder(folder, lab, opt);
+    const found f = read_results(opt->out, folder);
     if (f.is) {
         char href[64];
-        snprintf(href, sizeof href, "%s/index.html", lab->name);
+        snprintf(href, sizeof href, "%s/index.html", folder);
         hy__page_cell_link(p, href, "%s", lab->name);
     } else {
         hy__page_cell(p, "%s", lab->name);
@@ -106,7 +109,7 @@ static hy_status write_index(const course *c, const hy__lab_options *opt, hy_err
         4);
     hy__page_wrap(&p, 1);
     hy__page_wrap(&p, 3);
-    for (int i = 0; c->lab[i]; i++) put_lab(&p, c->lab[i], i < c->n ? &c->how[i] : NULL, opt->out);
+    for (int i = 0; c->lab[i]; i++) put_lab(&p, c->lab[i], i < c->n ? &c->how[i] : NULL, opt);
     hy__page_table_end(&p);
     hy__page_note(&p, "This run: --%s, hydralm %s, commit %s.", opt->full ? "full" : "quick",
                   hy_version(), hy__machine_describe().commit);

@@ -25,10 +25,6 @@ static hy_status no_memory(hy_error *err) {
     return hy__fail(err, HY_E_MEMORY, "there is not enough memory for a job of the lab");
 }
 
-static hy_status was_stopped(hy_error *err) {
-    return hy__fail(err, HY_E_STOPPED, "the job was stopped");
-}
-
 /* ---- what it depends on ---- */
 
 static hy_status job_config(const hy__job *j, const hy__lab *lab, const hy__lab_scale *s,
@@ -157,7 +153,7 @@ static hy_status train(hy__job *j, const hy__lab_scale *s, const char *config, c
                                   .resume = true,
                                   .on_step = go_on};
     HY_TRY(hy_train(&opt, &r, err));
-    if (r.stopped) return was_stopped(err);
+    if (r.stopped) return hy__fail(err, HY_E_STOPPED, "the training was stopped");
     j->steps = r.steps;
     j->read = r.read;
     j->tokens = r.tokens;
@@ -177,10 +173,9 @@ static hy_status evaluate(hy__job *j, const hy__lab *lab, const hy__lab_scale *s
     HY_TRY_GOTO(hy__backend_open(&be, "cpu", 1, err));
     HY_TRY_GOTO(hy__checkpoint_open_to_train(&m, be, model, err));
     HY_TRY_GOTO(hy__model_train(m, err));
-    HY_TRY_GOTO(hy__exam_new(&e, m, s, &t, err));
+    HY_TRY_GOTO(hy__exam_new(&e, m, s, &t, go_on, err));
     for (int p = 0; s->probe[p].name; p++) {
         const int first = hy__probe_first(s, p);
-        if (!go_on(NULL, NULL)) HY_TRY_GOTO(was_stopped(err));
         if (first < p)
             j->answer[p] = j->answer[first];
         else

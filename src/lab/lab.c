@@ -206,7 +206,7 @@ hy_status hy__scale_change(const hy__lab *lab, hy__lab_scale *s, const hy__lab_o
         HY_TRY(check_set(lab, s, opt->set[i], err));
         s->set[n++] = opt->set[i];
     }
-    for (int a = 0; s->arm[a].name && opt->n_set > 0; a++) HY_TRY(check_arm(lab, s, a, opt, err));
+    for (int a = 0; opt->n_set > 0 && s->arm[a].name; a++) HY_TRY(check_arm(lab, s, a, opt, err));
     return HY_OK;
 }
 
@@ -214,7 +214,7 @@ hy_status hy__lab_check(const hy__lab *lab, const hy__lab_options *opt, hy_error
     hy__lab_scale scale = opt->full ? lab->full : lab->quick;
     hy__entries entries;
     HY_TRY(hy__scale_change(lab, &scale, opt, err));
-    if (opt->n_text == 0 || !hy__lab_reads_text(lab)) return HY_OK;
+    if (lab->run) return HY_OK;
     HY_TRY(hy__entries_open(&entries, &scale, lab->name, opt, err));
     const hy_status status = check_text(lab, &scale, err);
     hy__entries_release(&entries);
@@ -243,9 +243,15 @@ done:
     return status;
 }
 
+void hy__lab_folder(char out[HY__LAB_FOLDER], const hy__lab *lab, const hy__lab_options *opt) {
+    snprintf(out, HY__LAB_FOLDER, "%s%s", lab->name, opt->full ? "-full" : "");
+}
+
 hy_status hy__lab_run(const hy__lab *lab, const hy__lab_options *opt, hy_error *err) {
     hy__lab_options own = *opt;
-    char *dir = hy__path_join(opt->out, lab->name);
+    char folder[HY__LAB_FOLDER];
+    hy__lab_folder(folder, lab, opt);
+    char *dir = hy__path_join(opt->out, folder);
     hy_status status = HY_OK;
     if (!dir) return hy__fail(err, HY_E_MEMORY, "there is not enough memory for a path");
     own.out = dir;

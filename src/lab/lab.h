@@ -42,10 +42,11 @@ enum {
     HY__LAB_DATA = 16,
     HY__LAB_RATES = 4,
     HY__LAB_SEEDS = 16,
-    HY__LAB_GOALS = 12,
-    HY__LAB_OUT = 400,  /* bytes of the path of an experiment's folder */
-    HY__LAB_DIR = 512,  /* bytes of that of one below it */
-    HY__LAB_DIGITS = 6, /* of results that are summed up; those of a job are whole */
+    HY__LAB_GOALS = 16,
+    HY__LAB_FOLDER = 40, /* bytes of the name of an experiment's folder, of its path … */
+    HY__LAB_OUT = 400,   /* … */
+    HY__LAB_DIR = 512,   /* bytes of that of one below it */
+    HY__LAB_DIGITS = 6,  /* of results that are summed up; those of a job are whole */
     HY__LAB_WHOLE = 17,
 };
 
@@ -69,11 +70,12 @@ typedef enum hy__metric {
     HY__BITS,        /* bits per byte, of text */
     HY__BETA,        /* of P: mean β where something is asked */
     HY__SLOTS,       /* of P: share of the rows that were read */
+    HY__EVENNESS,    /* of P: the share that as much would be read of evenly: e^-KL */
     HY__VIOLATION,   /* of E, as are the next: experts.c */
     HY__DEAD,        /* experts that nobody chose */
     HY__INFORMATION, /* normalised mutual information of expert and corpus */
-    HY__HARM,        /* what banning a corpus's experts costs it, over what it costs the others */
-    HY__HARM_LEAST,  /* the same of the corpus where it is least */
+    HY__HARM,        /* nats per token that banning a corpus's experts costs it */
+    HY__HARM_SHARE,  /* its own of that and of what it costs another one, least of all corpora */
     HY__EXPERT_READ, /* bytes of experts for a token that is written */
     HY__FLOPS,       /* of a token that is read */
     HY__FUTURE,      /* nats per token that what stands behind a token tells of it: leak.c */
@@ -109,38 +111,43 @@ typedef struct hy__probe {
     int64_t k;           /* experts that a token uses; 0 = as trained */
 } hy__probe;
 
-/* One length of an experiment; lists end with what is empty. */
-typedef struct hy__lab_scale {
-    const char *set[HY__LAB_SETS]; /* of all arms: train.steps, … */
-    hy__arm arm[HY__LAB_ARMS + 1];
-    double rate[HY__LAB_RATES + 1];
-    const char *data[HY__LAB_DATA + 1]; /* as --data of train; HY__LAB_TEXT, "own/src" */
-    uint64_t text;      /* fingerprint of what of them is text, once hy__entries_open has read it */
-    const char *recipe; /* YAML of a curriculum, or NULL */
-    hy__probe probe[HY__LAB_PROBES + 1];
-} hy__lab_scale;
-
 /* When a goal is met, at every one of its probes. */
 typedef enum hy__goal_kind {
     HY__AT_LEAST, /* the arm's mean is `wanted` or more */
     HY__AT_MOST,
-    HY__AHEAD,  /* its worst seed is better than chance, and than the best seed of every other arm
-                   that is no kin of the first */
-    HY__WITHIN, /* its mean is worse than that of arm `beside` by at most `wanted`, below 0: better
-                 */
-    HY__EACH,   /* each of its seeds is better than the same one of arm `beside` by `wanted` */
-    HY__HOLDS,  /* its mean is worse than its own at probe `beside` by at most `wanted` */
-    HY__ONWARD, /* from each of its probes to the next its mean gets worse by at most `wanted` */
-    HY__TIMES,  /* its mean is at most `wanted` times that of arm `beside` */
+    HY__ABOUT_0, /* its mean is at most that far from 0 */
+    HY__AHEAD,   /* its worst seed is better than chance, and than the best seed of every other arm
+                    that is no kin of the first */
+    HY__WITHIN,  /* its mean is worse than that of arm `beside` by at most `wanted`, below 0: better
+                  */
+    HY__EACH,    /* each of its seeds is better than the same one of arm `beside`, by more than
+                    `wanted` */
+    HY__HOLDS,   /* its mean is worse than its own at probe `beside` by at most `wanted` */
+    HY__ONWARD,  /* from each of its probes to the next its mean gets worse by at most `wanted` */
+    HY__TIMES,   /* its mean is at most `wanted` times that of arm `beside` */
 } hy__goal_kind;
 
+/* Arms and probes by their names. */
 typedef struct hy__goal {
-    const char *text;
-    int arm, from, to; /* probes, indices */
+    const char *text, *arm;
+    const char *at, *to; /* its probes: one, or with `to` all from the one to the other … */
+    hy__metric metric;   /* … of this metric */
     hy__goal_kind kind;
     double wanted;
-    int beside; /* an arm; of HY__HOLDS a probe */
+    const char *beside; /* an arm; of HY__HOLDS a probe */
 } hy__goal;
+
+/* One length of an experiment; lists end with what is empty. */
+typedef struct hy__lab_scale {
+    const char *set[HY__LAB_SETS]; /* of all arms: train.steps, … */
+    const hy__arm *arm;            /* at most HY__LAB_ARMS */
+    double rate[HY__LAB_RATES + 1];
+    const char *data[HY__LAB_DATA + 1]; /* as --data of train; HY__LAB_TEXT, "own/src" */
+    uint64_t text;      /* fingerprint of what of them is text, once hy__entries_open has read it */
+    const char *recipe; /* YAML of a curriculum, or NULL */
+    const hy__probe *probe; /* at most HY__LAB_PROBES */
+    const hy__goal *goal;   /* at most HY__LAB_GOALS */
+} hy__lab_scale;
 
 struct hy__lab_options;
 
@@ -154,7 +161,6 @@ typedef struct hy__lab {
     hy_status (*run)(const struct hy__lab *lab, const struct hy__lab_options *opt, hy_error *err);
     const char *train[4]; /* then also: the fields of train that it depends on */
     hy__lab_scale quick, full;
-    hy__goal goal[2][HY__LAB_GOALS + 1]; /* of quick, of full; ends without a text */
 } hy__lab;
 
 extern const hy__lab hy__lab_crossover, hy__lab_logic, hy__lab_hops, hy__lab_recall, hy__lab_needle,
@@ -171,7 +177,7 @@ typedef struct hy__lab_options {
     int64_t n_set;
     const char *const *text; /* [n_text] in place of the project's own; borrowed */
     int64_t n_text;
-    const char *out; /* folder; each experiment has one in it, of its name */
+    const char *out; /* folder; each experiment has one in it: hy__lab_folder */
     int64_t jobs;    /* at a time; 0 = one for each core */
     void (*on_progress)(void *user, const char *lab, int64_t done, int64_t of, const char *now);
     /* Of several experiments one has ended; err->status HY_OK: it came through. Or NULL. */
@@ -182,6 +188,9 @@ typedef struct hy__lab_options {
 
 /* HY_E_INVALID lists the names that there are. */
 hy_status hy__lab_find(const hy__lab **out, const char *name, hy_error *err);
+
+/* NAME, or NAME-full: one length is not written over the other. */
+void hy__lab_folder(char out[HY__LAB_FOLDER], const hy__lab *lab, const hy__lab_options *opt);
 
 /* Runs what is left to run and writes results.json, results.csv, the figures and index.html into
  * its folder, which it makes. HY_E_STOPPED when it was asked to; HY_E_INVALID for a path longer
@@ -235,6 +244,9 @@ hy_status hy__entries_check(const hy__lab_scale *s, hy_error *err);
 int hy__scale_arms(const hy__lab_scale *s);
 int hy__scale_probes(const hy__lab_scale *s);
 int hy__scale_rates(const hy__lab_scale *s);
+/* -1 where there is none of that name. */
+int hy__scale_arm(const hy__lab_scale *s, const char *name);
+int hy__scale_probe(const hy__lab_scale *s, const char *name, hy__metric metric);
 
 /* Its curriculum, or NULL. */
 const char *hy__arm_recipe(const hy__lab_scale *s, int arm);
@@ -319,19 +331,24 @@ typedef struct hy__chores {
 hy_status hy__pool_run(const hy__chores *c, int64_t at_a_time, const hy__lab_options *opt,
                        hy_error *err);
 
+/* Of a chore: HY_E_STOPPED where go_on, which may be NULL, says so. */
+hy_status hy__lab_go_on(hy_train_fn go_on, hy_error *err);
+
 /* ---- exam.c ---- */
 
 struct hy__model;
 typedef struct hy__exam hy__exam;
 
-/* Of a trained model, and of what it was trained on. The model is borrowed. */
+/* Of a trained model, and of what it was trained on. The model is borrowed. go_on is asked with
+ * NULLs before every forward; NULL: it goes on. */
 hy_status hy__exam_new(hy__exam **out, struct hy__model *m, const hy__lab_scale *s,
-                       const hy__train_config *t, hy_error *err);
+                       const hy__train_config *t, hy_train_fn go_on, hy_error *err);
 void hy__exam_free(hy__exam *e);
 /* HY_E_INVALID where there is less text than the probes ask for: before anything is trained. */
 hy_status hy__exam_check(const hy__lab_scale *s, const hy__train_config *t, hy_error *err);
 /* What the model makes of a probe's data: of a task test documents, which neither training nor what
- * is held out contains; of text windows of train.seq_len in what is held out. */
+ * is held out contains; of text, and of a corpus that is a task, windows of train.seq_len in what
+ * is held out. HY_E_STOPPED when go_on said so. */
 hy_status hy__exam_ask(hy__exam *e, const hy__probe *p, hy__answer *a, hy_error *err);
 /* The first of a scale's probes that asks for the same as p, so that one answer serves both. */
 int hy__probe_first(const hy__lab_scale *s, int p);
@@ -355,7 +372,7 @@ struct hy__page;
 
 /* Of a goal. */
 typedef struct hy__verdict {
-    const char *goal;
+    const char *goal, *at; /* the probe that came out worst, of a goal that has several; or NULL */
     hy__goal_kind kind;
     double got, wanted;  /* NaN: there is none */
     const char *beside;  /* the name of what it is held against, of a kind that says so */

@@ -14,21 +14,26 @@
     less("S", "E A E W P F", "ffn.d_ff"), less("A", "SE S SE SW SP SF", "ffn.d_ff"),               \
         less("E", "S SA S SW SP SF", "ffn.d_ff"), less("W", "SE SA SE S SP SF", "ffn.d_ff"),       \
         less("P", "SE SA SE SW S SF", "ffn.d_ff"), less("F", "SE SA SE SW SP S", "experts.d_ff")
-#define ARMS                                                                                       \
-    { {.name = "all six", .set = {"model.layers=SE SA SE SW SP SF"}}, EACH(LESS), EACH(LESS_FLOPS) }
-#define WITHOUT(n, letter)                                                                         \
+static const hy__arm ARMS[] = {
+    {.name = "all six", .set = {"model.layers=SE SA SE SW SP SF"}},
+    EACH(LESS),
+    EACH(LESS_FLOPS),
+    {0},
+};
+
+#define BETTER(letter, without, size)                                                              \
     {                                                                                              \
-        "with " letter " better than without it in every seed, at equal parameters", 0, 0, 0,      \
-            HY__EACH, 0.0, n                                                                       \
+        .text = "with " letter " better than without it in every seed, at equal " size,            \
+        .arm = "all six", .at = "held-out text", .metric = HY__LOSS, .kind = HY__EACH,             \
+        .beside = without                                                                          \
     }
-#define WITHOUT_FLOPS(n, letter)                                                                   \
-    { "the same of " letter " at equal FLOPs", 0, 0, 0, HY__EACH, 0.0, n }
-#define GOALS                                                                                      \
-    {                                                                                              \
-        WITHOUT(1, "S"), WITHOUT(2, "A"), WITHOUT(3, "E"), WITHOUT(4, "W"), WITHOUT(5, "P"),       \
-            WITHOUT(6, "F"), WITHOUT_FLOPS(7, "S"), WITHOUT_FLOPS(8, "A"), WITHOUT_FLOPS(9, "E"),  \
-            WITHOUT_FLOPS(10, "W"), WITHOUT_FLOPS(11, "P"), WITHOUT_FLOPS(12, "F")                 \
-    }
+#define AS_LARGE(letter) BETTER(letter, "no " letter, "parameters")
+#define AS_DEAR(letter)  BETTER(letter, "no " letter ", equal FLOPs", "FLOPs")
+static const hy__goal GOALS[] = {
+    AS_LARGE("S"), AS_LARGE("A"), AS_LARGE("E"), AS_LARGE("W"), AS_LARGE("P"),
+    AS_LARGE("F"), AS_DEAR("S"),  AS_DEAR("A"),  AS_DEAR("E"),  AS_DEAR("W"),
+    AS_DEAR("P"),  AS_DEAR("F"),  {0},
+};
 
 const hy__lab hy__lab_ablate = {
     .name = "ablate",
@@ -46,11 +51,12 @@ const hy__lab hy__lab_ablate = {
               .arm = ARMS,
               .rate = {8e-3, 1.6e-2},
               .data = {HY__LAB_TEXT},
-              .probe = HY__LAB_HELD_OUT},
+              .probe = hy__lab_held_out,
+              .goal = GOALS},
     .full = {.set = {HY__LAB_SIX_WIDE, "train.steps=1500", "train.batch=8", "train.warmup=50"},
              .arm = ARMS,
              .rate = {4e-3, 8e-3, 1.6e-2},
              .data = {HY__LAB_TEXT},
-             .probe = HY__LAB_HELD_OUT},
-    .goal = {GOALS, GOALS},
+             .probe = hy__lab_held_out,
+             .goal = GOALS},
 };

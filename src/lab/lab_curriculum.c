@@ -19,32 +19,46 @@
 
 #define ARM(title, stages)                                                                         \
     { .name = title, .recipe = "stages:\n" stages }
-/* A stage that is left out gives its tokens to the last one. times: "", or "0" for ten times as
- * many tokens of each. */
-#define ARMS(times)                                                                                \
+/* A stage that is left out gives its tokens to the last one. tens: "", or "0" for ten times as many
+ * tokens of each. */
+#define ARMS(tens)                                                                                 \
+    ARM("recipe", DENSE("40960" tens, SHORT) EXPERTS("61440" tens, MIDDLE, COPIED)                 \
+                      MEMORIES("102400" tens, "25600" tens, "") WHOLE("409600" tens)),             \
+        ARM("all at once", WHOLE("614400" tens)),                                                  \
+        ARM("no dense", EXPERTS("61440" tens, MIDDLE, "")                                          \
+                            MEMORIES("102400" tens, "25600" tens, "") WHOLE("450560" tens)),       \
+        ARM("no experts", DENSE("40960" tens, SHORT) MEMORIES("102400" tens, "25600" tens, COPIED) \
+                              WHOLE("471040" tens)),                                               \
+        ARM("no memories", DENSE("40960" tens, SHORT) EXPERTS("61440" tens, MIDDLE, COPIED)        \
+                               WHOLE("512000" tens)),                                              \
+        ARM("no short contexts",                                                                   \
+            DENSE("40960" tens, LONG) EXPERTS("61440" tens, LONG, COPIED)                          \
+                MEMORIES("102400" tens, "25600" tens, "") WHOLE("409600" tens)),                   \
     {                                                                                              \
-        ARM("recipe", DENSE("40960" times, SHORT) EXPERTS("61440" times, MIDDLE, COPIED)           \
-                          MEMORIES("102400" times, "25600" times, "") WHOLE("409600" times)),      \
-            ARM("all at once", WHOLE("614400" times)),                                             \
-            ARM("no dense", EXPERTS("61440" times, MIDDLE, "") MEMORIES(                           \
-                                "102400" times, "25600" times, "") WHOLE("450560" times)),         \
-            ARM("no experts", DENSE("40960" times, SHORT) MEMORIES("102400" times, "25600" times,  \
-                                                                   COPIED) WHOLE("471040" times)), \
-            ARM("no memories", DENSE("40960" times, SHORT) EXPERTS("61440" times, MIDDLE, COPIED)  \
-                                   WHOLE("512000" times)),                                         \
-            ARM("no short contexts",                                                               \
-                DENSE("40960" times, LONG) EXPERTS("61440" times, LONG, COPIED)                    \
-                    MEMORIES("102400" times, "25600" times, "") WHOLE("409600" times)),            \
+        0                                                                                          \
     }
-#define GOALS                                                                                      \
+static const hy__arm QUICK_ARMS[] = {ARMS("")}, FULL_ARMS[] = {ARMS("0")};
+
+#define BETTER(text_, without)                                                                     \
     {                                                                                              \
-        {"the recipe: no worse than all at once", 0, 0, 0, HY__WITHIN, 0.0, 1},                    \
-            {"the recipe: better than all at once in every seed", 0, 0, 0, HY__EACH, 0.0, 1},      \
-            {"without the stage of dense layers worse in every seed", 0, 0, 0, HY__EACH, 0.0, 2},  \
-            {"without that of experts worse in every seed", 0, 0, 0, HY__EACH, 0.0, 3},            \
-            {"without that of memories worse in every seed", 0, 0, 0, HY__EACH, 0.0, 4},           \
-            {"without short contexts worse in every seed", 0, 0, 0, HY__EACH, 0.0, 5},             \
+        .text = text_, .arm = "recipe", .at = "held-out text", .metric = HY__LOSS,                 \
+        .kind = HY__EACH, .beside = without                                                        \
     }
+static const hy__goal GOALS[] = {
+    {.text = "the recipe: no worse than all at once",
+     .arm = "recipe",
+     .at = "held-out text",
+     .metric = HY__LOSS,
+     .kind = HY__WITHIN,
+     .beside = "all at once"},
+    BETTER("the recipe: better than all at once in every seed", "all at once"),
+    BETTER("without the stage of dense layers worse in every seed", "no dense"),
+    BETTER("without that of experts worse in every seed", "no experts"),
+    BETTER("without that of memories worse in every seed", "no memories"),
+    BETTER("without short contexts worse in every seed", "no short contexts"),
+    {0},
+};
+
 const hy__lab hy__lab_curriculum = {
     .name = "curriculum",
     .question = "Does staging help?",
@@ -58,14 +72,15 @@ const hy__lab hy__lab_curriculum = {
     .published = "nothing; that a model of so many parts is hard to train is its first risk",
     .config = HY__LAB_SIX,
     .quick = {.set = {"train.warmup=10"}, /* the first stage has 20 steps */
-              .arm = ARMS(""),
+              .arm = QUICK_ARMS,
               .rate = {4e-3, 8e-3, 1.6e-2},
               .data = {HY__LAB_TEXT},
-              .probe = HY__LAB_HELD_OUT},
+              .probe = hy__lab_held_out,
+              .goal = GOALS},
     .full = {.set = {HY__LAB_SIX_WIDE},
-             .arm = ARMS("0"),
+             .arm = FULL_ARMS,
              .rate = {4e-3, 8e-3, 1.6e-2},
              .data = {HY__LAB_TEXT},
-             .probe = HY__LAB_HELD_OUT},
-    .goal = {GOALS, GOALS},
+             .probe = hy__lab_held_out,
+             .goal = GOALS},
 };

@@ -2,26 +2,6 @@
  */
 #include "lab/lab.h"
 
-enum { PREVIOUS, SHORTLIST, TOKEN, DENSE }; /* arms, the first of both lengths */
-enum {
-    ALL,
-    TEXT,
-    CODE,
-    SUMS,
-    CHAINS,
-    MIXED,
-    K1,
-    K2,
-    K3,
-    K4,
-    BALANCE,
-    DEAD,
-    INFORMATION,
-    HARM,
-    LEAST,
-    READ
-};
-
 /* About as long as a window, so that the corpora have about equal shares of tokens. */
 #define SUMS_OF   "task:sums/questions=51"
 #define CHAINS_OF "task:hops/hops=2/length=511"
@@ -55,82 +35,118 @@ enum {
 
 /* Experts are found while the balance is forced by large steps, and settle under small ones.
  * Routers that learn slowly leave the balance time to follow them. */
-#define RECIPE(spread, settle)                                                                     \
+#define SLOW ", rates: {router: 0.1}"
+#define RECIPE(spread, settle, rates)                                                              \
     "stages:\n"                                                                                    \
-    "  - {name: spread, tokens: " spread ", experts: {balance_rate: 0.03}, "                       \
-    "rates: {router: 0.1}}\n"                                                                      \
-    "  - {name: settle, tokens: " settle ", experts: {balance_rate: 0.003}, "                      \
-    "rates: {router: 0.1}}\n"
+    "  - {name: spread, tokens: " spread ", experts: {balance_rate: 0.03}" rates "}\n"             \
+    "  - {name: settle, tokens: " settle ", experts: {balance_rate: 0.003}" rates "}\n"
+#define FULL_RECIPE(rates) RECIPE("8192000", "4096000", rates) /* 6,000 steps */
 
-#define PROBE(n, d, m)                                                                             \
-    { .name = n, .data = d, .metric = m }
+static const hy__arm QUICK_ARMS[] = {FIRST_FOUR, {0}};
+static const hy__arm FULL_ARMS[] = {
+    FIRST_FOUR,
+    SHORTLIST_OF("four", "4"),
+    /* What helps the first arm need not help the one that it is held against. */
+    {.name = "token, routers of full rate",
+     .set = {"experts.route=token"},
+     .recipe = FULL_RECIPE("")},
+    ROUTE("units of 16", "experts.expert_chunk=16"),
+    ROUTE("units of 64", "experts.expert_chunk=64"),
+    SHARED("one shared", "experts.route=previous"),
+    SHARED("one shared, shortlist", "experts.route=shortlist"),
+    DENSE_TOTAL,
+    {0},
+};
+
+/* Every token uses so many, whatever was trained. */
 #define FORCED(n, m)                                                                               \
     { .name = "k = " #n, .data = "*", .metric = m, .aside = true, .k = n }
 #define BANNED(m)                                                                                  \
     { .name = "banned", .data = "*", .metric = m, .reading = HY__READ_BANNED }
-#define MIXED_OF                                                                                   \
-    {                                                                                              \
-        .name = "mixed documents", .data = "*", .metric = HY__LOSS, .aside = true,                 \
-        .reading = HY__READ_MIXED                                                                  \
-    }
-#define PROBES                                                                                     \
-    {                                                                                              \
-        PROBE("all", "*", HY__LOSS), PROBE("text", "docs", HY__BITS),                              \
-            PROBE("code", "src", HY__BITS), PROBE("sums", SUMS_OF, HY__ACCURACY),                  \
-            PROBE("chains", CHAINS_OF, HY__ACCURACY), MIXED_OF, FORCED(1, HY__LOSS),               \
-            FORCED(2, HY__LOSS), FORCED(3, HY__LOSS), FORCED(4, HY__LOSS),                         \
-            PROBE("all", "*", HY__VIOLATION), PROBE("all", "*", HY__DEAD),                         \
-            PROBE("all", "*", HY__INFORMATION), BANNED(HY__HARM), BANNED(HY__HARM_LEAST),          \
-            PROBE("all", "*", HY__EXPERT_READ), FORCED(1, HY__INFORMATION), FORCED(1, HY__FLOPS),  \
-            FORCED(2, HY__FLOPS), FORCED(3, HY__FLOPS), FORCED(4, HY__FLOPS)                       \
-    }
+static const hy__probe PROBES[] = {
+    {.name = "all", .data = "*", .metric = HY__LOSS},
+    {.name = "text", .data = "docs", .metric = HY__BITS},
+    {.name = "code", .data = "src", .metric = HY__BITS},
+    {.name = "sums", .data = SUMS_OF, .metric = HY__ACCURACY},
+    {.name = "chains", .data = CHAINS_OF, .metric = HY__ACCURACY},
+    {.name = "mixed documents",
+     .data = "*",
+     .metric = HY__LOSS,
+     .aside = true,
+     .reading = HY__READ_MIXED},
+    FORCED(1, HY__LOSS),
+    FORCED(2, HY__LOSS),
+    FORCED(3, HY__LOSS),
+    FORCED(4, HY__LOSS),
+    {.name = "all", .data = "*", .metric = HY__VIOLATION},
+    {.name = "all", .data = "*", .metric = HY__DEAD},
+    {.name = "all", .data = "*", .metric = HY__INFORMATION},
+    BANNED(HY__HARM),
+    BANNED(HY__HARM_SHARE),
+    {.name = "all", .data = "*", .metric = HY__EXPERT_READ},
+    FORCED(1, HY__INFORMATION),
+    FORCED(1, HY__FLOPS),
+    FORCED(2, HY__FLOPS),
+    FORCED(3, HY__FLOPS),
+    FORCED(4, HY__FLOPS),
+    {0},
+};
 
-#define ROUTE_GOALS(arm, name)                                                                     \
-    {name ": a lower loss than the dense model of equal FLOPs, in every seed",                     \
-     arm,                                                                                          \
-     ALL,                                                                                          \
-     ALL,                                                                                          \
-     HY__EACH,                                                                                     \
-     0.0,                                                                                          \
-     DENSE},                                                                                       \
-        {name ": a loss within .005 of token routing", arm, ALL, ALL, HY__WITHIN, 0.005, TOKEN}, { \
-        name ": half of the expert bytes of token routing for a token written", arm, READ, READ,   \
-            HY__TIMES, 0.5, TOKEN                                                                  \
-    }
-#define GOALS                                                                                      \
+#define OF_ROUTE(name)                                                                             \
+    {.text = name ": a lower loss than the dense model of equal FLOPs, in every seed",             \
+     .arm = name,                                                                                  \
+     .at = "all",                                                                                  \
+     .metric = HY__LOSS,                                                                           \
+     .kind = HY__EACH,                                                                             \
+     .beside = "dense, equal FLOPs"},                                                              \
+        {.text = name ": a loss within .005 of token routing",                                     \
+         .arm = name,                                                                              \
+         .at = "all",                                                                              \
+         .metric = HY__LOSS,                                                                       \
+         .kind = HY__WITHIN,                                                                       \
+         .wanted = 0.005,                                                                          \
+         .beside = "token"},                                                                       \
     {                                                                                              \
-        {"previous unit: maximal violation at most .05 over all that is held out",                 \
-         PREVIOUS,                                                                                 \
-         BALANCE,                                                                                  \
-         BALANCE,                                                                                  \
-         HY__AT_MOST,                                                                              \
-         0.05,                                                                                     \
-         0},                                                                                       \
-            {"previous unit: no dead expert", PREVIOUS, DEAD, DEAD, HY__AT_MOST, 0.0, 0},          \
-            {"previous unit: normalised mutual information of expert and corpus at least .6",      \
-             PREVIOUS,                                                                             \
-             INFORMATION,                                                                          \
-             INFORMATION,                                                                          \
-             HY__AT_LEAST,                                                                         \
-             0.6,                                                                                  \
-             0},                                                                                   \
-            {"previous unit: banning the experts of any corpus hurts it 5 times as much as the "   \
-             "others",                                                                             \
-             PREVIOUS,                                                                             \
-             LEAST,                                                                                \
-             LEAST,                                                                                \
-             HY__AT_LEAST,                                                                         \
-             5.0,                                                                                  \
-             0},                                                                                   \
-            {"previous unit: from k = 1 to 4 the loss never rises",                                \
-             PREVIOUS,                                                                             \
-             K1,                                                                                   \
-             K4,                                                                                   \
-             HY__ONWARD,                                                                           \
-             0.0,                                                                                  \
-             0},                                                                                   \
-            ROUTE_GOALS(PREVIOUS, "previous unit"), ROUTE_GOALS(SHORTLIST, "shortlist of six")     \
+        .text = name ": half of the expert bytes of token routing for a token written",            \
+        .arm = name, .at = "all", .metric = HY__EXPERT_READ, .kind = HY__TIMES, .wanted = 0.5,     \
+        .beside = "token"                                                                          \
     }
+static const hy__goal GOALS[] = {
+    {.text = "previous unit: maximal violation at most .05 over all that is held out",
+     .arm = "previous unit",
+     .at = "all",
+     .metric = HY__VIOLATION,
+     .kind = HY__AT_MOST,
+     .wanted = 0.05},
+    {.text = "previous unit: no dead expert",
+     .arm = "previous unit",
+     .at = "all",
+     .metric = HY__DEAD,
+     .kind = HY__AT_MOST,
+     .wanted = 0.0},
+    {.text = "previous unit: normalised mutual information of expert and corpus at least .6",
+     .arm = "previous unit",
+     .at = "all",
+     .metric = HY__INFORMATION,
+     .kind = HY__AT_LEAST,
+     .wanted = 0.6},
+    {.text = "previous unit: banning the experts of any corpus hurts it 5 times as much as "
+             "another one, so 5/6 of both",
+     .arm = "previous unit",
+     .at = "banned",
+     .metric = HY__HARM_SHARE,
+     .kind = HY__AT_LEAST,
+     .wanted = 5.0 / 6.0},
+    {.text = "previous unit: from k = 1 to 4 the loss never rises",
+     .arm = "previous unit",
+     .at = "k = 1",
+     .to = "k = 4",
+     .metric = HY__LOSS,
+     .kind = HY__ONWARD},
+    OF_ROUTE("previous unit"),
+    OF_ROUTE("shortlist of six"),
+    {0},
+};
 
 const hy__lab hy__lab_experts = {
     .name = "experts",
@@ -146,8 +162,9 @@ const hy__lab hy__lab_experts = {
         "and four corpora at most .8, and "
         "less by what the first unit of every document takes, whose router has seen nothing. A "
         "corpus's experts are those that its tokens choose most, one in each layer; they are "
-        "banned, and what that costs the corpus is held against what it costs the others, in nats "
-        "per token. Bytes of experts are those that must be read when a token is written, where "
+        "banned, and what that costs the corpus is held against what it costs another one on the "
+        "mean, in nats per token. Bytes of experts are those that must be read when a token is "
+        "written, where "
         "there is room for four experts of a layer and those used last stay.",
     .published = "controllable routing of experts, of a prototype that computes all of them",
     .config = "model: {layers: SE SE, d_model: 96, vocab: 256, chunk: 64}\n"
@@ -156,21 +173,18 @@ const hy__lab hy__lab_experts = {
               "train: {batch: 4, seq_len: 512, carry: false, warmup: 50, schedule: wsd,\n"
               "        eval_every: 100, val_tokens: 16384, val_fraction: 0.1, detail_every: 0,\n"
               "        tensorboard: false}\n",
-    .quick = {.arm = {FIRST_FOUR},
+    .quick = {.arm = QUICK_ARMS,
               .rate = {4e-3, 6e-3},
               .data = {"own/docs:1", "own/src:1", SUMS_OF ":1", CHAINS_OF ":1"},
-              .recipe = RECIPE("1640448", "817152"), /* 1,200 steps */
-              .probe = PROBES},
+              .recipe = RECIPE("1640448", "817152", SLOW), /* 1,200 steps */
+              .probe = PROBES,
+              .goal = GOALS},
     /* held back more, as its docs are read many times */
     .full = {.set = {"model.d_model=128", "ssm.d_state=64", "train.weight_decay=0.5"},
-             .arm = {FIRST_FOUR, SHORTLIST_OF("four", "4"),
-                     ROUTE("units of 16", "experts.expert_chunk=16"),
-                     ROUTE("units of 64", "experts.expert_chunk=64"),
-                     SHARED("one shared", "experts.route=previous"),
-                     SHARED("one shared, shortlist", "experts.route=shortlist"), DENSE_TOTAL},
+             .arm = FULL_ARMS,
              .rate = {2e-3, 4e-3, 8e-3},
              .data = {"own/docs:1", "own/src:1", SUMS_OF ":1", CHAINS_OF ":1"},
-             .recipe = RECIPE("8192000", "4096000"), /* 6,000 steps */
-             .probe = PROBES},
-    .goal = {GOALS, GOALS},
+             .recipe = FULL_RECIPE(SLOW),
+             .probe = PROBES,
+             .goal = GOALS},
 };

@@ -10,13 +10,103 @@
 /* As many parameters as with P, or as many FLOPs. */
 #define WITHOUT(name_, flops_)                                                                     \
     { .name = name_, .set = {"model.layers=S A F"}, .fit = "ffn.d_ff", .step = 8, .flops = flops_ }
-#define ARMS                                                                                       \
-    { {.name = "P"}, WITHOUT("without P", false), WITHOUT("without P, equal FLOPs", true) }
+static const hy__arm ARMS[] = {
+    {.name = "P"},
+    WITHOUT("without P", false),
+    WITHOUT("without P, equal FLOPs", true),
+    {0},
+};
 
 /* The first 1,000 facts, the first 10,000 and all of them. */
 #define MANY                                                                                       \
     "stages:\n  - {name: all, tokens: 80M, mixture: {" CORPUS("1000") ": 1, " CORPUS(              \
         "10000") ": 5, " CORPUS("100000") ": 14}}\n"
+
+static const hy__probe FEW_PROBES[] = {
+    {.name = "both", .data = BOTH("10000")},
+    {.name = "closed book", .data = CLOSED("10000"), .aside = true, .published = 0.81},
+    {.name = "closed book",
+     .data = CLOSED("10000"),
+     .metric = HY__BETA,
+     .aside = true,
+     .published = 0.80},
+    {.name = "closed book", .data = CLOSED("10000"), .metric = HY__SLOTS, .aside = true},
+    {.name = "closed book", .data = CLOSED("10000"), .metric = HY__EVENNESS, .aside = true},
+    {.name = "open book", .data = OPEN("10000"), .aside = true, .published = 0.84},
+    {.name = "open book",
+     .data = OPEN("10000"),
+     .metric = HY__BETA,
+     .aside = true,
+     .published = 0.10},
+    {0},
+};
+static const hy__probe ALL_PROBES[] = {
+    {.name = "both, 1,000 facts", .data = BOTH("1000")},
+    {.name = "both, 10,000", .data = BOTH("10000")},
+    {.name = "both, 100,000", .data = BOTH("100000")},
+    {.name = "closed book, 1,000", .data = CLOSED("1000"), .aside = true},
+    {.name = "closed book, 10,000", .data = CLOSED("10000"), .aside = true, .published = 0.81},
+    {.name = "closed book, 10,000",
+     .data = CLOSED("10000"),
+     .metric = HY__BETA,
+     .aside = true,
+     .published = 0.80},
+    {.name = "closed book, 100,000", .data = CLOSED("100000"), .aside = true},
+    {.name = "closed book, 100,000", .data = CLOSED("100000"), .metric = HY__SLOTS, .aside = true},
+    {.name = "closed book, 100,000",
+     .data = CLOSED("100000"),
+     .metric = HY__EVENNESS,
+     .aside = true},
+    {.name = "open book, 10,000", .data = OPEN("10000"), .aside = true, .published = 0.84},
+    {.name = "open book, 10,000",
+     .data = OPEN("10000"),
+     .metric = HY__BETA,
+     .aside = true,
+     .published = 0.10},
+    {0},
+};
+
+#define P_HOLDS(where)                                                                             \
+    {                                                                                              \
+        .text = "P: closed book at least .99", .arm = "P", .at = where, .kind = HY__AT_LEAST,      \
+        .wanted = 0.99                                                                             \
+    }
+#define WITHOUT_IT(arm_, where)                                                                    \
+    {                                                                                              \
+        .text = arm_ ": closed book below .7", .arm = arm_, .at = where, .kind = HY__AT_MOST,      \
+        .wanted = 0.7                                                                              \
+    }
+#define OPENS(closed, open)                                                                        \
+    {.text = "β at least .5 when the fact is needed",                                              \
+     .arm = "P",                                                                                   \
+     .at = closed,                                                                                 \
+     .metric = HY__BETA,                                                                           \
+     .kind = HY__AT_LEAST,                                                                         \
+     .wanted = 0.5},                                                                               \
+    {                                                                                              \
+        .text = "β at most .1 when the text holds it", .arm = "P", .at = open, .metric = HY__BETA, \
+        .kind = HY__AT_MOST, .wanted = 0.1                                                         \
+    }
+#define USES(where)                                                                                \
+    {                                                                                              \
+        .text = "at least 80% of the slots used", .arm = "P", .at = where, .metric = HY__SLOTS,    \
+        .kind = HY__AT_LEAST, .wanted = 0.8                                                        \
+    }
+static const hy__goal FEW_GOALS[] = {
+    P_HOLDS("closed book"),
+    WITHOUT_IT("without P", "closed book"),
+    OPENS("closed book", "open book"),
+    USES("closed book"),
+    {0},
+};
+static const hy__goal ALL_GOALS[] = {
+    P_HOLDS("closed book, 10,000"),
+    WITHOUT_IT("without P", "closed book, 10,000"),
+    WITHOUT_IT("without P, equal FLOPs", "closed book, 100,000"),
+    OPENS("closed book, 10,000", "open book, 10,000"),
+    USES("closed book, 100,000"),
+    {0},
+};
 
 const hy__lab hy__lab_facts = {
     .name = "facts",
@@ -37,44 +127,17 @@ const hy__lab hy__lab_facts = {
               "pkm: {n_head: 4, n_key: 64, d_key: 32, topk: 4}\n"
               "train: {batch: 40, seq_len: 304, carry: false, warmup: 30, schedule: wsd,\n"
               "        pkm_lr: 20, eval_every: 0, detail_every: 0, tensorboard: false}\n",
-    .quick =
-        {.set = {"train.steps=700"},
-         .arm = ARMS,
-         .rate = {8e-3, 4e-3},
-         .data = {BOTH("10000")},
-         .probe = {{"both", BOTH("10000")},
-                   {"closed book", CLOSED("10000"), .aside = true, .published = 0.81},
-                   {"β, closed book", CLOSED("10000"), HY__BETA, .aside = true, .published = 0.80},
-                   {"slots, closed book", CLOSED("10000"), HY__SLOTS, .aside = true},
-                   {"open book", OPEN("10000"), .aside = true, .published = 0.84},
-                   {"β, open book", OPEN("10000"), HY__BETA, .aside = true, .published = 0.10}}},
+    .quick = {.set = {"train.steps=700"},
+              .arm = ARMS,
+              .rate = {8e-3, 4e-3},
+              .data = {BOTH("10000")},
+              .probe = FEW_PROBES,
+              .goal = FEW_GOALS},
     .full = {.set = {"pkm.n_key=128"},
              .arm = ARMS,
              .rate = {2e-3, 4e-3, 8e-3},
              .data = {BOTH("1000"), BOTH("10000"), BOTH("100000")},
              .recipe = MANY,
-             .probe = {{"both, 1,000 facts", BOTH("1000")},
-                       {"both, 10,000", BOTH("10000")},
-                       {"both, 100,000", BOTH("100000")},
-                       {"closed book, 1,000", CLOSED("1000"), .aside = true},
-                       {"closed book, 10,000", CLOSED("10000"), .aside = true, .published = 0.81},
-                       {"β, closed book, 10,000", CLOSED("10000"), HY__BETA, .aside = true,
-                        .published = 0.80},
-                       {"closed book, 100,000", CLOSED("100000"), .aside = true},
-                       {"slots, closed book", CLOSED("100000"), HY__SLOTS, .aside = true},
-                       {"open book, 10,000", OPEN("10000"), .aside = true, .published = 0.84},
-                       {"β, open book, 10,000", OPEN("10000"), HY__BETA, .aside = true,
-                        .published = 0.10}}},
-    .goal = {{{"P: closed book at least .99", 0, 1, 1, HY__AT_LEAST, 0.99},
-              {"without P: closed book below .7", 1, 1, 1, HY__AT_MOST, 0.7},
-              {"β at least .5 when the fact is needed", 0, 2, 2, HY__AT_LEAST, 0.5},
-              {"β at most .1 when the text holds it", 0, 5, 5, HY__AT_MOST, 0.1},
-              {"at least 80% of the slots used", 0, 3, 3, HY__AT_LEAST, 0.8}},
-             {{"P: closed book at least .99 at 10,000 facts", 0, 4, 4, HY__AT_LEAST, 0.99},
-              {"without P: closed book below .7 there", 1, 4, 4, HY__AT_MOST, 0.7},
-              {"without P, equal FLOPs: closed book below .7 at 100,000", 2, 6, 6, HY__AT_MOST,
-               0.7},
-              {"β at least .5 when the fact is needed", 0, 5, 5, HY__AT_LEAST, 0.5},
-              {"β at most .1 when the text holds it", 0, 9, 9, HY__AT_MOST, 0.1},
-              {"at least 80% of the slots used", 0, 7, 7, HY__AT_LEAST, 0.8}}},
+             .probe = ALL_PROBES,
+             .goal = ALL_GOALS},
 };

@@ -1,54 +1,54 @@
 /* lab_leak.c: what a router that sees the future would have won. */
 #include "lab/lab.h"
 
-enum { PREVIOUS, OWN }; /* arms */
-enum { WHOLE, CUT, GAIN };
+static const hy__arm ARMS[] = {
+    {.name = "previous unit"},
+    {.name = "own unit, which leaks", .set = {"experts.route=own"}},
+    {0},
+};
 
-#define ARMS                                                                                       \
-    {                                                                                              \
-        {.name = "previous unit"}, {                                                               \
-            .name = "own unit, which leaks", .set = { "experts.route=own" }                        \
-        }                                                                                          \
-    }
-#define PROBES                                                                                     \
-    {                                                                                              \
-        {.name = "read whole", .data = "*", .metric = HY__LOSS},                                   \
-            {.name = "nothing behind",                                                             \
-             .data = "*",                                                                          \
-             .metric = HY__LOSS,                                                                   \
-             .aside = true,                                                                        \
-             .reading = HY__READ_CUT},                                                             \
-            {.name = "difference",                                                                 \
-             .data = "*",                                                                          \
-             .metric = HY__FUTURE,                                                                 \
-             .aside = true,                                                                        \
-             .reading = HY__READ_CUT},                                                             \
-    }
-#define GOALS                                                                                      \
-    {                                                                                              \
-        {"previous unit: nothing is gained from the future",                                       \
-         PREVIOUS,                                                                                 \
-         GAIN,                                                                                     \
-         GAIN,                                                                                     \
-         HY__AT_MOST,                                                                              \
-         1e-4,                                                                                     \
-         0},                                                                                       \
-            {"own unit, the control: something is", OWN, GAIN, GAIN, HY__AT_LEAST, 0.005, 0},      \
-            {"own unit looks better in every seed when texts are read whole",                      \
-             OWN,                                                                                  \
-             WHOLE,                                                                                \
-             WHOLE,                                                                                \
-             HY__EACH,                                                                             \
-             0.0,                                                                                  \
-             PREVIOUS},                                                                            \
-            {"and is worse in every seed when they are written",                                   \
-             PREVIOUS,                                                                             \
-             CUT,                                                                                  \
-             CUT,                                                                                  \
-             HY__EACH,                                                                             \
-             0.0,                                                                                  \
-             OWN},                                                                                 \
-    }
+static const hy__probe PROBES[] = {
+    {.name = "read whole", .data = "*", .metric = HY__LOSS},
+    {.name = "nothing behind",
+     .data = "*",
+     .metric = HY__LOSS,
+     .aside = true,
+     .reading = HY__READ_CUT},
+    {.name = "difference",
+     .data = "*",
+     .metric = HY__FUTURE,
+     .aside = true,
+     .reading = HY__READ_CUT},
+    {0},
+};
+
+static const hy__goal GOALS[] = {
+    {.text = "previous unit: the future tells nothing",
+     .arm = "previous unit",
+     .at = "difference",
+     .metric = HY__FUTURE,
+     .kind = HY__ABOUT_0,
+     .wanted = 1e-4},
+    {.text = "own unit, the control: it tells something",
+     .arm = "own unit, which leaks",
+     .at = "difference",
+     .metric = HY__FUTURE,
+     .kind = HY__AT_LEAST,
+     .wanted = 0.005},
+    {.text = "own unit looks better in every seed when texts are read whole",
+     .arm = "own unit, which leaks",
+     .at = "read whole",
+     .metric = HY__LOSS,
+     .kind = HY__EACH,
+     .beside = "previous unit"},
+    {.text = "and is worse in every seed when they are written",
+     .arm = "previous unit",
+     .at = "nothing behind",
+     .metric = HY__LOSS,
+     .kind = HY__EACH,
+     .beside = "own unit, which leaks"},
+    {0},
+};
 
 const hy__lab hy__lab_leak = {
     .name = "leak",
@@ -73,11 +73,12 @@ const hy__lab hy__lab_leak = {
               .arm = ARMS,
               .rate = {4e-3, 8e-3},
               .data = {HY__LAB_TEXT},
-              .probe = PROBES},
+              .probe = PROBES,
+              .goal = GOALS},
     .full = {.set = {"train.steps=6000", "model.d_model=128", "ssm.d_state=64"},
              .arm = ARMS,
              .rate = {2e-3, 4e-3, 8e-3},
              .data = {HY__LAB_TEXT},
-             .probe = PROBES},
-    .goal = {GOALS, GOALS},
+             .probe = PROBES,
+             .goal = GOALS},
 };

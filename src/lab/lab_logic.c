@@ -6,6 +6,68 @@
 #define FEW(k)  "logic/hops=" #k "/most=10"
 #define MANY(k) "logic/hops=" #k
 
+static const hy__arm QUICK_ARMS[] = {
+    HY__LAB_READS(4), HY__LAB_READS(1), HY__LAB_S_A, HY__LAB_TRANSFORMER(4, 72), {0},
+};
+static const hy__arm FULL_ARMS[] = {
+    HY__LAB_READS(8),
+    HY__LAB_READS(1),
+    HY__LAB_KIN(2),
+    HY__LAB_KIN(4),
+    HY__LAB_S_ALONE,
+    HY__LAB_S_A,
+    HY__LAB_TRANSFORMER(5, 60),
+    {0},
+};
+
+static const hy__probe QUICK_PROBES[] = {
+    {.name = "1 step", .data = "task:" FEW(1)},
+    {.name = "2 steps", .data = "task:" FEW(2), .published = 0.76},
+    {.name = "3 steps", .data = "task:" FEW(3), .published = 0.47},
+    {.name = "4 steps, unseen", .data = "task:" FEW(4), .aside = true},
+    {0},
+};
+static const hy__probe FULL_PROBES[] = {
+    {.name = "1 step", .data = "task:" MANY(1)},
+    {.name = "2 steps", .data = "task:" MANY(2), .published = 0.76},
+    {.name = "3 steps", .data = "task:" MANY(3), .published = 0.47},
+    {.name = "4 steps", .data = "task:" MANY(4), .published = 0.30},
+    {.name = "5 steps", .data = "task:" MANY(5), .published = 0.19},
+    {.name = "6 steps, unseen", .data = "task:" MANY(6), .aside = true},
+    {.name = "7 steps, unseen", .data = "task:" MANY(7), .aside = true},
+    {.name = "8 steps, unseen", .data = "task:" MANY(8), .aside = true},
+    {0},
+};
+
+static const hy__goal QUICK_GOALS[] = {
+    {.text = "four reads: at least .95 at 2 and 3 steps",
+     .arm = "S W, 4 reads",
+     .at = "2 steps",
+     .to = "3 steps",
+     .kind = HY__AT_LEAST,
+     .wanted = 0.95},
+    {.text = "four reads: ahead of every other arm at 2 and 3 steps",
+     .arm = "S W, 4 reads",
+     .at = "2 steps",
+     .to = "3 steps",
+     .kind = HY__AHEAD},
+    {0},
+};
+static const hy__goal FULL_GOALS[] = {
+    {.text = "eight reads: at least .95 at 2 to 5 steps",
+     .arm = "S W, 8 reads",
+     .at = "2 steps",
+     .to = "5 steps",
+     .kind = HY__AT_LEAST,
+     .wanted = 0.95},
+    {.text = "eight reads: ahead of every arm that does not read several times, at 6 to 8 steps",
+     .arm = "S W, 8 reads",
+     .at = "6 steps, unseen",
+     .to = "8 steps, unseen",
+     .kind = HY__AHEAD},
+    {0},
+};
+
 const hy__lab hy__lab_logic = {
     .name = "logic",
     .question = "Does a workspace that is read several times help deduction in several steps?",
@@ -23,35 +85,21 @@ const hy__lab hy__lab_logic = {
     "train: {batch: 32, seq_len: 64, carry: false, warmup: 100, schedule: wsd,\n"
     "        optimizer: adamw, eval_every: 100, val_tokens: 1500, detail_every: 0, "
     "tensorboard: false}\n",
-    .quick = {.arm = {HY__LAB_READS(4), HY__LAB_READS(1), HY__LAB_S_A, HY__LAB_TRANSFORMER(4, 72)},
+    .quick = {.arm = QUICK_ARMS,
               .rate = {1.5e-3, 3e-3},
               .data = {"task:" FEW(1), "task:" FEW(2), "task:" FEW(3)},
               .recipe = "stages:\n" HY__LAB_STAGE(FEW, 1, "2M") HY__LAB_STAGE(FEW, 2, "5M")
                   HY__LAB_LAST(FEW, 3, "3500K"),
-              .probe = {{"1 step", "task:" FEW(1)},
-                        {"2 steps", "task:" FEW(2), .published = 0.76},
-                        {"3 steps", "task:" FEW(3), .published = 0.47},
-                        {"4 steps, unseen", "task:" FEW(4), .aside = true}}},
+              .probe = QUICK_PROBES,
+              .goal = QUICK_GOALS},
     .full = {.set = {"train.seq_len=128", "train.val_tokens=2100"},
-             .arm = {HY__LAB_READS(8), HY__LAB_READS(1), HY__LAB_KIN(2), HY__LAB_KIN(4),
-                     HY__LAB_S_ALONE, HY__LAB_S_A, HY__LAB_TRANSFORMER(5, 60)},
+             .arm = FULL_ARMS,
              .rate = {7.5e-4, 1.5e-3, 3e-3},
              .data = {"task:" FEW(1), "task:" FEW(2), "task:" MANY(1), "task:" MANY(2),
                       "task:" MANY(3), "task:" MANY(4), "task:" MANY(5)},
              .recipe = "stages:\n" HY__LAB_STAGE(FEW, 1, "4M") HY__LAB_STAGE(FEW, 2, "8M")
                  HY__LAB_STAGE(MANY, 3, "8M") HY__LAB_STAGE(MANY, 4, "8M")
                      HY__LAB_LAST(MANY, 5, "18M"),
-             .probe = {{"1 step", "task:" MANY(1)},
-                       {"2 steps", "task:" MANY(2), .published = 0.76},
-                       {"3 steps", "task:" MANY(3), .published = 0.47},
-                       {"4 steps", "task:" MANY(4), .published = 0.30},
-                       {"5 steps", "task:" MANY(5), .published = 0.19},
-                       {"6 steps, unseen", "task:" MANY(6), .aside = true},
-                       {"7 steps, unseen", "task:" MANY(7), .aside = true},
-                       {"8 steps, unseen", "task:" MANY(8), .aside = true}}},
-    .goal = {{{"four reads: at least .95 at 2 and 3 steps", 0, 1, 2, HY__AT_LEAST, 0.95},
-              {"four reads: ahead of every other arm at 2 and 3 steps", 0, 1, 2, HY__AHEAD}},
-             {{"eight reads: at least .95 at 2 to 5 steps", 0, 1, 4, HY__AT_LEAST, 0.95},
-              {"eight reads: ahead of every arm that does not read several times, at 6 to 8 steps",
-               0, 5, 7, HY__AHEAD}}},
+             .probe = FULL_PROBES,
+             .goal = FULL_GOALS},
 };

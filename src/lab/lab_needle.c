@@ -20,6 +20,14 @@
         .name = "full", .set = { "attention.window=1048576", "attention.topk=0" }                  \
     }
 
+static const hy__arm ARMS[] = {TOPK(8), TOPK(0), TOPK(4), TOPK(16), FULL, {0}};
+
+#define REACHES(end)                                                                               \
+    {                                                                                              \
+        .text = "topk 8: at least .99 up to 16 times the training length", .arm = "topk 8",        \
+        .at = "4,096", .to = end, .kind = HY__AT_LEAST, .wanted = 0.99                             \
+    }
+
 const hy__lab hy__lab_needle = {
     .name = "needle",
     .question = "Does sparse attention find what was said far back?",
@@ -36,26 +44,30 @@ const hy__lab hy__lab_needle = {
               "ffn: {d_ff: 128}\n"
               "train: {batch: 16, seq_len: 1024, carry: false, warmup: 30, schedule: wsd,\n"
               "        eval_every: 0, detail_every: 0, tensorboard: false}\n",
-    .quick = {.arm = {TOPK(8), TOPK(0), TOPK(4), TOPK(16), FULL},
+    .quick = {.arm = ARMS,
               .rate = {5e-4, 1e-3, 2e-3},
               .data = {"task:" NEAR, "task:" UP_TO("640")},
               .recipe = "stages:\n" NEAR_STAGE("2500K") FAR_STAGE("4M", "640"),
-              .probe = {{"up to 640 tokens back", "task:" UP_TO("640")},
-                        {"640", "task:" AT("640")},
-                        {"4,096", "task:" AT("4096"), .aside = true},
-                        {"16,384", "task:" AT("16384"), .aside = true}}},
+              .probe =
+                  (const hy__probe[]){
+                      {.name = "up to 640 tokens back", .data = "task:" UP_TO("640")},
+                      {.name = "640", .data = "task:" AT("640")},
+                      {.name = "4,096", .data = "task:" AT("4096"), .aside = true},
+                      {.name = "16,384", .data = "task:" AT("16384"), .aside = true},
+                      {0}},
+              .goal = (const hy__goal[]){REACHES("16,384"), {0}}},
     .full = {.set = {"train.seq_len=4096"},
-             .arm = {TOPK(8), TOPK(0), TOPK(4), TOPK(16), FULL},
+             .arm = ARMS,
              .rate = {2.5e-4, 5e-4, 1e-3},
              .data = {"task:" NEAR, "task:" UP_TO("3700")},
              .recipe = "stages:\n" NEAR_STAGE("10M") FAR_STAGE("100M", "3700"),
-             .probe = {{"up to 3,700 tokens back", "task:" UP_TO("3700")},
-                       {"1,024", "task:" AT("1024")},
-                       {"4,096", "task:" AT("4096"), .aside = true},
-                       {"16,384", "task:" AT("16384"), .aside = true},
-                       {"65,536", "task:" AT("65536"), .aside = true}}},
-    .goal = {{{"topk 8: at least .99 up to 16 times the training length", 0, 1, 3, HY__AT_LEAST,
-               0.99}},
-             {{"topk 8: at least .99 up to 16 times the training length", 0, 1, 4, HY__AT_LEAST,
-               0.99}}},
+             .probe =
+                 (const hy__probe[]){
+                     {.name = "up to 3,700 tokens back", .data = "task:" UP_TO("3700")},
+                     {.name = "1,024", .data = "task:" AT("1024")},
+                     {.name = "4,096", .data = "task:" AT("4096"), .aside = true},
+                     {.name = "16,384", .data = "task:" AT("16384"), .aside = true},
+                     {.name = "65,536", .data = "task:" AT("65536"), .aside = true},
+                     {0}},
+             .goal = (const hy__goal[]){REACHES("65,536"), {0}}},
 };

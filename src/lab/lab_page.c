@@ -168,6 +168,19 @@ static void put_verdicts(hy__page *p, const hy__results *r) {
     hy__page_paragraph(p, "Published: %s.", r->lab->published);
 }
 
+/* A rate at the edge of its sweep: what lies beyond might have done better. */
+static void put_rate(hy__page *p, const hy__lab_scale *s, int best) {
+    bool lowest = true, highest = true;
+    for (int i = 0; i < hy__scale_rates(s); i++) {
+        lowest = lowest && s->rate[best] <= s->rate[i];
+        highest = highest && s->rate[best] >= s->rate[i];
+    }
+    hy__page_cell(p, "%g%s", s->rate[best],
+                  lowest    ? ", the lowest"
+                  : highest ? ", the highest"
+                            : "");
+}
+
 static void put_trainings(hy__page *p, const hy__results *r) {
     hy__page_table(p,
                    (const hy__column[]){{"arm", 0},
@@ -182,7 +195,7 @@ static void put_trainings(hy__page *p, const hy__results *r) {
         const hy__job *j = hy__results_job(r, a, 1);
         hy__page_cell(p, "%s", r->scale->arm[a].name);
         hy__page_cell(p, "%" PRId64, j->parameters);
-        hy__page_cell(p, "%g", r->scale->rate[j->rate]);
+        put_rate(p, r->scale, j->rate);
         hy__page_cell(p, "%" PRId64, j->steps);
         hy__page_cell(p, "%" PRId64, j->read);
         hy__page_cell(p, "%" PRId64, j->tokens);
@@ -238,6 +251,8 @@ static void put_values(hy__page *p, const hy__results *r) {
 }
 
 static hy_status put_reproduce(hy__page *p, const hy__results *r, hy_error *err) {
+    char folder[HY__LAB_FOLDER];
+    hy__lab_folder(folder, r->lab, r->opt);
     HY_TRY(hy__lab_put_command(p, r->lab, r->opt, err));
     hy__page_note(
         p,
@@ -245,7 +260,7 @@ static hy_status put_reproduce(hy__page *p, const hy__results *r, hy_error *err)
         "metrics and its model: `hydralm report DIR/%s/runs/*/model --out runs.html` draws "
         "them. `results.json` has every answer with what stands beside it, and the verdicts, "
         "`results.csv` all answers of all trainings, those of the sweep too.",
-        hy_version(), hy__machine_describe().commit, r->lab->name);
+        hy_version(), hy__machine_describe().commit, folder);
     return HY_OK;
 }
 

@@ -66,12 +66,10 @@
     "model.d_model=128", "ssm.d_state=64", "experts.d_ff=128", "ffn.d_ff=384",                     \
         "train.eval_every=200", "train.weight_decay=0.5"
 
-/* Probes of held-out text. */
-#define HY__LAB_HELD_OUT                                                                           \
-    {                                                                                              \
-        {"held-out text", "*", HY__LOSS}, {                                                        \
-            "held-out text", "*", HY__BITS                                                         \
-        }                                                                                          \
-    }
+static const hy__probe hy__lab_held_out[] = {
+    {.name = "held-out text", .data = "*", .metric = HY__LOSS},
+    {.name = "held-out text", .data = "*", .metric = HY__BITS},
+    {0},
+};
 
 #endif

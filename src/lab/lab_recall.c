@@ -25,6 +25,67 @@
         .step = 8                                                                                  \
     }
 
+static const hy__arm FEW_ARMS[] = {
+    {.name = "S A, all", .set = {"model.layers=S A S F"}},
+    {.name = "S A, window 32", .set = {"model.layers=S A S F", "attention.window=32"}},
+    STATE(4),
+    STATE(16),
+    {0},
+};
+static const hy__arm ALL_ARMS[] = {
+    {.name = "S A, all", .set = {"model.layers=S A S F", "ffn.d_ff=512"}},
+    {.name = "S A, window 32",
+     .set = {"model.layers=S A S F", "ffn.d_ff=512", "attention.window=32"}},
+    STATE(16),
+    STATE(32),
+    STATE(64),
+    STATE(128),
+    STATE(256),
+    {0},
+};
+
+static const hy__goal FEW_GOALS[] = {
+    {.text = "attention: ahead of every other arm at 64 pairs",
+     .arm = "S A, all",
+     .at = "64 pairs",
+     .kind = HY__AHEAD},
+    {.text = "N = 16: each seed ahead of N = 4 by .1 at 64 pairs",
+     .arm = "S, N = 16",
+     .at = "64 pairs",
+     .kind = HY__EACH,
+     .wanted = 0.1,
+     .beside = "S, N = 4"},
+    {0},
+};
+#define NO_LESS(n, m)                                                                              \
+    {                                                                                              \
+        .text = "N = " #n ": at least what N = " #m " recalls of 256 pairs", .arm = "S, N = " #n,  \
+        .at = "256 pairs", .kind = HY__WITHIN, .beside = "S, N = " #m                              \
+    }
+static const hy__goal ALL_GOALS[] = {
+    {.text = "attention: at least .99 at 16 to 256 pairs",
+     .arm = "S A, all",
+     .at = "16 pairs",
+     .to = "256 pairs",
+     .kind = HY__AT_LEAST,
+     .wanted = 0.99},
+    {.text = "attention: ahead of every other arm at 256 pairs",
+     .arm = "S A, all",
+     .at = "256 pairs",
+     .kind = HY__AHEAD},
+    {.text = "N = 256: each seed ahead of N = 16 by .1 at 256 pairs",
+     .arm = "S, N = 256",
+     .at = "256 pairs",
+     .kind = HY__EACH,
+     .wanted = 0.1,
+     .beside = "S, N = 16"},
+    NO_LESS(32, 16),
+    NO_LESS(64, 32),
+    NO_LESS(128, 64),
+    NO_LESS(256, 128),
+    {0},
+};
+
 const hy__lab hy__lab_recall = {
     .name = "recall",
     .question = "How many pairs does a state hold, and does attention take the limit away?",
@@ -39,44 +100,29 @@ const hy__lab hy__lab_recall = {
               "attention: {n_head: 2, window: 256, topk: 0}\n"
               "train: {batch: 16, seq_len: 288, carry: false, warmup: 100,\n"
               "        eval_every: 0, detail_every: 0, tensorboard: false}\n",
-    .quick = {.arm = {{.name = "S A, all", .set = {"model.layers=S A S F"}},
-                      {.name = "S A, window 32",
-                       .set = {"model.layers=S A S F", "attention.window=32"}},
-                      STATE(4),
-                      STATE(16)},
+    .quick = {.arm = FEW_ARMS,
               .rate = {2e-2, 4e-2},
               .data = {"task:" ONE(4), "task:" ONE(16), "task:" ONE(64)},
               .recipe = "stages:\n" STAGE(4, "1200K", ONE) STAGE(16, "2400K", ONE)
                   STAGE(64, "4500K", ONE),
-              .probe = {{"4 pairs", "task:" ONE(4)},
-                        {"16 pairs", "task:" ONE(16)},
-                        {"64 pairs", "task:" ONE(64)}}},
+              .probe = (const hy__probe[]){{.name = "4 pairs", .data = "task:" ONE(4)},
+                                           {.name = "16 pairs", .data = "task:" ONE(16)},
+                                           {.name = "64 pairs", .data = "task:" ONE(64)},
+                                           {0}},
+              .goal = FEW_GOALS},
     /* A sequence is a document of 256 pairs in whole chunks; attention sees all of 512. */
     .full = {.set = {"train.seq_len=1568", "train.batch=4", "attention.window=4096"},
-             .arm = {{.name = "S A, all", .set = {"model.layers=S A S F", "ffn.d_ff=512"}},
-                     {.name = "S A, window 32",
-                      .set = {"model.layers=S A S F", "ffn.d_ff=512", "attention.window=32"}},
-                     STATE(16),
-                     STATE(32),
-                     STATE(64),
-                     STATE(128),
-                     STATE(256)},
+             .arm = ALL_ARMS,
              .rate = {1e-2, 2e-2, 4e-2},
              .data = {"task:" TWO(4), "task:" TWO(16), "task:" TWO(64), "task:" TWO(256)},
              .recipe = "stages:\n" STAGE(4, "8M", TWO) STAGE(16, "16M", TWO) STAGE(64, "28M", TWO)
                  STAGE(256, "44M", TWO),
-             .probe = {{"16 pairs", "task:" TWO(16)},
-                       {"64 pairs", "task:" TWO(64)},
-                       {"128 pairs", "task:" TWO(128), .aside = true},
-                       {"256 pairs", "task:" TWO(256)},
-                       {"512 pairs", "task:" TWO(512), .aside = true}}},
-    .goal = {{{"attention: ahead of every other arm at 64 pairs", 0, 2, 2, HY__AHEAD},
-              {"N = 16: each seed ahead of N = 4 by .1 at 64 pairs", 3, 2, 2, HY__EACH, 0.1, 2}},
-             {{"attention: at least .99 at 16 to 256 pairs", 0, 0, 3, HY__AT_LEAST, 0.99},
-              {"attention: ahead of every other arm at 256 pairs", 0, 3, 3, HY__AHEAD},
-              {"N = 256: each seed ahead of N = 16 by .1 at 256 pairs", 6, 3, 3, HY__EACH, 0.1, 2},
-              {"N = 32: at least what N = 16 recalls of 256 pairs", 3, 3, 3, HY__WITHIN, 0.0, 2},
-              {"N = 64: at least what N = 32 recalls", 4, 3, 3, HY__WITHIN, 0.0, 3},
-              {"N = 128: at least what N = 64 recalls", 5, 3, 3, HY__WITHIN, 0.0, 4},
-              {"N = 256: at least what N = 128 recalls", 6, 3, 3, HY__WITHIN, 0.0, 5}}},
+             .probe =
+                 (const hy__probe[]){{.name = "16 pairs", .data = "task:" TWO(16)},
+                                     {.name = "64 pairs", .data = "task:" TWO(64)},
+                                     {.name = "128 pairs", .data = "task:" TWO(128), .aside = true},
+                                     {.name = "256 pairs", .data = "task:" TWO(256)},
+                                     {.name = "512 pairs", .data = "task:" TWO(512), .aside = true},
+                                     {0}},
+             .goal = ALL_GOALS},
 };

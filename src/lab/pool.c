@@ -36,6 +36,11 @@ static bool go_on(void *user, const hy_train_progress *p) {
     return !asked;
 }
 
+hy_status hy__lab_go_on(hy_train_fn may, hy_error *err) {
+    if (!may || may(NULL, NULL)) return HY_OK;
+    return hy__fail(err, HY_E_STOPPED, "the job was stopped");
+}
+
 /* What ends a lab, whoever sends it. */
 static sigset_t stops(void) {
     sigset_t set;

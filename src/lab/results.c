@@ -17,15 +17,18 @@ const hy__metric_info hy__metric_of[HY__METRICS] = {
     [HY__BITS] = {"bits", "Bits per byte", HY__UNIT_PLAIN, true},
     [HY__BETA] = {"beta", "How far the gate of P is open: mean β", HY__UNIT_PLAIN, true},
     [HY__SLOTS] = {"slots", "Share of P's table that is read", HY__UNIT_PERCENT, false},
+    [HY__EVENNESS] = {"evenness", "Share of P's table that would do if it were read evenly",
+                      HY__UNIT_PERCENT, false},
     [HY__VIOLATION] = {"violation", "Maximal violation of the experts' balance", HY__UNIT_PLAIN,
                        true},
     [HY__DEAD] = {"dead", "Dead experts", HY__UNIT_PLAIN, true},
     [HY__INFORMATION] = {"information", "Normalised mutual information of expert and corpus",
                          HY__UNIT_PLAIN, false},
-    [HY__HARM] = {"harm", "Harm of banning a corpus's experts, to it over to the others",
-                  HY__UNIT_PLAIN, false},
-    [HY__HARM_LEAST] = {"harm_least", "The same, of the corpus where it is least", HY__UNIT_PLAIN,
-                        false},
+    [HY__HARM] = {"harm", "Nats per token that banning a corpus's experts costs it", HY__UNIT_PLAIN,
+                  false},
+    [HY__HARM_SHARE] = {"harm_share",
+                        "Its own share of that harm and of another corpus's, where it is least",
+                        HY__UNIT_PERCENT, false},
     [HY__EXPERT_READ] = {"expert_read", "Bytes of experts read for a token that is written",
                          HY__UNIT_BYTES, true},
     [HY__FLOPS] = {"flops", "FLOPs of a token that is read, without the output's", HY__UNIT_FLOP,
@@ -123,23 +126,45 @@ hy__seeds hy__results_beside(const hy__results *r, int arm, int beside, int prob
     return spread_of(x, r->n_seed);
 }
 
+/* A goal, its names looked up. */
+typedef struct claim {
+    const hy__goal *goal;
+    int arm, from, to;
+    int beside; /* an arm; of HY__HOLDS a probe */
+} claim;
+
+static bool find_claim(claim *c, const hy__lab_scale *s, const hy__goal *g) {
+    const char *beside = g->beside ? g->beside : g->kind == HY__HOLDS ? g->at : g->arm;
+    *c = (claim){.goal = g,
+                 .arm = hy__scale_arm(s, g->arm),
+                 .from = hy__scale_probe(s, g->at, g->metric),
+                 .to = hy__scale_probe(s, g->to ? g->to : g->at, g->metric),
+                 .beside = g->kind == HY__HOLDS ? hy__scale_probe(s, beside, g->metric)
+                                                : hy__scale_arm(s, beside)};
+    return c->arm >= 0 && c->from >= 0 && c->to >= c->from && c->beside >= 0;
+}
+
 /* What a goal is about at one of its probes, and what it must be there; `above`: at least that. */
-static void weigh(const hy__results *r, const hy__goal *g, int probe, double *got, double *wanted,
+static void weigh(const hy__results *r, const claim *c, int probe, double *got, double *wanted,
                   bool *above) {
-    const bool own = g->kind == HY__HOLDS;
-    const hy__seeds *s = &r->value[g->arm][probe];
-    const hy__seeds *beside = own ? &r->value[g->arm][g->beside] : &r->value[g->beside][probe];
+    const hy__goal_kind kind = c->goal->kind;
+    const hy__seeds *s = &r->value[c->arm][probe];
+    const hy__seeds *beside =
+        kind == HY__HOLDS ? &r->value[c->arm][c->beside] : &r->value[c->beside][probe];
     const bool less = hy__metric_of[r->scale->probe[probe].metric].less;
     *got = s->mean;
-    *wanted = g->wanted;
-    *above = g->kind == HY__AT_LEAST || g->kind == HY__EACH;
-    switch (g->kind) {
+    *wanted = c->goal->wanted;
+    *above = kind == HY__AT_LEAST || kind == HY__EACH;
+    switch (kind) {
     case HY__AT_LEAST:
     case HY__AT_MOST:
         break;
+    case HY__ABOUT_0:
+        *got = fabs(s->mean);
+        break;
     case HY__AHEAD:
         *got = less ? s->high : s->low;
-        *wanted = best_other(r, g->arm, probe);
+        *wanted = best_other(r, c->arm, probe);
         *above = !less;
         break;
     case HY__WITHIN:
@@ -147,13 +172,13 @@ static void weigh(const hy__results *r, const hy__goal *g, int probe, double *go
         *got = less ? s->mean - beside->mean : beside->mean - s->mean;
         break;
     case HY__EACH: {
-        const hy__seeds lead = hy__results_beside(r, g->arm, g->beside, probe);
+        const hy__seeds lead = hy__results_beside(r, c->arm, c->beside, probe);
         *got = less ? -lead.high : lead.low;
         break;
     }
     case HY__ONWARD:
         *got = -INFINITY; /* at the first */
-        if (probe > g->from) *got = less ? s->mean - s[-1].mean : s[-1].mean - s->mean;
+        if (probe > c->from) *got = less ? s->mean - s[-1].mean : s[-1].mean - s->mean;
         break;
     case HY__TIMES:
         *got = s->mean / beside->mean;
@@ -161,25 +186,42 @@ static void weigh(const hy__results *r, const hy__goal *g, int probe, double *go
     }
 }
 
-static void judge(hy__results *r, const hy__goal *g) {
-    const int n = r->n_verdict++;
-    double least = INFINITY; /* by how much it is met; NaN: it is not */
-    r->verdict[n] = (hy__verdict){.goal = g->text,
-                                  .kind = g->kind,
-                                  .beside = g->kind == HY__HOLDS ? r->scale->probe[g->beside].name
-                                                                 : r->scale->arm[g->beside].name,
-                                  .met = true};
-    for (int p = g->from; p <= g->to && !isnan(least); p++) {
+static void judge(const hy__results *r, const claim *c, hy__verdict *v) {
+    const hy__lab_scale *s = r->scale;
+    const hy__goal_kind kind = c->goal->kind;
+    const bool strictly = kind == HY__AHEAD || kind == HY__EACH;
+    double least = INFINITY; /* by how much it is met */
+    *v = (hy__verdict){.goal = c->goal->text,
+                       .kind = kind,
+                       .beside =
+                           kind == HY__HOLDS ? s->probe[c->beside].name : s->arm[c->beside].name,
+                       .met = true};
+    for (int p = c->from; p <= c->to && !v->unknown; p++) {
         double got, wanted;
         bool above;
-        weigh(r, g, p, &got, &wanted, &above);
+        weigh(r, c, p, &got, &wanted, &above);
         const double spare = above ? got - wanted : wanted - got;
-        if (!(g->kind == HY__AHEAD ? spare > 0.0 : spare >= 0.0)) r->verdict[n].met = false;
+        if (isnan(spare)) v->unknown = "a training that this is about has no value";
+        if (!(strictly ? spare > 0.0 : spare >= 0.0)) v->met = false;
         if (spare >= least) continue;
         least = spare;
-        r->verdict[n].got = got;
-        r->verdict[n].wanted = wanted;
+        v->got = got;
+        v->wanted = wanted;
+        if (c->to > c->from) v->at = s->probe[p].name;
     }
+}
+
+static hy_status judge_all(hy__results *r, hy_error *err) {
+    for (const hy__goal *g = r->scale->goal; g && g->text; g++) {
+        claim c;
+        if (r->n_verdict == HY__LAB_GOALS || !find_claim(&c, r->scale, g))
+            return hy__fail(err, HY_E_INTERNAL,
+                            "lab %s: the goal \"%s\" is one too many, or names an arm or a probe "
+                            "that is not there",
+                            r->lab->name, g->text);
+        judge(r, &c, &r->verdict[r->n_verdict++]);
+    }
+    return HY_OK;
 }
 
 static hy_status find_chance(const hy__probe *p, double *chance, hy_error *err) {
@@ -200,8 +242,7 @@ hy_status hy__results_init(hy__results *r, hy_error *err) {
         HY_TRY(find_chance(&r->scale->probe[p], &r->chance[p], err));
         for (int a = 0; a < r->n_arm; a++) r->value[a][p] = spread(r, a, p);
     }
-    for (const hy__goal *g = r->lab->goal[r->opt->full]; g->text; g++) judge(r, g);
-    return HY_OK;
+    return judge_all(r, err);
 }
 
 /* ---- results.json ---- */

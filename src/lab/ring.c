@@ -12,6 +12,7 @@
 #include "lab/ring.h"
 
 #include "data/mixture.h"
+#include "lab/lab.h"
 #include "model/model.h"
 
 #include <inttypes.h>
@@ -46,6 +47,7 @@ typedef struct group {
     hy__work *work;
     const int32_t *ring; /* [size] */
     int64_t size, context, n;
+    hy_train_fn go_on; /* or NULL */
     hy__state *state[TOGETHER];
     hy__seq seq[TOGETHER];
     int32_t *token, *target; /* [TOGETHER · PIECE] */
@@ -71,6 +73,7 @@ static hy_status read_piece(group *g, int64_t pos, int64_t len, double *nats, in
                              .state_out = g->state};
     double sum;
     int64_t counted;
+    HY_TRY(hy__lab_go_on(g->go_on, err));
     HY_TRY(hy__forward(g->work, &batch, err));
     if (pos + len <= g->context / 2) return HY_OK;
     HY_TRY(hy__loss(g->work, g->target, 0.0, NULL, &sum, &counted, err));
@@ -127,13 +130,13 @@ static hy_status fill(int32_t *ring, int64_t size, const hy__mixture *text, hy_e
     return HY_OK;
 }
 
-hy_status hy__ring_ask(const hy__ring *r, hy__model *m, const hy__mixture *text, double *nats,
-                       int64_t *hits, hy_error *err) {
+hy_status hy__ring_ask(const hy__ring *r, hy__model *m, const hy__mixture *text, hy_train_fn go_on,
+                       double *nats, int64_t *hits, hy_error *err) {
     *nats = 0.0;
     *hits = 0;
     HY_TRY(hy__ring_check(r, text, err));
     int32_t *ring = calloc((size_t)r->size, sizeof *ring);
-    group g = {.model = m, .ring = ring, .size = r->size, .context = r->context};
+    group g = {.model = m, .ring = ring, .size = r->size, .context = r->context, .go_on = go_on};
     hy_status status = HY_OK;
     g.token = calloc(TOGETHER * PIECE, sizeof *g.token);
     g.target = calloc(TOGETHER * PIECE, sizeof *g.target);

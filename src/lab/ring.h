@@ -3,6 +3,7 @@
 #define HY_LAB_RING_H
 
 #include "base/status.h"
+#include "hydralm.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -24,8 +25,9 @@ hy_status hy__ring_parse(hy__ring *r, const char *data, hy_error *err);
 hy_status hy__ring_check(const hy__ring *r, const struct hy__mixture *text, hy_error *err);
 
 /* Sums up over the tokens of the ring: nats, and those that were the likeliest. HY_E_INVALID as
- * above. */
+ * above; HY_E_STOPPED when go_on, which is asked with NULLs before every forward, says so; NULL: it
+ * goes on. */
 hy_status hy__ring_ask(const hy__ring *r, struct hy__model *m, const struct hy__mixture *text,
-                       double *nats, int64_t *hits, hy_error *err);
+                       hy_train_fn go_on, double *nats, int64_t *hits, hy_error *err);
 
 #endif

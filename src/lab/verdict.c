@@ -12,6 +12,7 @@ json_t *hy__verdicts_json(const hy__verdict *v, int n) {
         json_t *one = json_pack("{s:s, s:o, s:o, s:o}", "goal", v[i].goal, "got",
                                 hy__lab_number(v[i].got), "wanted", hy__lab_number(v[i].wanted),
                                 "met", v[i].unknown ? json_null() : json_boolean(v[i].met));
+        if (v[i].at) json_object_set_new(one, "at", json_string(v[i].at));
         if (v[i].unknown) json_object_set_new(one, "unknown", json_string(v[i].unknown));
         json_array_append_new(all, one);
     }
@@ -31,11 +32,11 @@ static void put_wanted(hy__page *p, const hy__verdict *v) {
     case HY__AT_MOST:
         hy__page_cell(p, "at most %s", n.text);
         break;
+    case HY__ABOUT_0:
+        hy__page_cell(p, "at most %s from 0", n.text);
+        break;
     case HY__AHEAD:
-        if (isfinite(v->wanted))
-            hy__page_cell(p, "better than %s", n.text);
-        else
-            hy__page_cell(p, "better than all, one of which has no value");
+        hy__page_cell(p, "better than %s", n.text);
         break;
     case HY__WITHIN:
         hy__page_cell(p, "worse than %s by at most %s", v->beside, n.text);
@@ -44,7 +45,7 @@ static void put_wanted(hy__page *p, const hy__verdict *v) {
         hy__page_cell(p, "worse than at %s by at most %s", v->beside, n.text);
         break;
     case HY__EACH:
-        hy__page_cell(p, "by %s in each seed", n.text);
+        hy__page_cell(p, "better than %s by more than %s in each seed", v->beside, n.text);
         break;
     case HY__ONWARD:
         hy__page_cell(p, "worse than the one before by at most %s", n.text);
@@ -61,8 +62,9 @@ void hy__verdicts_put(hy__page *p, const hy__verdict *v, int n) {
     hy__page_wrap(p, 0);
     hy__page_wrap(p, 2);
     for (int i = 0; i < n; i++) {
-        if (v[i].unknown)
-            hy__page_cell(p, "%s (%s)", v[i].goal, v[i].unknown);
+        if (v[i].unknown || v[i].at)
+            hy__page_cell(p, "%s (%s%s)", v[i].goal, v[i].unknown ? "" : "worst at ",
+                          v[i].unknown ? v[i].unknown : v[i].at);
         else
             hy__page_cell(p, "%s", v[i].goal);
         hy__page_cell(p, "%s", v[i].unknown ? "not known" : v[i].met ? "met" : "missed");

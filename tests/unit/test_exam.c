@@ -37,7 +37,7 @@ static void subject_open(subject *s, const char *yaml, const char *route,
     good(hy__model_new(&s->m, s->be, &s->c, s->be->real, &err), &err);
     hy__model_randomize(s->m, 1);
     good(hy__model_train(s->m, &err), &err);
-    good(hy__exam_new(&s->e, s->m, scale, &s->t, &err), &err);
+    good(hy__exam_new(&s->e, s->m, scale, &s->t, NULL, &err), &err);
 }
 
 static void subject_close(subject *s) {
@@ -56,6 +56,23 @@ static void check_answer(hy__exam *e, const char *data, int64_t asked) {
     assert_true(a.value[HY__LOSS] > 4.5 && a.value[HY__LOSS] < 6.5);
     assert_true(a.value[HY__ACCURACY] >= 0.0 && a.value[HY__ACCURACY] < 0.2);
     assert_true(isnan(a.value[HY__BETA]) && isnan(a.value[HY__SLOTS]));
+}
+
+static bool never(void *user, const hy_train_progress *p) {
+    (void)user, (void)p;
+    return false;
+}
+
+/* Whoever is asked to stop does not finish the test first. */
+static void check_stop(const subject *s, const char *text) {
+    hy_error err = {0};
+    hy__exam *e;
+    hy__answer a;
+    const char *const asked[] = {"task:logic", text + strlen("/tmp/"), "context:64/128"};
+    good(hy__exam_new(&e, s->m, &(hy__lab_scale){.data = {text}}, &s->t, never, &err), &err);
+    for (size_t i = 0; i < sizeof asked / sizeof *asked; i++)
+        assert_int_equal(hy__exam_ask(e, &(hy__probe){.data = asked[i]}, &a, &err), HY_E_STOPPED);
+    hy__exam_free(e);
 }
 
 static void test_exam(void **state) {
@@ -77,6 +94,7 @@ static void test_exam(void **state) {
     check_answer(s.e, "*", 0);
     hy__answer a;
     assert_int_equal(hy__exam_ask(s.e, &(hy__probe){.data = "nothing"}, &a, &err), HY_E_INVALID);
+    check_stop(&s, text);
     assert_int_equal(hy__exam_ask(s.e, &(hy__probe){.data = "task:nothing"}, &a, &err),
                      HY_E_INVALID);
     subject_close(&s);
@@ -98,6 +116,7 @@ static void test_memory(void **state) {
     good(hy__exam_ask(s.e, &(hy__probe){.data = TASK}, &a, &err), &err);
     assert_true(a.value[HY__BETA] > 0.0 && a.value[HY__BETA] < 1.0);
     assert_true(a.value[HY__SLOTS] > 0.0 && a.value[HY__SLOTS] <= 1.0);
+    assert_true(a.value[HY__EVENNESS] > 0.0 && a.value[HY__EVENNESS] < 1.0);
     subject_close(&s);
 }
 
@@ -154,7 +173,7 @@ static void check_experts(const char *const *data, const char *route, bool leaks
     good(hy__exam_ask(e, &(hy__probe){.data = "*", .reading = HY__READ_BANNED}, &other, &err),
          &err);
     assert_true(fabs(other.value[HY__LOSS] - whole.value[HY__LOSS]) < 0.1); /* of a part of it */
-    assert_true(isfinite(other.value[HY__HARM]) && isfinite(other.value[HY__HARM_LEAST]));
+    assert_true(other.value[HY__HARM_SHARE] >= 0.0 && other.value[HY__HARM_SHARE] <= 1.0);
     assert_true(other.value[HY__HARM] != 0.0); /* something was banned */
     good(hy__exam_ask(e, &(hy__probe){.data = "*"}, &other, &err), &err);
     assert_true(other.value[HY__LOSS] == whole.value[HY__LOSS]); /* and nothing is any more */

@@ -104,13 +104,30 @@ static void check_setup(const hy__lab *lab, const hy__lab_scale *s) {
     hy__page_release(&p);
 }
 
-static void check_scale(const hy__lab *lab, const hy__lab_scale *s, const hy__goal *goal) {
+/* Every name that a goal has is one, and there is room for what is made of it. */
+static void check_goals(const hy__lab *lab, const hy__lab_scale *s) {
     hy_error err = {0};
-    const int n_arm = hy__scale_arms(s), n_probe = hy__scale_probes(s);
-    assert_in_range(n_arm, 2, HY__LAB_ARMS);
+    hy__job job[HY__LAB_ARMS * 2] = {{0}};
+    hy__results *r = calloc(1, sizeof *r);
+    assert_non_null(r);
+    for (int a = 0; a < hy__scale_arms(s); a++) job[a] = (hy__job){.arm = a, .seed = 1};
+    r->lab = lab;
+    r->scale = s;
+    r->n_seed = 1;
+    r->job = job;
+    r->n_job = hy__scale_arms(s);
+    good(hy__results_init(r, &err), &err);
+    assert_in_range(r->n_verdict, 1, HY__LAB_GOALS);
+    free(r);
+}
+
+static void check_scale(const hy__lab *lab, const hy__lab_scale *s) {
+    hy_error err = {0};
+    assert_in_range(hy__scale_arms(s), 2, HY__LAB_ARMS);
     check_sizes(lab, s);
     check_setup(lab, s);
     if (lab->run) return;
+    const int n_probe = hy__scale_probes(s);
     assert_in_range(n_probe, 1, HY__LAB_PROBES);
     assert_in_range(hy__scale_rates(s), 2, HY__LAB_RATES);
     for (int i = 0; s->data[i]; i++) {
@@ -135,19 +152,14 @@ static void check_scale(const hy__lab *lab, const hy__lab_scale *s, const hy__go
         if (trained && s->probe[p].aside)
             fail_msg("%s: probe \"%s\" is trained on, and yet aside", lab->name, s->probe[p].name);
     }
-    assert_non_null(goal->text);
-    for (; goal->text; goal++) {
-        assert_in_range(goal->arm, 0, n_arm - 1);
-        assert_in_range(goal->beside, 0, (goal->kind == HY__HOLDS ? n_probe : n_arm) - 1);
-        assert_true(goal->from >= 0 && goal->from <= goal->to && goal->to < n_probe);
-    }
+    check_goals(lab, s);
 }
 
 static void test_all_experiments_can_run(void **state) {
     (void)state;
     for (int i = 0; hy__labs[i]; i++) {
-        check_scale(hy__labs[i], &hy__labs[i]->quick, hy__labs[i]->goal[0]);
-        check_scale(hy__labs[i], &hy__labs[i]->full, hy__labs[i]->goal[1]);
+        check_scale(hy__labs[i], &hy__labs[i]->quick);
+        check_scale(hy__labs[i], &hy__labs[i]->full);
     }
 }
 
@@ -165,6 +177,33 @@ static void test_unknown_experiment(void **state) {
 /* ---- results of made-up jobs: two arms, two rates, two seeds, a probe that is trained on and one
  * that is not, and the loss of the first ---- */
 
+#define GOAL(what, whose, where, of, how, much, than)                                              \
+    {                                                                                              \
+        .text = what, .arm = whose, .at = where, .metric = of, .kind = how, .wanted = much,        \
+        .beside = than                                                                             \
+    }
+#define GOAL_BOTH(what, whose, how, much, than)                                                    \
+    {                                                                                              \
+        .text = what, .arm = whose, .at = "seen", .to = "unseen", .kind = how, .wanted = much,     \
+        .beside = than                                                                             \
+    }
+static const hy__goal GOALS[] = {
+    GOAL_BOTH("one: at least .8 at both", "one", HY__AT_LEAST, 0.8, NULL),
+    GOAL_BOTH("one: ahead at both", "one", HY__AHEAD, 0.0, NULL),
+    GOAL("one: ahead at the first", "one", "seen", HY__ACCURACY, HY__AHEAD, 0.0, NULL),
+    GOAL("one: a loss of at most .1", "one", "seen", HY__LOSS, HY__AT_MOST, 0.1, NULL),
+    GOAL("one: the lowest loss", "one", "seen", HY__LOSS, HY__AHEAD, 0.0, NULL),
+    GOAL("two: a loss within .4 of one's", "two", "seen", HY__LOSS, HY__WITHIN, 0.4, "one"),
+    GOAL("two: at most twice the loss of one", "two", "seen", HY__LOSS, HY__TIMES, 2.0, "one"),
+    GOAL_BOTH("two: within .05 of one at both", "two", HY__WITHIN, 0.05, "one"),
+    GOAL("one: each seed ahead of two's by .25", "one", "seen", HY__LOSS, HY__EACH, 0.25, "two"),
+    GOAL("one: unseen within .1 of seen", "one", "unseen", HY__ACCURACY, HY__HOLDS, 0.1, "seen"),
+    GOAL_BOTH("one: the second probe worse by at most .1", "one", HY__ONWARD, 0.1, NULL),
+    GOAL("two: as good as itself is not better", "two", "seen", HY__LOSS, HY__EACH, 0.0, "two"),
+    GOAL("one: a loss of about 0", "one", "seen", HY__LOSS, HY__ABOUT_0, 0.2, NULL),
+    {0},
+};
+
 static const hy__lab TOY = {
     .name = "toy",
     .question = "Is it <so>?",
@@ -172,24 +211,18 @@ static const hy__lab TOY = {
     .published = "nothing",
     .config = "model: {layers: S F, d_model: 32, chunk: 16}\nssm: {head_dim: 16}\n",
     .quick = {.set = {"train.steps=7"},
-              .arm = {{.name = "one", .set = {"ffn.d_ff=72"}},
-                      {.name = "two", .fit = "ffn.d_ff", .step = 8}},
+              .arm = (const hy__arm[]){{.name = "one", .set = {"ffn.d_ff=72"}},
+                                       {.name = "two", .fit = "ffn.d_ff", .step = 8},
+                                       {0}},
               .rate = {1e-3, 1e-2},
               .data = {"task:logic"},
-              .probe = {{"seen", "task:logic", .published = 0.76},
-                        {"unseen", "task:logic/hops=3", .aside = true},
-                        {"seen", "task:logic", HY__LOSS}}},
-    .goal = {{{"one: at least .8 at both", 0, 0, 1, HY__AT_LEAST, 0.8},
-              {"one: ahead at both", 0, 0, 1, HY__AHEAD},
-              {"one: ahead at the first", 0, 0, 0, HY__AHEAD},
-              {"one: a loss of at most .1", 0, 2, 2, HY__AT_MOST, 0.1},
-              {"one: the lowest loss", 0, 2, 2, HY__AHEAD},
-              {"two: a loss within .4 of one's", 1, 2, 2, HY__WITHIN, 0.4, 0},
-              {"two: at most twice the loss of one", 1, 2, 2, HY__TIMES, 2.0, 0},
-              {"two: within .05 of one at both", 1, 0, 1, HY__WITHIN, 0.05, 0},
-              {"one: each seed ahead of two's by .3", 0, 2, 2, HY__EACH, 0.3, 1},
-              {"one: unseen within .1 of seen", 0, 1, 1, HY__HOLDS, 0.1, 0},
-              {"one: the second probe worse by at most .1", 0, 0, 1, HY__ONWARD, 0.1}}},
+              .probe =
+                  (const hy__probe[]){
+                      {.name = "seen", .data = "task:logic", .published = 0.76},
+                      {.name = "unseen", .data = "task:logic/hops=3", .aside = true},
+                      {.name = "seen", .data = "task:logic", .metric = HY__LOSS},
+                      {0}},
+              .goal = GOALS},
 };
 
 static hy__job made(int arm, int rate, int64_t seed, double seen, double unseen) {
@@ -206,13 +239,14 @@ static hy__job made(int arm, int rate, int64_t seed, double seen, double unseen)
 /* Of accuracies that differ by less than a hundredth the lowest rate, of losses the best. */
 static void test_rate(void **state) {
     (void)state;
-    hy__lab_scale s = {.rate = {4e-3, 2e-3, 1e-3}, .probe = {{"seen", "task:recall"}}};
+    hy__probe probe[] = {{.name = "seen", .data = "task:recall"}, {0}};
+    hy__lab_scale s = {.rate = {4e-3, 2e-3, 1e-3}, .probe = probe};
     hy__job job[] = {made(0, 0, 1, 0.957, 0.0), made(0, 1, 1, 0.951, 0.0), made(0, 2, 1, 0.94, 0.0),
                      made(1, 2, 1, 0.96, 0.0)};
     assert_int_equal(hy__results_best_rate(job, 4, 0, &s), 1);
     job[2] = made(0, 2, 1, 0.948, 0.0);
     assert_int_equal(hy__results_best_rate(job, 4, 0, &s), 2);
-    s.probe[0].metric = HY__LOSS;
+    probe[0].metric = HY__LOSS;
     assert_int_equal(hy__results_best_rate(job, 4, 0, &s), 0);
     job[0].answer[0].value[HY__LOSS] = NAN;
     assert_int_equal(hy__results_best_rate(job, 4, 0, &s), 1);
@@ -243,8 +277,12 @@ static void check_unknown(const hy__job job[6], const hy__lab_options *opt) {
                          .best = {1, 0}};
         good(hy__results_init(&r, &err), &err);
         assert_true(isnan(r.value[a][0].mean) && isnan(r.value[a][0].low));
-        assert_false(r.verdict[2].met || r.verdict[4].met || r.verdict[8].met);
-        assert_true(isnan(a == 0 ? r.verdict[2].got : r.verdict[2].wanted));
+        for (int i = 0; i < 3; i++) {
+            static const int ABOUT_BOTH[] = {2, 4, 8};
+            assert_false(r.verdict[ABOUT_BOTH[i]].met);
+            assert_non_null(r.verdict[ABOUT_BOTH[i]].unknown);
+        }
+        assert_true((r.verdict[3].unknown != NULL) == (a == 0)); /* of the first arm alone */
     }
 }
 
@@ -276,7 +314,7 @@ static void test_results(void **state) {
     assert_true(fabs(r.value[0][0].mean - 0.85) < 1e-12);
     assert_true(r.value[0][0].low == 0.8 && r.value[0][0].high == 0.9);
     assert_true(fabs(r.value[1][1].mean - 0.8) < 1e-12);
-    assert_int_equal(r.n_verdict, 11);
+    assert_int_equal(r.n_verdict, 13);
     check_verdict(&r, 0, 0.7, 0.8, false);
     check_verdict(&r, 1, 0.7, 0.9, false);
     check_verdict(&r, 2, 0.8, 0.6, true); /* at worst, at best */
@@ -285,9 +323,13 @@ static void test_results(void **state) {
     check_verdict(&r, 5, 0.35, 0.4, true);
     check_verdict(&r, 6, 0.5 / 0.15, 2.0, false);
     check_verdict(&r, 7, 0.35, 0.05, false);
-    check_verdict(&r, 8, 0.3, 0.3, true); /* .9 against .6, .8 against .4 */
+    check_verdict(&r, 8, 0.3, 0.25, true); /* .9 against .6, .8 against .4 */
     check_verdict(&r, 9, 0.15, 0.1, false);
     check_verdict(&r, 10, 0.85 - 0.7, 0.1, false);
+    check_verdict(&r, 11, 0.0, 0.0, false);
+    check_verdict(&r, 12, 0.15, 0.2, true);
+    assert_string_equal(r.verdict[0].at, "unseen");
+    assert_null(r.verdict[2].at);
     /* alike to chance, nobody is ahead */
     hy__job poor[6];
     memcpy(poor, job, sizeof job);
@@ -307,11 +349,16 @@ static void test_results(void **state) {
     snprintf(path, sizeof path, "%s/index.html", dir);
     good(hy__file_read(path, 1 << 20, &page, &size, &err), &err);
     assert_non_null(strstr(page, SET[0])); /* the command again, as a whole */
-    static const char *const SAID[] = {
-        "layers: S F", "train.steps=7",
-        "ffn.d_ff=72", "<code>ffn.d_ff=72</code> for equal parameters",
-        "4001",        "published, of the first",
-        "0.760"};
+    static const char *const SAID[] = {"layers: S F",
+                                       "train.steps=7",
+                                       "ffn.d_ff=72",
+                                       "<code>ffn.d_ff=72</code> for equal parameters",
+                                       "4001",
+                                       "published, of the first",
+                                       "0.01, the highest",
+                                       "0.001, the lowest",
+                                       "one: at least .8 at both (worst at unseen)",
+                                       "0.760"};
     for (size_t i = 0; i < sizeof SAID / sizeof *SAID; i++)
         if (!strstr(page, SAID[i])) fail_msg("not on the page: %s", SAID[i]);
     free(page);
@@ -445,8 +492,11 @@ static void test_job_that_is_not_whole(void **state) {
                 {", \"answers\": [{\"asked\": 3, \"accuracy\": 0.5}, {}]}", false},
                 {", \"answers\": [{\"asked\": 3, \"accuracy\": 0.5}]}", false},
                 {"}", false}};
-    const hy__lab_scale scale = {
-        .arm = {{.name = "one"}}, .rate = {1e-3}, .probe = {{"a", "task:logic"}, {"b", "*"}}};
+    const hy__lab_scale scale = {.arm = (const hy__arm[]){{.name = "one"}, {0}},
+                                 .rate = {1e-3},
+                                 .probe = (const hy__probe[]){{.name = "a", .data = "task:logic"},
+                                                              {.name = "b", .data = "*"},
+                                                              {0}}};
     hy_error err = {0};
     hy__job j = {.seed = 1};
     char out[] = "/tmp/hydralm-lab-XXXXXX", path[HY__LAB_DIR + 20], text[300];
@@ -477,10 +527,10 @@ static void test_job_that_diverges(void **state) {
     (void)state;
     const hy__lab_scale scale = {
         .set = {"train.steps=60", "train.batch=1", "train.warmup=1", "train.weight_decay=1"},
-        .arm = {{.name = "one"}},
+        .arm = (const hy__arm[]){{.name = "one"}, {0}},
         .rate = {10, 1e-3},
         .data = {"task:recall"},
-        .probe = {{"recall", "task:recall"}}};
+        .probe = (const hy__probe[]){{.name = "recall", .data = "task:recall"}, {0}}};
     hy_error err = {0};
     hy__job job[2] = {{.seed = 1}, {.seed = 1, .rate = 1}};
     char out[] = "/tmp/hydralm-lab-XXXXXX", command[64];
@@ -602,7 +652,7 @@ static void test_all_in_turn(void **state) {
     assert_string_equal(said, "bad 2 good 0 dim 0 ");
     check_index(dir,
                 (const char *const[]){"<td>–</td>" COURSE "failed: the &lt;disk&gt; is full</td>",
-                                      "<a href=\"good/index.html\">good</a>",
+                                      "<a href=\"good-full/index.html\">good</a>",
                                       "<td>1 of 2</td>" COURSE "done</td>",
                                       "<td>1 of 2, 1 not known</td>" COURSE "done</td>",
                                       "lab --all --full --seeds 1", NULL});
@@ -646,7 +696,8 @@ static void test_crossover(void **state) {
     static const int64_t LENGTH[] = {512, 1024, 8192};
     static const double TIMES[] = {0.5, 1.5, 4.0};
     const hy__lab_options opt = {.seeds = 1};
-    const hy__lab_scale scale = {.arm = {{.name = "Hydra"}, {.name = "Transformer"}}};
+    const hy__lab_scale scale = {
+        .arm = (const hy__arm[]){{.name = "Hydra"}, {.name = "Transformer"}, {0}}};
     hy__crossover x = {.lab = &hy__lab_crossover,
                        .scale = &scale,
                        .opt = &opt,

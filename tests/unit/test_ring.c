@@ -115,7 +115,7 @@ static void test_losses(void **state) {
         const hy__ring r = {.context = CONTEXT[i], .size = SIZE};
         double nats, want = 0.0;
         int64_t hits;
-        good(hy__ring_ask(&r, m, &text, &nats, &hits, &err), &err);
+        good(hy__ring_ask(&r, m, &text, NULL, &nats, &hits, &err), &err);
         for (int64_t from = 0; from < SIZE; from += r.context / 2)
             want += read_whole(ring, SIZE, from, r.context);
         if (!(nats > want - 1e-4 * want && nats < want + 1e-4 * want))
@@ -125,7 +125,7 @@ static void test_losses(void **state) {
     const hy__ring more = {.context = 64, .size = 8192};
     double nats;
     int64_t hits;
-    assert_int_equal(hy__ring_ask(&more, m, &text, &nats, &hits, &err), HY_E_INVALID);
+    assert_int_equal(hy__ring_ask(&more, m, &text, NULL, &nats, &hits, &err), HY_E_INVALID);
     assert_non_null(strstr(err.text, "held out, wanted 8192; name more text with --text"));
 }
 
