@@ -24,7 +24,7 @@ static bool stop(void *user) {
 
 typedef struct watcher {
     hy__progress_bar bar;
-    const char *out;
+    const hy__lab_options *opt;
     bool quiet;
 } watcher;
 
@@ -36,8 +36,11 @@ static void on_progress(void *user, const char *lab, int64_t done, int64_t of, c
 
 static void on_end(void *user, const hy__lab *lab, const hy_error *err) {
     watcher *w = user;
+    char folder[HY__LAB_FOLDER];
     hy__progress_bar_clear(&w->bar);
-    if (err->status == HY_OK && !w->quiet) fprintf(stderr, "%s/%s/index.html\n", w->out, lab->name);
+    hy__lab_folder(folder, lab, w->opt);
+    if (err->status == HY_OK && !w->quiet)
+        fprintf(stderr, "%s/%s/index.html\n", w->opt->out, folder);
     if (err->status != HY_OK && err->status != HY_E_STOPPED)
         fprintf(stderr, "%s: %s\n", lab->name, err->text);
 }
@@ -67,7 +70,7 @@ static void watch_signals(void) {
 
 /* lab: NULL for all. */
 static hy_status run(const hy__lab *lab, hy__lab_options *opt, bool quiet, hy_error *err) {
-    watcher w = {.out = opt->out, .quiet = quiet};
+    watcher w = {.opt = opt, .quiet = quiet};
     hy_error how = {0};
     hy__progress_bar_init(&w.bar, quiet ? NULL : stderr);
     opt->on_progress = on_progress;

@@ -38,7 +38,7 @@ typedef struct plan {
 } plan;
 
 /* Whether there is as much text as is asked for at the end. */
-static hy_status check_text(const hy__lab *lab, const hy__lab_scale *s, hy_error *err) {
+static hy_status check_enough(const hy__lab *lab, const hy__lab_scale *s, hy_error *err) {
     hy__config c;
     hy__train_config t;
     int64_t parameters;
@@ -216,7 +216,7 @@ hy_status hy__lab_check(const hy__lab *lab, const hy__lab_options *opt, hy_error
     HY_TRY(hy__scale_change(lab, &scale, opt, err));
     if (lab->run) return HY_OK;
     HY_TRY(hy__entries_open(&entries, &scale, lab->name, opt, err));
-    const hy_status status = check_text(lab, &scale, err);
+    const hy_status status = check_enough(lab, &scale, err);
     hy__entries_release(&entries);
     return status;
 }
@@ -229,7 +229,7 @@ static hy_status train_arms(const hy__lab *lab, const hy__lab_options *opt, hy_e
     hy_status status;
     HY_TRY_GOTO(hy__scale_change(lab, &scale, opt, err));
     HY_TRY_GOTO(hy__entries_open(&entries, &scale, lab->name, opt, err));
-    HY_TRY_GOTO(check_text(lab, &scale, err));
+    HY_TRY_GOTO(check_enough(lab, &scale, err));
     HY_TRY_GOTO(hy__lab_lock(&lock, opt->out, err));
     HY_TRY_GOTO(plan_sweep(&p, err));
     HY_TRY_GOTO(run_jobs(&p, p.n_sweep, err));

@@ -116,7 +116,7 @@ const hy__lab hy__lab_recall = {
              .rate = {1e-2, 2e-2, 4e-2},
              .data = {"task:" TWO(4), "task:" TWO(16), "task:" TWO(64), "task:" TWO(256)},
              .recipe = "stages:\n" STAGE(4, "8M", TWO) STAGE(16, "16M", TWO) STAGE(64, "28M", TWO)
-                 STAGE(256, "44M", TWO),
+                 STAGE(256, "36M", TWO),
              .probe =
                  (const hy__probe[]){{.name = "16 pairs", .data = "task:" TWO(16)},
                                      {.name = "64 pairs", .data = "task:" TWO(64)},

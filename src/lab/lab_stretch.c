@@ -100,7 +100,7 @@ const hy__lab hy__lab_stretch = {
               .data = {HY__LAB_TEXT},
               .probe = QUICK_PROBES,
               .goal = (const hy__goal[]){GOALS("512", "1024", "32768"), {0}}},
-    .full = {.set = {HY__LAB_SIX_WIDE, REACH, "train.steps=2000", "train.seq_len=2048"},
+    .full = {.set = {HY__LAB_SIX_WIDE, REACH, "train.steps=1200", "train.seq_len=2048"},
              .arm = FULL_ARMS,
              .rate = {4e-3, 8e-3, 1.6e-2},
              .data = {HY__LAB_TEXT},

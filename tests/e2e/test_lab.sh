@@ -30,6 +30,13 @@ before=$(stat -c %Y.%i whole/leak/runs/*/result.json)
 ok lab leak --quick --seeds 2 --out whole $tiny
 is "$(stat -c %Y.%i whole/leak/runs/*/result.json)" "$before" "results that were there"
 
+# The long form has a folder of its own.
+before=$(cksum <whole/leak/results.json)
+ok lab leak --full --seeds 1 --out whole $tiny
+grep -q '^whole/leak-full/index.html$' stderr || die "the page of --full: $(cat stderr)"
+[ -s whole/leak-full/index.html ] || die "there is no page of --full"
+is "$(cksum <whole/leak/results.json)" "$before" "results of --quick"
+
 # One at a time in a folder. Asked to stop, it ends.
 "$hydralm" lab leak --quick --out held $tiny --set train.steps=1000000 2>other &
 pid=$!
