@@ -106,10 +106,16 @@ typedef struct hy__probe {
     hy__metric metric;
     bool aside;          /* has no say in the choice of the rate: asks more than training did, or a
                             part or another side of it */
-    double published;    /* what the blueprint says of the first arm; 0 = nothing */
     hy__reading reading; /* of text */
     int64_t k;           /* experts that a token uses; 0 = as trained */
 } hy__probe;
+
+/* What the blueprint reports, to stand beside an arm at a probe; by their names. */
+typedef struct hy__reported {
+    const char *arm, *at;
+    hy__metric metric;
+    double value;
+} hy__reported;
 
 /* When a goal is met, at every one of its probes. */
 typedef enum hy__goal_kind {
@@ -145,8 +151,9 @@ typedef struct hy__lab_scale {
     const char *data[HY__LAB_DATA + 1]; /* as --data of train; HY__LAB_TEXT, "own/src" */
     uint64_t text;      /* fingerprint of what of them is text, once hy__entries_open has read it */
     const char *recipe; /* YAML of a curriculum, or NULL */
-    const hy__probe *probe; /* at most HY__LAB_PROBES */
-    const hy__goal *goal;   /* at most HY__LAB_GOALS */
+    const hy__probe *probe;       /* at most HY__LAB_PROBES */
+    const hy__goal *goal;         /* at most HY__LAB_GOALS */
+    const hy__reported *reported; /* or NULL */
 } hy__lab_scale;
 
 struct hy__lab_options;
@@ -399,10 +406,11 @@ typedef struct hy__results {
     int64_t n_seed;
     const hy__job *job; /* [n_job] all, those of the sweep too; borrowed */
     int64_t n_job;
-    int best[HY__LAB_ARMS];                                   /* rate */
-    hy__seeds value[HY__LAB_ARMS][HY__LAB_PROBES];            /* of the probe's metric */
-    double chance[HY__LAB_PROBES], published[HY__LAB_PROBES]; /* NaN where there is none */
-    hy__verdict verdict[HY__LAB_GOALS];                       /* at the probe that came out worst */
+    int best[HY__LAB_ARMS];                        /* rate */
+    hy__seeds value[HY__LAB_ARMS][HY__LAB_PROBES]; /* of the probe's metric */
+    double chance[HY__LAB_PROBES];                 /* NaN where there is none */
+    double published[HY__LAB_ARMS][HY__LAB_PROBES];
+    hy__verdict verdict[HY__LAB_GOALS]; /* at the probe that came out worst */
     int n_verdict;
 } hy__results;
 

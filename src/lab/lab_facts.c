@@ -24,20 +24,12 @@ static const hy__arm ARMS[] = {
 
 static const hy__probe FEW_PROBES[] = {
     {.name = "both", .data = BOTH("10000")},
-    {.name = "closed book", .data = CLOSED("10000"), .aside = true, .published = 0.81},
-    {.name = "closed book",
-     .data = CLOSED("10000"),
-     .metric = HY__BETA,
-     .aside = true,
-     .published = 0.80},
+    {.name = "closed book", .data = CLOSED("10000"), .aside = true},
+    {.name = "closed book", .data = CLOSED("10000"), .metric = HY__BETA, .aside = true},
     {.name = "closed book", .data = CLOSED("10000"), .metric = HY__SLOTS, .aside = true},
     {.name = "closed book", .data = CLOSED("10000"), .metric = HY__EVENNESS, .aside = true},
-    {.name = "open book", .data = OPEN("10000"), .aside = true, .published = 0.84},
-    {.name = "open book",
-     .data = OPEN("10000"),
-     .metric = HY__BETA,
-     .aside = true,
-     .published = 0.10},
+    {.name = "open book", .data = OPEN("10000"), .aside = true},
+    {.name = "open book", .data = OPEN("10000"), .metric = HY__BETA, .aside = true},
     {0},
 };
 static const hy__probe ALL_PROBES[] = {
@@ -45,26 +37,28 @@ static const hy__probe ALL_PROBES[] = {
     {.name = "both, 10,000", .data = BOTH("10000")},
     {.name = "both, 100,000", .data = BOTH("100000")},
     {.name = "closed book, 1,000", .data = CLOSED("1000"), .aside = true},
-    {.name = "closed book, 10,000", .data = CLOSED("10000"), .aside = true, .published = 0.81},
-    {.name = "closed book, 10,000",
-     .data = CLOSED("10000"),
-     .metric = HY__BETA,
-     .aside = true,
-     .published = 0.80},
+    {.name = "closed book, 10,000", .data = CLOSED("10000"), .aside = true},
+    {.name = "closed book, 10,000", .data = CLOSED("10000"), .metric = HY__BETA, .aside = true},
     {.name = "closed book, 100,000", .data = CLOSED("100000"), .aside = true},
     {.name = "closed book, 100,000", .data = CLOSED("100000"), .metric = HY__SLOTS, .aside = true},
     {.name = "closed book, 100,000",
      .data = CLOSED("100000"),
      .metric = HY__EVENNESS,
      .aside = true},
-    {.name = "open book, 10,000", .data = OPEN("10000"), .aside = true, .published = 0.84},
-    {.name = "open book, 10,000",
-     .data = OPEN("10000"),
-     .metric = HY__BETA,
-     .aside = true,
-     .published = 0.10},
+    {.name = "open book, 10,000", .data = OPEN("10000"), .aside = true},
+    {.name = "open book, 10,000", .data = OPEN("10000"), .metric = HY__BETA, .aside = true},
     {0},
 };
+
+#define REPORTED(closed, open)                                                                     \
+    {.arm = "P", .at = closed, .value = 0.81},                                                     \
+        {.arm = "P", .at = closed, .metric = HY__BETA, .value = 0.80},                             \
+        {.arm = "P", .at = open, .value = 0.84},                                                   \
+        {.arm = "P", .at = open, .metric = HY__BETA, .value = 0.10}, {                             \
+        0                                                                                          \
+    }
+static const hy__reported FEW_REPORTED[] = {REPORTED("closed book", "open book")},
+                          ALL_REPORTED[] = {REPORTED("closed book, 10,000", "open book, 10,000")};
 
 #define P_HOLDS(where)                                                                             \
     {                                                                                              \
@@ -132,12 +126,14 @@ const hy__lab hy__lab_facts = {
               .rate = {8e-3, 4e-3},
               .data = {BOTH("10000")},
               .probe = FEW_PROBES,
-              .goal = FEW_GOALS},
+              .goal = FEW_GOALS,
+              .reported = FEW_REPORTED},
     .full = {.set = {"pkm.n_key=128"},
              .arm = ARMS,
              .rate = {2e-3, 4e-3, 8e-3},
              .data = {BOTH("1000"), BOTH("10000"), BOTH("100000")},
              .recipe = MANY,
              .probe = ALL_PROBES,
-             .goal = ALL_GOALS},
+             .goal = ALL_GOALS,
+             .reported = ALL_REPORTED},
 };

@@ -22,20 +22,43 @@ static const hy__arm FULL_ARMS[] = {
 
 static const hy__probe QUICK_PROBES[] = {
     {.name = "1 step", .data = "task:" FEW(1)},
-    {.name = "2 steps", .data = "task:" FEW(2), .published = 0.76},
-    {.name = "3 steps", .data = "task:" FEW(3), .published = 0.47},
+    {.name = "2 steps", .data = "task:" FEW(2)},
+    {.name = "3 steps", .data = "task:" FEW(3)},
     {.name = "4 steps, unseen", .data = "task:" FEW(4), .aside = true},
     {0},
 };
 static const hy__probe FULL_PROBES[] = {
     {.name = "1 step", .data = "task:" MANY(1)},
-    {.name = "2 steps", .data = "task:" MANY(2), .published = 0.76},
-    {.name = "3 steps", .data = "task:" MANY(3), .published = 0.47},
-    {.name = "4 steps", .data = "task:" MANY(4), .published = 0.30},
-    {.name = "5 steps", .data = "task:" MANY(5), .published = 0.19},
+    {.name = "2 steps", .data = "task:" MANY(2)},
+    {.name = "3 steps", .data = "task:" MANY(3)},
+    {.name = "4 steps", .data = "task:" MANY(4)},
+    {.name = "5 steps", .data = "task:" MANY(5)},
     {.name = "6 steps, unseen", .data = "task:" MANY(6), .aside = true},
     {.name = "7 steps, unseen", .data = "task:" MANY(7), .aside = true},
     {.name = "8 steps, unseen", .data = "task:" MANY(8), .aside = true},
+    {0},
+};
+
+static const hy__reported QUICK_REPORTED[] = {
+    {.arm = "S W, 4 reads", .at = "2 steps", .value = 0.76},
+    {.arm = "S W, 4 reads", .at = "3 steps", .value = 0.47},
+    {.arm = "Transformer", .at = "2 steps", .value = 0.07},
+    {.arm = "Transformer", .at = "3 steps", .value = 0.05},
+    {0},
+};
+static const hy__reported FULL_REPORTED[] = {
+    {.arm = "S W, 8 reads", .at = "2 steps", .value = 0.76},
+    {.arm = "S W, 8 reads", .at = "3 steps", .value = 0.47},
+    {.arm = "S W, 8 reads", .at = "4 steps", .value = 0.30},
+    {.arm = "S W, 8 reads", .at = "5 steps", .value = 0.19},
+    {.arm = "S alone", .at = "2 steps", .value = 0.03},
+    {.arm = "S alone", .at = "3 steps", .value = 0.05},
+    {.arm = "S alone", .at = "4 steps", .value = 0.04},
+    {.arm = "S alone", .at = "5 steps", .value = 0.02},
+    {.arm = "Transformer", .at = "2 steps", .value = 0.07},
+    {.arm = "Transformer", .at = "3 steps", .value = 0.05},
+    {.arm = "Transformer", .at = "4 steps", .value = 0.02},
+    {.arm = "Transformer", .at = "5 steps", .value = 0.02},
     {0},
 };
 
@@ -91,7 +114,8 @@ const hy__lab hy__lab_logic = {
               .recipe = "stages:\n" HY__LAB_STAGE(FEW, 1, "2M") HY__LAB_STAGE(FEW, 2, "5M")
                   HY__LAB_LAST(FEW, 3, "3500K"),
               .probe = QUICK_PROBES,
-              .goal = QUICK_GOALS},
+              .goal = QUICK_GOALS,
+              .reported = QUICK_REPORTED},
     .full = {.set = {"train.seq_len=128", "train.val_tokens=2100"},
              .arm = FULL_ARMS,
              .rate = {7.5e-4, 1.5e-3, 3e-3},
@@ -101,5 +125,6 @@ const hy__lab hy__lab_logic = {
                  HY__LAB_STAGE(MANY, 3, "8M") HY__LAB_STAGE(MANY, 4, "8M")
                      HY__LAB_LAST(MANY, 5, "18M"),
              .probe = FULL_PROBES,
-             .goal = FULL_GOALS},
+             .goal = FULL_GOALS,
+             .reported = FULL_REPORTED},
 };

@@ -10,14 +10,16 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define PUBLISHED "published, of the first"
-
 /* ---- a figure for each metric ---- */
 
 /* Bars for each probe of a metric, one for each arm, for chance and for what is published; where
  * there are more of these than colours, for each of them one for each probe; or, where the probes
  * are lengths of context, a line for each arm. */
-enum { ROWS = HY__LAB_ARMS + 2, SIDE = HY__LAB_PROBES > ROWS ? HY__LAB_PROBES : ROWS };
+enum {
+    ROWS = 2 * HY__LAB_ARMS + 1,
+    SIDE = HY__LAB_PROBES > ROWS ? HY__LAB_PROBES : ROWS,
+    NAME = 80, /* bytes */
+};
 
 /* An arm's values, or what stands beside them. */
 typedef struct row {
@@ -34,6 +36,7 @@ typedef struct figure {
     double context[HY__LAB_PROBES];
     hy__mark trained;
     row row[ROWS];
+    char published[HY__LAB_ARMS][NAME];
     int n_row;
 } figure;
 
@@ -66,13 +69,21 @@ static bool is_known(const hy__results *r, const double *beside, hy__metric m) {
     return false;
 }
 
+/* What the blueprint says is of another model. */
+static void name_published(char name[NAME], const hy__results *r, int arm) {
+    snprintf(name, NAME, "published, beside %.50s", r->scale->arm[arm].name);
+}
+
 static void put_rows(figure *f, const hy__results *r, hy__metric m) {
     for (int a = 0; a < r->n_arm; a++)
         f->row[f->n_row++] = (row){.name = r->scale->arm[a].name, .value = r->value[a]};
     if (is_known(r, r->chance, m))
         f->row[f->n_row++] = (row){.name = "chance", .beside = r->chance};
-    if (is_known(r, r->published, m))
-        f->row[f->n_row++] = (row){.name = PUBLISHED, .beside = r->published};
+    for (int a = 0; a < r->n_arm; a++) {
+        if (!is_known(r, r->published[a], m)) continue;
+        name_published(f->published[a], r, a);
+        f->row[f->n_row++] = (row){.name = f->published[a], .beside = r->published[a]};
+    }
 }
 
 static hy__seeds bar_of(const row *of, int probe) {
@@ -246,7 +257,11 @@ static void put_values(hy__page *p, const hy__results *r) {
         }
     }
     put_beside(p, r, "chance", r->chance);
-    put_beside(p, r, PUBLISHED, r->published);
+    for (int a = 0; a < r->n_arm; a++) {
+        char published[NAME];
+        name_published(published, r, a);
+        put_beside(p, r, published, r->published[a]);
+    }
     hy__page_table_end(p);
 }
 

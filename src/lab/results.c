@@ -233,15 +233,30 @@ static hy_status find_chance(const hy__probe *p, double *chance, hy_error *err) 
     return HY_OK;
 }
 
+static hy_status place_reported(hy__results *r, hy_error *err) {
+    for (int a = 0; a < r->n_arm; a++)
+        for (int p = 0; p < r->n_probe; p++) r->published[a][p] = (double)NAN;
+    for (const hy__reported *x = r->scale->reported; x && x->arm; x++) {
+        const int a = hy__scale_arm(r->scale, x->arm);
+        const int p = hy__scale_probe(r->scale, x->at, x->metric);
+        if (a < 0 || p < 0)
+            return hy__fail(err, HY_E_INTERNAL,
+                            "lab %s: what is reported of \"%s\" at \"%s\" is of an arm or a probe "
+                            "that is not there",
+                            r->lab->name, x->arm, x->at);
+        r->published[a][p] = x->value;
+    }
+    return HY_OK;
+}
+
 hy_status hy__results_init(hy__results *r, hy_error *err) {
     r->n_arm = hy__scale_arms(r->scale);
     r->n_probe = hy__scale_probes(r->scale);
     for (int p = 0; p < r->n_probe; p++) {
-        const double published = r->scale->probe[p].published;
-        r->published[p] = published > 0.0 ? published : (double)NAN;
         HY_TRY(find_chance(&r->scale->probe[p], &r->chance[p], err));
         for (int a = 0; a < r->n_arm; a++) r->value[a][p] = spread(r, a, p);
     }
+    HY_TRY(place_reported(r, err));
     return judge_all(r, err);
 }
 
@@ -252,11 +267,6 @@ static json_t *spread_json(const hy__seeds *s) {
                      hy__lab_number(s->low), "high", hy__lab_number(s->high));
 }
 
-/* What is published is of the first arm. */
-static double published_of(const hy__results *r, int arm, int probe) {
-    return arm == 0 ? r->published[probe] : (double)NAN;
-}
-
 static json_t *probe_json(const hy__results *r, int arm, int probe) {
     const hy__probe *p = &r->scale->probe[probe];
     json_t *seeds = json_array();
@@ -265,7 +275,7 @@ static json_t *probe_json(const hy__results *r, int arm, int probe) {
     return json_pack("{s:s, s:s, s:s, s:b, s:o, s:o, s:o, s:o}", "probe", p->name, "data", p->data,
                      "metric", hy__metric_of[p->metric].name, "aside", p->aside, "chance",
                      hy__lab_number(r->chance[probe]), "published",
-                     hy__lab_number(published_of(r, arm, probe)), "value",
+                     hy__lab_number(r->published[arm][probe]), "value",
                      spread_json(&r->value[arm][probe]), "seeds", seeds);
 }
 
@@ -321,7 +331,7 @@ static void put_job(hy__text *t, const hy__results *r, const hy__job *j) {
                          probe->aside, j->answer[p].asked, hy__metric_of[m].name);
             hy__lab_put_number(t, 5, j->answer[p].value[m]);
             hy__lab_put_number(t, 5, own ? r->chance[p] : (double)NAN);
-            hy__lab_put_number(t, 5, own ? published_of(r, j->arm, p) : (double)NAN);
+            hy__lab_put_number(t, 5, own ? r->published[j->arm][p] : (double)NAN);
             hy__text_put(t, "\n");
         }
     }

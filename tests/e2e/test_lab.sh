@@ -102,7 +102,7 @@ for jobs in -1 65; do fails 2 --jobs lab recall --out z --jobs $jobs; done
 ok lab facts --quick --seeds 1 --out tasks --set train.steps=3 --set train.batch=1 --set model.d_model=32 --set ssm.head_dim=16
 is "$(ls tasks/facts/runs | wc -l)" 6 "trainings of a task"
 is "$(grep -c '<pre' tasks/facts/index.html)" 5 "samples, the configuration and the command"
-for text in 'Does P hold facts' chance 'equal FLOPs' missed 'published, of the first' 'pkm_lr: 20' train.batch=1; do
+for text in 'Does P hold facts' chance 'equal FLOPs' missed 'published, beside P' 'pkm_lr: 20' train.batch=1; do
     grep -qF -- "$text" tasks/facts/index.html || die "the page does not say \"$text\""
 done
 for file in accuracy.svg beta.svg; do [ -s tasks/facts/$file ] || die "there is no $file"; done

@@ -218,11 +218,14 @@ static const hy__lab TOY = {
               .data = {"task:logic"},
               .probe =
                   (const hy__probe[]){
-                      {.name = "seen", .data = "task:logic", .published = 0.76},
+                      {.name = "seen", .data = "task:logic"},
                       {.name = "unseen", .data = "task:logic/hops=3", .aside = true},
                       {.name = "seen", .data = "task:logic", .metric = HY__LOSS},
                       {0}},
-              .goal = GOALS},
+              .goal = GOALS,
+              .reported = (const hy__reported[]){{.arm = "one", .at = "seen", .value = 0.76},
+                                                 {.arm = "two", .at = "unseen", .value = 0.12},
+                                                 {0}}},
 };
 
 static hy__job made(int arm, int rate, int64_t seed, double seen, double unseen) {
@@ -354,7 +357,8 @@ static void test_results(void **state) {
                                        "ffn.d_ff=72",
                                        "<code>ffn.d_ff=72</code> for equal parameters",
                                        "4001",
-                                       "published, of the first",
+                                       "published, beside one",
+                                       "published, beside two",
                                        "0.01, the highest",
                                        "0.001, the lowest",
                                        "one: at least .8 at both (worst at unseen)",
@@ -363,8 +367,10 @@ static void test_results(void **state) {
         if (!strstr(page, SAID[i])) fail_msg("not on the page: %s", SAID[i]);
     free(page);
     check_file(dir, "results.json", "\"published\": 0.76,\n");
+    check_file(dir, "results.csv", ",0.76000\n");
+    check_file(dir, "results.csv", ",0.12000\n");
     check_file(dir, "results.csv", ",accuracy,0.90000,0.");
-    check_file(dir, "accuracy.svg", "published, of the first");
+    check_file(dir, "accuracy.svg", "published, beside one");
     static const char *const NAME[] = {"results.json", "results.csv", "index.html", "accuracy.svg",
                                        "loss.svg"};
     for (int i = 0; i < 5; i++) {
