@@ -43,9 +43,9 @@ enum {
     HY__LAB_RATES = 4,
     HY__LAB_SEEDS = 16,
     HY__LAB_GOALS = 16,
-    HY__LAB_FOLDER = 40, /* bytes of the name of an experiment's folder, of its path … */
-    HY__LAB_OUT = 400,   /* … */
-    HY__LAB_DIR = 512,   /* bytes of that of one below it */
+    HY__LAB_FOLDER = 40, /* bytes of the name of an experiment's folder */
+    HY__LAB_OUT = 400,   /* of its path */
+    HY__LAB_DIR = 512,   /* of that of one below it */
     HY__LAB_DIGITS = 6,  /* of results that are summed up; those of a job are whole */
     HY__LAB_WHOLE = 17,
 };

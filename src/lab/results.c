@@ -141,7 +141,10 @@ static bool find_claim(claim *c, const hy__lab_scale *s, const hy__goal *g) {
                  .to = hy__scale_probe(s, g->to ? g->to : g->at, g->metric),
                  .beside = g->kind == HY__HOLDS ? hy__scale_probe(s, beside, g->metric)
                                                 : hy__scale_arm(s, beside)};
-    return c->arm >= 0 && c->from >= 0 && c->to >= c->from && c->beside >= 0;
+    if (c->arm < 0 || c->from < 0 || c->to < c->from || c->beside < 0) return false;
+    for (int p = c->from; p <= c->to; p++)
+        if (s->probe[p].metric != g->metric) return false;
+    return true;
 }
 
 /* What a goal is about at one of its probes, and what it must be there; `above`: at least that. */
