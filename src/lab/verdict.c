@@ -39,19 +39,19 @@ static void put_wanted(hy__page *p, const hy__verdict *v) {
         hy__page_cell(p, "better than %s", n.text);
         break;
     case HY__WITHIN:
-        hy__page_cell(p, "worse than %s by at most %s", v->beside, n.text);
+        hy__page_cell(p, "worse than \"%s\" by at most %s", v->beside, n.text);
         break;
     case HY__HOLDS:
         hy__page_cell(p, "worse than at %s by at most %s", v->beside, n.text);
         break;
     case HY__EACH:
-        hy__page_cell(p, "better than %s by more than %s in each seed", v->beside, n.text);
+        hy__page_cell(p, "better than \"%s\" by more than %s in each seed", v->beside, n.text);
         break;
     case HY__ONWARD:
         hy__page_cell(p, "worse than the one before by at most %s", n.text);
         break;
     case HY__TIMES:
-        hy__page_cell(p, "at most %s times %s", n.text, v->beside);
+        hy__page_cell(p, "at most %s times \"%s\"", n.text, v->beside);
         break;
     }
 }
