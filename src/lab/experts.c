@@ -10,8 +10,7 @@
  * the nats per token that the loss of c rises by when the experts of d are banned in all layers.
  *
  *   harm          mean over d of r(d, d)
- *   harm_share    least over d of r(d, d) / (r(d, d) + mean of r(c, d) over c ≠ d), where less than
- *                 0 counts as 0, and less than LEAST of r(d, d) gives 0
+ *   harm_share    least over d of the share of r(d, d) in itself and the mean of r(c, d), c ≠ d
  */
 #include "account/account.h"
 #include "lab/exam.h"
@@ -166,6 +165,10 @@ static double loss_of(const hy__tally *t, int64_t domain) {
     return t->domain_nats[domain] / (double)t->domain_asked[domain];
 }
 
+double hy__harm_share(double own, double beside) {
+    return own < LEAST ? 0.0 : own / (own + fmax(beside, 0.0));
+}
+
 /* favourite[n_layer][HY__DOMAINS]: room. */
 static hy_status measure_harm(hy__exam *e, const char *name, int64_t *favourite, hy__tally *sum,
                               hy__answer *a, hy_error *err) {
@@ -195,7 +198,7 @@ static hy_status measure_harm(hy__exam *e, const char *name, int64_t *favourite,
         }
         if (n_other <= 0.0) return HY_OK;
         own += rise;
-        least = fmin(least, rise < LEAST ? 0.0 : rise / (rise + fmax(beside / n_other, 0.0)));
+        least = fmin(least, hy__harm_share(rise, beside / n_other));
         n++;
     }
     hy__model_clear_stats(e->model); /* of what was banned nothing is to be said */

@@ -369,6 +369,9 @@ typedef struct hy__balance {
 /* Of a layer; load[HY__DOMAINS][n]: choices of an expert by tokens of a corpus. NaN where there are
  * none, of information also where there is one corpus. */
 hy__balance hy__balance_of(const double *load, int64_t n);
+/* What share of two rises of a loss is its own, 0 … 1, where one that falls is none; 0 where its
+ * own is not to be told from none. */
+double hy__harm_share(double own, double beside);
 /* How often an expert must be read that is not at hand, where there is room for so many, 1 …
  * HY__EXPERT_MAX, and those that were used last stay; chosen[n_row, k]. */
 int64_t hy__loads_of(const int32_t *chosen, int64_t n_row, int64_t k, int64_t room);

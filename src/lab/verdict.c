@@ -62,9 +62,10 @@ void hy__verdicts_put(hy__page *p, const hy__verdict *v, int n) {
     hy__page_wrap(p, 0);
     hy__page_wrap(p, 2);
     for (int i = 0; i < n; i++) {
-        if (v[i].unknown || v[i].at)
-            hy__page_cell(p, "%s (%s%s)", v[i].goal, v[i].unknown ? "" : "worst at ",
-                          v[i].unknown ? v[i].unknown : v[i].at);
+        if (v[i].unknown)
+            hy__page_cell(p, "%s (%s)", v[i].goal, v[i].unknown);
+        else if (v[i].at)
+            hy__page_cell(p, "%s (worst at %s)", v[i].goal, v[i].at);
         else
             hy__page_cell(p, "%s", v[i].goal);
         hy__page_cell(p, "%s", v[i].unknown ? "not known" : v[i].met ? "met" : "missed");

@@ -136,6 +136,14 @@ static void test_balance(void **state) {
     assert_true(isnan(hy__balance_of(load, N).information)); /* one corpus */
 }
 
+static void test_harm_share(void **state) {
+    (void)state;
+    assert_true(fabs(hy__harm_share(0.5, 0.1) - 5.0 / 6.0) < 1e-12);
+    assert_true(hy__harm_share(0.5, -0.1) == 1.0);   /* it does the others good */
+    assert_true(hy__harm_share(-0.5, -0.1) == 0.0);  /* and itself */
+    assert_true(hy__harm_share(0.0005, 0.0) == 0.0); /* too little to be told from nothing */
+}
+
 static void test_loads(void **state) {
     (void)state;
     static const int32_t CHOSEN[] = {0, 1, 1, 0, 0, 2, 0, 1, 3, 1};
@@ -208,8 +216,8 @@ static void test_experts(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_exam),    cmocka_unit_test(test_memory),
-        cmocka_unit_test(test_balance), cmocka_unit_test(test_loads),
-        cmocka_unit_test(test_experts),
+        cmocka_unit_test(test_balance), cmocka_unit_test(test_harm_share),
+        cmocka_unit_test(test_loads),   cmocka_unit_test(test_experts),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
