@@ -1,26 +1,22 @@
 /* sheet_json.c: a sheet as one JSON object; docs/format.md lists its keys. */
 #include "account/sheet_faces.h"
 
+#include "page/number.h"
+
 #include <jansson.h>
 #include <math.h>
-
-/* A number; whole ones as integers. */
-static json_t *number(double x) {
-    if (x == floor(x) && fabs(x) < 0x1p53) return json_integer((json_int_t)x);
-    return json_real(x);
-}
 
 static json_t *part_json(const hy__account_part *p) {
     const char letter[2] = {p->letter, 0};
     json_t *bytes = json_object(), *terms = json_array();
     for (hy__store k = 0; k < HY__STORE_N; k++)
-        json_object_set_new(bytes, hy__store_name(k), number(p->weight_bytes[k]));
+        json_object_set_new(bytes, hy__store_name(k), hy__number_json(p->weight_bytes[k]));
     for (int i = 0; i < p->cost.n_term; i++) {
         const hy__term *t = &p->cost.term[i];
         json_array_append_new(terms, json_pack("{s:s, s:s, s:s, s:o, s:o}", "what", t->what, "per",
                                                hy__extent_name(t->per), "formula", t->formula,
-                                               "forward_flops", number(t->forward),
-                                               "backward_flops", number(t->backward)));
+                                               "forward_flops", hy__number_json(t->forward),
+                                               "backward_flops", hy__number_json(t->backward)));
     }
     return json_pack("{s:s, s:s, s:I, s:I, s:I, s:I, s:o, s:o}", "letter", letter, "name", p->name,
                      "layers", (json_int_t)p->n_layer, "layer_parameters", (json_int_t)p->each,
@@ -30,14 +26,16 @@ static json_t *part_json(const hy__account_part *p) {
 
 static json_t *spent_json(const hy__spent *s) {
     json_t *bytes =
-        json_pack("{s:o, s:o, s:o, s:o}", "weights", number(s->weight), "states", number(s->state),
-                  "activations", number(s->activation), "optimizer", number(s->optimizer));
+        json_pack("{s:o, s:o, s:o, s:o}", "weights", hy__number_json(s->weight), "states",
+                  hy__number_json(s->state), "activations", hy__number_json(s->activation),
+                  "optimizer", hy__number_json(s->optimizer));
     return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "forward_flops",
-                     number(s->forward), "backward_flops", number(s->backward), "again_flops",
-                     number(s->again), "update_flops", number(s->update), "constant_flops",
-                     number(s->grows[HY__GROWTH_CONSTANT]), "linear_flops",
-                     number(s->grows[HY__GROWTH_LINEAR]), "quadratic_flops",
-                     number(s->grows[HY__GROWTH_QUADRATIC]), "bytes", bytes);
+                     hy__number_json(s->forward), "backward_flops", hy__number_json(s->backward),
+                     "again_flops", hy__number_json(s->again), "update_flops",
+                     hy__number_json(s->update), "constant_flops",
+                     hy__number_json(s->grows[HY__GROWTH_CONSTANT]), "linear_flops",
+                     hy__number_json(s->grows[HY__GROWTH_LINEAR]), "quadratic_flops",
+                     hy__number_json(s->grows[HY__GROWTH_QUADRATIC]), "bytes", bytes);
 }
 
 /* The whole, and each part under its letter ("frame" for the frame). */
@@ -55,7 +53,7 @@ static json_t *memory_json(const hy__memory *m) {
     json_t *j = json_object();
     for (int i = 0; i < HY__MEMORY_KINDS; i++) {
         const hy__memory_part p = hy__memory_kind(m, i);
-        json_object_set_new(j, p.name, number(p.bytes));
+        json_object_set_new(j, p.name, hy__number_json(p.bytes));
     }
     return j;
 }
@@ -63,7 +61,7 @@ static json_t *memory_json(const hy__memory *m) {
 static json_t *length_json(const hy__sheet *s, const hy__sheet_length *l) {
     return json_pack("{s:I, s:o, s:o, s:o, s:o}", "tokens", (json_int_t)l->tokens, "prefill",
                      call_json(&s->account, l->prefill), "decode",
-                     call_json(&s->account, l->decode), "state_bytes", number(l->state),
+                     call_json(&s->account, l->decode), "state_bytes", hy__number_json(l->state),
                      "serving_bytes", memory_json(&l->serving));
 }
 
@@ -103,13 +101,13 @@ static json_t *rival_json(const hy__sheet *s, const hy__sheet_rival *r) {
     json_t *cross = json_object(), *lengths = json_array();
     for (hy__measure m = 0; m < HY__MEASURE_N; m++)
         json_object_set_new(cross, hy__measure_face_of(m).key,
-                            r->cross[m] ? number((double)r->cross[m]) : json_null());
+                            r->cross[m] ? hy__number_json((double)r->cross[m]) : json_null());
     for (int64_t i = 0; i < s->opt.n_length; i++) {
         json_t *at = json_pack("{s:I}", "tokens", (json_int_t)s->length[i].tokens);
         for (hy__measure m = 0; m < HY__MEASURE_N; m++)
-            json_object_set_new(
-                at, hy__measure_face_of(m).key,
-                number(hy__account_measure(&r->account, m, s->length[i].tokens, s->opt.store)));
+            json_object_set_new(at, hy__measure_face_of(m).key,
+                                hy__number_json(hy__account_measure(
+                                    &r->account, m, s->length[i].tokens, s->opt.store)));
         json_array_append_new(lengths, at);
     }
     return json_pack(
@@ -132,20 +130,20 @@ struct json_t *hy__sheet_json(const hy__sheet *s) {
     for (int64_t i = 0; i < s->n_rival; i++)
         json_array_append_new(against, rival_json(s, &s->rival[i]));
     for (hy__store k = 0; k < HY__STORE_N; k++)
-        json_object_set_new(weights, hy__store_name(k), number(s->weights[k]));
+        json_object_set_new(weights, hy__store_name(k), hy__number_json(s->weights[k]));
     json_t *j = json_pack("{s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:o}", "name", s->name,
                           "pattern", c->model.layers, "n_layer", (json_int_t)c->n_layer, "d_model",
                           (json_int_t)c->model.d_model, "vocab", (json_int_t)c->model.vocab,
                           "chunk", (json_int_t)c->model.chunk, "parameters", (json_int_t)s->param,
                           "active", (json_int_t)s->active, "weight_bytes", weights);
-    json_t *more =
-        json_pack("{s:o, s:o, s:o, s:s, s:I, s:f, s:I, s:o, s:o, s:o}", "parts", parts, "training",
-                  training_json(s), "state",
-                  json_pack("{s:o, s:o, s:I}", "fixed_bytes", number(g.fixed), "bytes_per_token",
-                            number(g.per_token), "until_tokens", (json_int_t)g.until),
-                  "dtype", hy__store_name(s->opt.store), "sequences", (json_int_t)s->opt.sequences,
-                  "budget", s->opt.budget, "devices", (json_int_t)s->opt.devices, "lengths",
-                  lengths, "hardware", hardware, "against", against);
+    json_t *more = json_pack(
+        "{s:o, s:o, s:o, s:s, s:I, s:f, s:I, s:o, s:o, s:o}", "parts", parts, "training",
+        training_json(s), "state",
+        json_pack("{s:o, s:o, s:I}", "fixed_bytes", hy__number_json(g.fixed), "bytes_per_token",
+                  hy__number_json(g.per_token), "until_tokens", (json_int_t)g.until),
+        "dtype", hy__store_name(s->opt.store), "sequences", (json_int_t)s->opt.sequences, "budget",
+        s->opt.budget, "devices", (json_int_t)s->opt.devices, "lengths", lengths, "hardware",
+        hardware, "against", against);
     if (!j || !more || json_object_update(j, more) != 0) {
         json_decref(j);
         j = NULL;

@@ -1,6 +1,8 @@
 /* file.c: see file.h. */
 #include "base/file.h"
 
+#include "base/utf8.h"
+
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -310,6 +312,18 @@ char *hy__path_join(const char *dir, const char *name) {
     char *path = malloc(size);
     if (path) snprintf(path, size, "%s%s%s", dir, n && dir[n - 1] == '/' ? "" : "/", name);
     return path;
+}
+
+void hy__path_title(const char *path, char *out, size_t size) {
+    static const char ending[] = ".yaml";
+    const size_t drop = sizeof ending - 1;
+    size_t end = strlen(path), begin;
+    while (end > 1 && path[end - 1] == '/') end--;
+    for (begin = end; begin > 0 && path[begin - 1] != '/';) begin--;
+    if (end - begin > drop && strncmp(path + end - drop, ending, drop) == 0) end -= drop;
+    snprintf(out, size, "%.*s", (int)(end - begin), path + begin);
+    if (end - begin >= size) out[hy__utf8_cut(out, size - 1)] = 0;
+    hy__utf8_mend(out);
 }
 
 /* Takes ownership of path. */

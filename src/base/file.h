@@ -82,4 +82,8 @@ void hy__file_list_release(hy__file_list *list);
 /* "dir/name", the caller's to free; NULL when memory is short. */
 char *hy__path_join(const char *dir, const char *name);
 
+/* What a path is called, to be shown: "configs/nano.yaml" and "runs/nano/" are nano. Cut to `size`
+ * bytes; what is no UTF-8 becomes '?'. */
+void hy__path_title(const char *path, char *out, size_t size);
+
 #endif

@@ -1,33 +1,25 @@
 /* progress.c: see progress.h. */
 #include "base/progress.h"
 #include "base/clock.h"
+#include "base/terminal.h"
 
 #include <stdarg.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
-#include <unistd.h>
 
 enum { BAR_MIN = 4, BAR_MAX = 24 }; /* characters; a long text leaves less for the bar */
 
 static const double bar_interval = 0.1, log_interval = 10; /* seconds */
 
 void hy__progress_bar_init(hy__progress_bar *p, FILE *out) {
-    const char *term = getenv("TERM"), *no_color = getenv("NO_COLOR");
-    *p = (hy__progress_bar){.out = out, .shown_at = -1};
-    p->bar = out && isatty(fileno(out)) && term && strcmp(term, "dumb") != 0;
-    p->color = p->bar && !(no_color && *no_color); /* no-color.org: any text but the empty one */
+    *p = (hy__progress_bar){.out = out,
+                            .bar = hy__terminal_is_live(out),
+                            .color = hy__terminal_has_color(out),
+                            .shown_at = -1};
     p->interval = p->bar ? bar_interval : log_interval;
 }
 
-/* Columns of the terminal behind out. */
-static size_t columns(FILE *out) {
-    struct winsize size;
-    return ioctl(fileno(out), TIOCGWINSZ, &size) == 0 && size.ws_col > 0 ? size.ws_col : 80;
-}
-
 static void draw(hy__progress_bar *p, double fraction, const char *text) {
-    const int room = (int)columns(p->out) - 7; /* percentage, blanks, and the last column */
+    const int room = hy__terminal_columns(p->out) - 7; /* percentage, blanks, and the last column */
     const int length = (int)strlen(text);
     int bar = room - length;
     if (bar > BAR_MAX) bar = BAR_MAX;

@@ -1,15 +1,9 @@
 /* bench_json.c: a bench as one JSON object; docs/format.md lists its keys. */
 #include "bench/bench.h"
+#include "page/number.h"
 
 #include <jansson.h>
 #include <math.h>
-
-/* A number; whole ones as integers, what is not known as null. */
-static json_t *number(double x) {
-    if (!isfinite(x)) return json_null();
-    if (x == floor(x) && fabs(x) < 0x1p53) return json_integer((json_int_t)x);
-    return json_real(x);
-}
 
 static json_t *machine_json(const hy__bench *b) {
     const hy__machine *m = &b->machine;
@@ -29,7 +23,8 @@ static json_t *model_json(const hy__bench *b) {
 
 static json_t *cell_json(const hy__cell *c) {
     return json_pack("{s:I, s:o, s:o, s:o}", "calls", (json_int_t)c->calls, "seconds",
-                     number(c->seconds), "flops", number(c->flops), "bytes", number(c->bytes));
+                     hy__number_json(c->seconds), "flops", hy__number_json(c->flops), "bytes",
+                     hy__number_json(c->bytes));
 }
 
 static json_t *part_json(const hy__bench_row *r, int64_t part) {
@@ -57,26 +52,26 @@ static json_t *profile_json(const hy__bench *b, const hy__bench_row *r) {
         if (c.calls == 0 || r->check->kernel[id]) continue;
         json_object_set_new(kernels, hy__kernel_name(id), cell_json(&c));
     }
-    return json_pack("{s:o, s:o, s:o}", "seconds", number(r->profile_seconds), "parts", parts,
-                     "kernels", kernels);
+    return json_pack("{s:o, s:o, s:o}", "seconds", hy__number_json(r->profile_seconds), "parts",
+                     parts, "kernels", kernels);
 }
 
 static void add_numbers(json_t *j, const hy__bench_row *r) {
     const double s = r->seconds.median;
-    json_object_set_new(j, "seconds", number(s));
-    json_object_set_new(j, "seconds_min", number(r->seconds.min));
-    json_object_set_new(j, "seconds_low", number(r->seconds.low));
-    json_object_set_new(j, "seconds_high", number(r->seconds.high));
-    json_object_set_new(j, "seconds_max", number(r->seconds.max));
-    json_object_set_new(j, "tokens_per_s", number((double)r->rows / s));
+    json_object_set_new(j, "seconds", hy__number_json(s));
+    json_object_set_new(j, "seconds_min", hy__number_json(r->seconds.min));
+    json_object_set_new(j, "seconds_low", hy__number_json(r->seconds.low));
+    json_object_set_new(j, "seconds_high", hy__number_json(r->seconds.high));
+    json_object_set_new(j, "seconds_max", hy__number_json(r->seconds.max));
+    json_object_set_new(j, "tokens_per_s", hy__number_json((double)r->rows / s));
     json_object_set_new(j, "peak_bytes",
                         r->peak_bytes > 0 ? json_integer(r->peak_bytes) : json_null());
-    json_object_set_new(j, "flops", number(r->flops));
-    json_object_set_new(j, "bytes", number(r->bytes));
-    json_object_set_new(j, "flops_per_s", number(r->flops / s));
-    json_object_set_new(j, "bytes_per_s", number(r->bytes / s));
-    json_object_set_new(j, "of_dense", number(r->dense_share));
-    json_object_set_new(j, "of_stream", number(r->stream_share));
+    json_object_set_new(j, "flops", hy__number_json(r->flops));
+    json_object_set_new(j, "bytes", hy__number_json(r->bytes));
+    json_object_set_new(j, "flops_per_s", hy__number_json(r->flops / s));
+    json_object_set_new(j, "bytes_per_s", hy__number_json(r->bytes / s));
+    json_object_set_new(j, "of_dense", hy__number_json(r->dense_share));
+    json_object_set_new(j, "of_stream", hy__number_json(r->stream_share));
     json_object_set_new(j, "past", json_string(r->made_up ? "random" : "read"));
 }
 
@@ -89,9 +84,10 @@ static json_t *row_json(const hy__bench *b, const hy__bench_row *r) {
     else
         add_numbers(j, r);
     json_object_set_new(j, "ceilings",
-                        json_pack("{s:o, s:o, s:o}", "dense_flops_per_s", number(r->ceiling.dense),
-                                  "read_bytes_per_s", number(r->ceiling.read), "triad_bytes_per_s",
-                                  number(r->ceiling.triad)));
+                        json_pack("{s:o, s:o, s:o}", "dense_flops_per_s",
+                                  hy__number_json(r->ceiling.dense), "read_bytes_per_s",
+                                  hy__number_json(r->ceiling.read), "triad_bytes_per_s",
+                                  hy__number_json(r->ceiling.triad)));
     if (r->profile) json_object_set_new(j, "profile", profile_json(b, r));
     return j;
 }

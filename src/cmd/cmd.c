@@ -2,12 +2,15 @@
 #include "cmd/cmd.h"
 
 #include "base/status.h"
+#include "base/utf8.h"
 #include "ckpt/fileset.h"
 
 #include <errno.h>
 #include <jansson.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 hy_model_options cmd_model_options(const cmd_shared *s) {
     return (hy_model_options){.backend = s->backend, .threads = (int)s->threads};
@@ -60,6 +63,25 @@ int cmd_end(const command *c, hy_status status, const hy_error *err) {
     return 1;
 }
 
+static volatile sig_atomic_t signals; /* that came: the one thing a handler can tell */
+
+static void on_signal(int number) {
+    if (signals++ > 0) _exit(128 + number);
+}
+
+void cmd_catch_signals(void) {
+    struct sigaction action;
+    memset(&action, 0, sizeof action);
+    action.sa_handler = on_signal;
+    action.sa_flags = SA_RESTART;
+    sigaction(SIGINT, &action, NULL);
+    sigaction(SIGTERM, &action, NULL);
+}
+
+bool cmd_stopped(void) {
+    return signals > 0;
+}
+
 hy_status cmd_refuse_model(const char *dir, hy_error *err) {
     char *path = NULL;
     HY_TRY(hy__fileset_find(&path, dir, "config.json", err));
@@ -74,6 +96,15 @@ hy_status cmd_refuse_model(const char *dir, hy_error *err) {
 hy_status cmd_write(const char *text, size_t size, hy_error *err) {
     fwrite(text, 1, size, stdout);
     return check_stdout(err);
+}
+
+json_t *cmd_json_path(const char *path) {
+    char *text = strdup(path);
+    if (!text) return NULL;
+    hy__utf8_mend(text);
+    json_t *json = json_string(text);
+    free(text);
+    return json;
 }
 
 hy_status cmd_print_json(json_t *json, hy_error *err) {

@@ -60,6 +60,11 @@ int cmd_wrong(const command *c, const hy_error *err);
  * failed. Returns the exit status. */
 int cmd_end(const command *c, hy_status status, const hy_error *err);
 
+/* From now on SIGINT and SIGTERM ask the command to come to its end; a second one ends it at once,
+ * with 128 and the signal's number. */
+void cmd_catch_signals(void);
+bool cmd_stopped(void); /* whether one came */
+
 /* HY_E_INVALID when DIR already holds a model. */
 hy_status cmd_refuse_model(const char *dir, hy_error *err);
 
@@ -67,6 +72,9 @@ hy_status cmd_refuse_model(const char *dir, hy_error *err);
 int cmd_close_stdout(void);
 
 struct json_t; /* jansson's */
+/* A path as a JSON string; bytes that are no UTF-8 become '?'. NULL when memory is short. */
+struct json_t *cmd_json_path(const char *path);
+
 /* Prints a JSON object, which is consumed, as one line on stdout. */
 hy_status cmd_print_json(struct json_t *json, hy_error *err);
 

@@ -76,16 +76,6 @@ static hy_status take_tokens(hy__bench_options *o, const bench_options *b, hy_er
 
 /* ---- the model ---- */
 
-/* "configs/nano.yaml" and "runs/nano/" are nano. */
-static void name_of(const char *path, char *name, size_t size) {
-    size_t end = strlen(path);
-    while (end > 1 && path[end - 1] == '/') end--;
-    size_t begin = end;
-    while (begin > 0 && path[begin - 1] != '/') begin--;
-    if (end - begin > 5 && strncmp(path + end - 5, ".yaml", 5) == 0) end -= 5;
-    snprintf(name, size, "%.*s", (int)(end - begin), path + begin);
-}
-
 static hy_status read_config(hy__bench_options *o, const bench_options *b, hy_error *err) {
     o->dir = b->model;
     if (b->model && b->config) {
@@ -109,8 +99,10 @@ static hy_status read_config(hy__bench_options *o, const bench_options *b, hy_er
 /* ---- results ---- */
 
 /* Opened before anything is measured: a path that is wrong should not cost the result. */
-static hy_status open_csv(FILE **out, const char *path, hy_error *err) {
-    *out = path ? fopen(path, "ae") : NULL;
+static hy_status open_csv(FILE **out, bool *made, const char *path, hy_error *err) {
+    *out = path ? fopen(path, "axe") : NULL;
+    *made = *out != NULL;
+    if (path && !*out && errno == EEXIST) *out = fopen(path, "ae");
     if (!path || *out) return HY_OK;
     return hy__fail(err, HY_E_IO, "%s could not be written: %s", path, strerror(errno));
 }
@@ -127,12 +119,12 @@ static hy_status append_csv(FILE *f, const char *path, const hy__bench *bench, h
     return status;
 }
 
-/* A table that nothing was written to is not left behind. */
-static void close_csv(FILE *f, const char *path) {
+/* A table that was made here, and that nothing was written to, is not left behind. */
+static void close_csv(FILE *f, bool made, const char *path) {
     if (!f) return;
     const bool empty = ftell(f) == 0;
     fclose(f);
-    if (empty) remove(path);
+    if (made && empty) remove(path);
 }
 
 static hy_status print_table(const hy__bench *bench, hy_error *err) {
@@ -183,18 +175,19 @@ static hy_status bench(const bench_options *b, hy_error *err) {
     hy__backend *be = NULL;
     hy__bench *result = NULL;
     FILE *csv = NULL;
+    bool made = false;
     hy_status status;
     HY_TRY(take_options(&o, b, err));
-    name_of(b->model ? b->model : b->config, name, sizeof name);
+    hy__path_title(b->model ? b->model : b->config, name, sizeof name);
     join(&b->set, settings, sizeof settings);
     o.name = name;
     o.settings = settings;
-    HY_TRY_GOTO(open_csv(&csv, b->csv, err));
+    HY_TRY_GOTO(open_csv(&csv, &made, b->csv, err));
     HY_TRY_GOTO(hy__backend_open(&be, b->shared.backend, (int)b->shared.threads, err));
     HY_TRY_GOTO(hy__bench_run(&result, be, &o, err));
     HY_TRY_GOTO(report(result, b, csv, err));
 done:
-    close_csv(csv, b->csv);
+    close_csv(csv, made, b->csv);
     hy__bench_free(result);
     hy__backend_free(be);
     return status;

@@ -35,8 +35,9 @@ int cmd_convert(int argc, char **argv) {
     hy_status status = force ? HY_OK : cmd_refuse_model(out, &err);
     if (status == HY_OK) status = hy_convert(from, out, &opt, &result, &err);
     if (status == HY_OK && shared.json) {
-        status = cmd_print_json(
-            json_pack("{s:s, s:s, s:s}", "from", from, "out", out, "note", result.note), &err);
+        status = cmd_print_json(json_pack("{s:o, s:o, s:s}", "from", cmd_json_path(from), "out",
+                                          cmd_json_path(out), "note", result.note),
+                                &err);
     } else if (status == HY_OK && !shared.quiet) {
         if (*result.note) fprintf(stderr, "%s: %s\n", out, result.note);
         fprintf(stderr, "%s: written\n", out);

@@ -13,25 +13,8 @@
 
 #include <inttypes.h>
 #include <jansson.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-
-static volatile sig_atomic_t stopped;
-
-static void on_signal(int number) {
-    (void)number;
-    stopped = 1;
-}
-
-static void catch_signals(void) {
-    struct sigaction action;
-    memset(&action, 0, sizeof action);
-    action.sa_handler = on_signal;
-    action.sa_flags = SA_RESTART | (int)SA_RESETHAND; /* a second one ends at once */
-    sigaction(SIGINT, &action, NULL);
-    sigaction(SIGTERM, &action, NULL);
-}
 
 /* ---- what a corpus is ---- */
 
@@ -80,7 +63,7 @@ static bool on_progress(void *user, const hy__build_progress *p) {
                           "%.0f MB of text  %.1f million tokens  %" PRId64 " documents  %.0f MB/s",
                           (double)p->n_byte / 1e6, (double)p->n_token / 1e6, p->n_document,
                           took > 0.0 ? (double)p->n_byte / 1e6 / took : 0.0);
-    return !stopped;
+    return !cmd_stopped();
 }
 
 /* "\n", "\t" and "\\" as in C; the result is the caller's to free. */
@@ -118,7 +101,7 @@ static hy_status run_build(hy__build_options *opt, bool json, bool quiet, hy_err
     hy__progress_bar_init(&w.bar, quiet ? NULL : stderr);
     opt->on_progress = on_progress;
     opt->user = &w;
-    catch_signals();
+    cmd_catch_signals();
     const hy_status status = hy__build(&c, opt, err);
     hy__progress_bar_clear(&w.bar);
     HY_TRY(status);

@@ -13,8 +13,8 @@ static hy_status make(const char *config, const char *out, uint64_t seed,
     hy_model_describe(model, &info);
     hy_status status = hy_model_save(model, out, err);
     if (status == HY_OK && shared->json) {
-        status = cmd_print_json(json_pack("{s:s, s:s, s:I, s:I, s:I}", "out", out, "layers",
-                                          info.layers, "vocab", (json_int_t)info.vocab,
+        status = cmd_print_json(json_pack("{s:o, s:s, s:I, s:I, s:I}", "out", cmd_json_path(out),
+                                          "layers", info.layers, "vocab", (json_int_t)info.vocab,
                                           "parameters", (json_int_t)info.parameters, "weight_bytes",
                                           (json_int_t)info.weight_bytes),
                                 err);

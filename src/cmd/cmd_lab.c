@@ -10,16 +10,9 @@
 #include <signal.h>
 #include <string.h>
 
-static volatile sig_atomic_t stopped;
-
-static void on_signal(int number) {
-    (void)number;
-    stopped = 1;
-}
-
 static bool stop(void *user) {
     (void)user;
-    return stopped;
+    return cmd_stopped();
 }
 
 typedef struct watcher {
@@ -58,16 +51,6 @@ static hy_status check_usage(const char *name, bool all, bool quick, const hy__l
     return hy__lab_check_text(*lab, opt, err);
 }
 
-static void watch_signals(void) {
-    struct sigaction action;
-    memset(&action, 0, sizeof action);
-    action.sa_handler = on_signal;
-    action.sa_flags = SA_RESTART | (int)SA_RESETHAND; /* a second one ends at once */
-    sigaction(SIGINT, &action, NULL);
-    sigaction(SIGTERM, &action, NULL);
-    signal(SIGCHLD, SIG_DFL); /* who starts this may ignore it: no run would be seen to end */
-}
-
 /* lab: NULL for all. */
 static hy_status run(const hy__lab *lab, hy__lab_options *opt, bool quiet, hy_error *err) {
     watcher w = {.opt = opt, .quiet = quiet};
@@ -77,7 +60,8 @@ static hy_status run(const hy__lab *lab, hy__lab_options *opt, bool quiet, hy_er
     opt->on_end = on_end;
     opt->stop = stop;
     opt->user = &w;
-    watch_signals();
+    cmd_catch_signals();
+    signal(SIGCHLD, SIG_DFL); /* who starts this may ignore it: no run would be seen to end */
     if (!lab) return hy__lab_run_all(hy__labs, opt, err);
     const hy_status status = hy__lab_run(lab, opt, err);
     if (status == HY_OK) on_end(&w, lab, &how);

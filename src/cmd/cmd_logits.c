@@ -71,7 +71,8 @@ static hy_status run(const char *dir, const char *tokens, const char *out, const
     HY_TRY_GOTO(hy_model_open(&model, dir, &opt, err));
     HY_TRY_GOTO(compute(model, token, n, cut, out, err));
     if (shared->json)
-        status = cmd_print_json(json_pack("{s:s, s:I}", "out", out, "tokens", (json_int_t)n), err);
+        status = cmd_print_json(
+            json_pack("{s:o, s:I}", "out", cmd_json_path(out), "tokens", (json_int_t)n), err);
 done:
     hy_model_free(model);
     free(token);

@@ -1,7 +1,6 @@
 /* cmd_plan.c: hydralm plan: what a configuration costs, before it is built. */
 #include "account/sheet_faces.h"
 #include "base/file.h"
-#include "base/utf8.h"
 #include "ckpt/checkpoint.h"
 #include "cmd/cmd.h"
 
@@ -19,29 +18,6 @@ typedef struct plan_options {
 } plan_options;
 
 /* ---- configurations ---- */
-
-/* "configs/nano.yaml" and "runs/nano/" are nano. Bytes that are no UTF-8 become ?, since names go
- * into JSON and pages. */
-static void name_of(const char *path, char name[HY__SHEET_NAME]) {
-    size_t end = strlen(path);
-    while (end > 1 && path[end - 1] == '/') end--;
-    size_t begin = end;
-    while (begin > 0 && path[begin - 1] != '/') begin--;
-    if (end - begin > 5 && strncmp(path + end - 5, ".yaml", 5) == 0) end -= 5;
-    const unsigned char *from = (const unsigned char *)path;
-    size_t n = 0;
-    for (size_t i = begin, len; i < end; i += len) {
-        const size_t valid = hy__utf8_sequence(from + i, end - i);
-        len = valid ? valid : 1;
-        if (n + len >= HY__SHEET_NAME) break;
-        if (valid)
-            memcpy(name + n, from + i, len);
-        else
-            name[n] = '?';
-        n += len;
-    }
-    name[n] = 0;
-}
 
 /* A configuration file, or the configuration of a model's directory, with the settings of --set. */
 static hy_status read_account(hy__account *a, const char *path, const text_list *set,
@@ -64,7 +40,7 @@ static const char TRANSFORMER[] = "transformer", MAMBA2[] = "mamba2";
 
 static hy_status add_rival(hy__sheet *s, const hy__account *a, const char *what, hy_error *err) {
     hy__sheet_rival *r = &s->rival[s->n_rival];
-    name_of(what, r->name);
+    hy__path_title(what, r->name, sizeof r->name);
     if (strcmp(what, TRANSFORMER) == 0 || strcmp(what, MAMBA2) == 0) {
         HY_TRY(hy__account_rival(a, what, &r->account, err));
     } else {
@@ -165,7 +141,7 @@ static hy_status fill(hy__sheet **out, const char *path, const plan_options *p, 
     HY_TRY_GOTO(take_dtype(&o, p->dtype, err));
     HY_TRY_GOTO(take_hardware(&o, &p->hardware, err));
     HY_TRY_GOTO(add_rivals(s, a, &p->against, err));
-    name_of(path, name);
+    hy__path_title(path, name, sizeof name);
     HY_TRY_GOTO(hy__sheet_fill(s, a, name, &o, err));
     *out = s;
     s = NULL;

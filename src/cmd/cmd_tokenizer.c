@@ -154,10 +154,10 @@ static hy_status report_training(const training *t, const hy__tokenizer *tok, in
                 (long long)vocab, (long long)asked);
     if (shared->json)
         return cmd_print_json(
-            json_pack("{s:s, s:I, s:I, s:I, s:I, s:I, s:f}", "out", out, "vocab", (json_int_t)vocab,
-                      "files", (json_int_t)t->n_file, "broken_lines", (json_int_t)t->n_line,
-                      "bytes", (json_int_t)hy__bpe_trainer_bytes(t->trainer), "words",
-                      (json_int_t)hy__bpe_trainer_words(t->trainer), "seconds", seconds),
+            json_pack("{s:o, s:I, s:I, s:I, s:I, s:I, s:f}", "out", cmd_json_path(out), "vocab",
+                      (json_int_t)vocab, "files", (json_int_t)t->n_file, "broken_lines",
+                      (json_int_t)t->n_line, "bytes", (json_int_t)hy__bpe_trainer_bytes(t->trainer),
+                      "words", (json_int_t)hy__bpe_trainer_words(t->trainer), "seconds", seconds),
             err);
     if (!shared->quiet)
         fprintf(stderr, "%s: %lld tokens of %.1f MB in %lld files, %lld different words, %.1f s\n",
@@ -237,6 +237,7 @@ static int run_train(int argc, char **argv) {
 typedef struct encoding {
     hy__encoder *encoder;
     bool json, count; /* count: says how many, not which */
+    bool begun;       /* the head of the list is written */
     int64_t n_token, n_byte;
     double seconds; /* of encoding alone */
 } encoding;
@@ -248,13 +249,15 @@ static hy_status encode_piece(void *user, const char *text, size_t n, bool last,
     const double start = hy__now();
     HY_TRY(hy__encoder_feed(e->encoder, text, n, last, &token, &n_token, err));
     e->seconds += hy__now() - start;
+    if (!e->begun && e->json && !e->count) fputs("{\"tokens\":[", stdout);
+    e->begun = true;
     for (int64_t i = 0; i < n_token && !e->count; i++) {
         if (e->n_token + i > 0) putchar(e->json ? ',' : ' ');
         printf("%d", token[i]);
     }
     e->n_token += n_token;
     e->n_byte += (int64_t)n;
-    return HY_OK;
+    return ferror(stdout) ? cmd_write("", 0, err) : HY_OK; /* nobody reads on */
 }
 
 static hy_status print_count(const encoding *e, hy_error *err) {
@@ -273,7 +276,6 @@ static hy_status encode(const char *tokenizer, const char *path, bool count,
     encoding e = {.json = shared->json, .count = count};
     HY_TRY(hy__tokenizer_open_path(&tok, tokenizer, err));
     hy_status status = hy__encoder_new(&e.encoder, tok, err);
-    if (status == HY_OK && e.json && !count) printf("{\"tokens\":[");
     if (status == HY_OK) status = read_pieces(path, encode_piece, &e, err);
     if (status == HY_OK && !count) fputs(e.json ? "]}\n" : "\n", stdout);
     if (status == HY_OK && count) status = print_count(&e, err);
@@ -354,7 +356,8 @@ static hy_status decode_piece(void *user, const char *text, size_t n, bool last,
                             (long long)d->n_token, isprint(c) ? c : '?');
         }
     }
-    return last ? decode_number(d, err) : HY_OK;
+    if (last) HY_TRY(decode_number(d, err));
+    return d->to == stdout && ferror(stdout) ? cmd_write("", 0, err) : HY_OK; /* nobody reads */
 }
 
 /* One line of JSON; what is no UTF-8 becomes U+FFFD. */
@@ -385,7 +388,8 @@ static hy_status decode(const char *tokenizer, const char *path, const cmd_share
         d.to ? HY_OK : hy__fail(err, HY_E_MEMORY, "there is not enough memory for the text");
     if (status == HY_OK) status = read_pieces(path, decode_piece, &d, err);
     if (d.to && shared->json) {
-        fclose(d.to);
+        if (fclose(d.to) != 0 && status == HY_OK)
+            status = hy__fail(err, HY_E_MEMORY, "there is not enough memory for the text");
         if (status == HY_OK) status = print_text_json(text, n, err);
     }
     free(text);

@@ -4,6 +4,7 @@
 #include "account/agenda.h"
 #include "cmd/cmd.h"
 #include "cmd/screen.h"
+#include "page/number.h"
 
 #include "base/memory.h"
 #include "base/status.h"
@@ -11,29 +12,12 @@
 #include "train/setup.h"
 
 #include <jansson.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
-
-static volatile sig_atomic_t signals; /* that came: the one thing a handler can tell */
-
-static void on_signal(int number) {
-    if (signals++ > 0) _exit(128 + number);
-}
-
-static void catch_signals(void) {
-    struct sigaction action;
-    memset(&action, 0, sizeof action);
-    action.sa_handler = on_signal;
-    action.sa_flags = SA_RESTART;
-    sigaction(SIGINT, &action, NULL);
-    sigaction(SIGTERM, &action, NULL);
-}
 
 static bool on_step(void *user, const hy_train_progress *p) {
     screen_show(user, p);
-    return signals == 0;
+    return !cmd_stopped();
 }
 
 static void on_warning(void *user, const char *text) {
@@ -78,7 +62,7 @@ static hy_status print_agenda(const hy__agenda *a, const cmd_shared *shared, hy_
 }
 
 /* Adds the run up, prints it (a dry run), and refuses what the machine has no memory for: the named
- * hardware, or this one. */
+ * hardware, or this one. Of states that grow with the documents it only warns. */
 static hy_status plan(const hy_train_options *opt, const char *hardware, bool print,
                       const cmd_shared *shared, hy_error *err) {
     hy__config c;
@@ -93,6 +77,11 @@ static hy_status plan(const hy_train_options *opt, const char *hardware, bool pr
     if (print) HY_TRY_GOTO(print_agenda(&a, shared, err));
     const double memory = hardware ? h.memory : (double)hy__memory_bytes();
     if (memory > 0) HY_TRY_GOTO(hy__agenda_check_memory(&a, memory, err));
+    if (memory > 0 && a.memory > memory && !shared->quiet)
+        fprintf(stderr,
+                "documents of %s tokens would need %s of memory, and there are %s; "
+                "train.carry=false helps\n",
+                hy__tokens(HY__DOCUMENT).text, hy__bytes(a.memory).text, hy__bytes(memory).text);
 done:
     hy__agenda_release(&a);
     hy__recipe_release(&recipe);
@@ -107,7 +96,7 @@ static hy_status train(hy_train_options *opt, const cmd_shared *shared, hy_error
     opt->on_step = on_step;
     opt->on_warning = on_warning;
     opt->user = &s;
-    catch_signals();
+    cmd_catch_signals();
     HY_TRY(hy_train(opt, &result, err));
     return report(&result, opt->out, shared, err);
 }
@@ -164,8 +153,13 @@ int cmd_train(int argc, char **argv) {
                           .n_option = sizeof table / sizeof *table};
     hy_error err = {0};
     int exit_status;
-    if (argc == 1 && strcmp(argv[0], "--help-config") == 0) return print_config_help();
+    for (int i = 0; i < argc; i++)
+        if (strcmp(argv[i], "--help-config") == 0) return print_config_help();
     if (!cmd_begin(&self, argc, argv, &operand, &exit_status)) return exit_status;
+    if (hardware && !dry_run) {
+        (void)hy__fail(&err, HY_E_INVALID, "--hardware goes with --dry-run alone");
+        return cmd_wrong(&self, &err);
+    }
     opt.data = data.item;
     opt.n_data = data.n;
     opt.set = set.item;

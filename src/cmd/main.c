@@ -9,10 +9,13 @@
 #include <unistd.h>
 
 static int cmd_version(int argc, char **argv) {
-    (void)argc;
-    (void)argv;
+    const command self = {.name = "version", .brief = "print the version of the program"};
+    const hy_error none = {0};
+    const char *operand;
+    int exit_status;
+    if (!cmd_begin(&self, argc, argv, &operand, &exit_status)) return exit_status;
     printf("hydralm %s\n", hy_version());
-    return cmd_close_stdout();
+    return cmd_end(&self, HY_OK, &none);
 }
 
 static const verb COMMANDS[] = {
@@ -47,7 +50,7 @@ int main(int argc, char **argv) {
     prctl(PR_SET_NAME, "hydralm"); /* for ps and pkill; it would be "exe", as it was started */
     /* A reader that went away is an error of the write (EPIPE), which is reported. */
     signal(SIGPIPE, SIG_IGN);
-    if (argc > 1 && strcmp(argv[1], "--version") == 0) return cmd_version(0, NULL);
+    if (argc > 1 && strcmp(argv[1], "--version") == 0) return cmd_version(argc - 2, argv + 2);
     const verb_set set = {.name = "hydralm",
                           .what = "COMMAND",
                           .verb = COMMANDS,

@@ -3,14 +3,13 @@
 
 #include "base/clock.h"
 #include "base/memory.h"
+#include "base/terminal.h"
 #include "page/number.h"
 
 #include <math.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
-#include <unistd.h>
 
 static const double live_interval = 0.1, log_interval = 10; /* seconds */
 
@@ -176,12 +175,6 @@ static void draw_memory(line *l, const hy_train_progress *p) {
     field(l, "", "%s resident", hy__bytes((double)hy__rss_bytes()).text);
 }
 
-/* Columns of the terminal behind out. */
-static int columns(FILE *out) {
-    struct winsize size;
-    return ioctl(fileno(out), TIOCGWINSZ, &size) == 0 && size.ws_col > 0 ? size.ws_col : 80;
-}
-
 /* Moves to the start of what stands there, which a narrower terminal may have wrapped. */
 static void erase(screen *s, int room) {
     int rows = 0;
@@ -197,7 +190,7 @@ static void draw(screen *s, const hy_train_progress *p) {
     void (*const part[SCREEN_LINES])(line *, const hy_train_progress *) = {
         draw_head, draw_loss, draw_rate, p->expert_entropy >= 0 ? draw_experts : NULL, draw_memory};
     for (int i = 0; i < SCREEN_LINES; i++) {
-        line l = {.s = s, .room = columns(s->out) - 1};
+        line l = {.s = s, .room = hy__terminal_columns(s->out) - 1};
         if (!part[i]) continue;
         part[i](&l, p);
         fprintf(s->out, "%s\x1b[K\n", l.text);
@@ -229,11 +222,13 @@ static bool has_utf8(void) {
 }
 
 void screen_init(screen *s, FILE *out, const char *name, bool every_line) {
-    const char *term = getenv("TERM"), *no_color = getenv("NO_COLOR");
-    *s = (screen){.out = out, .name = name, .every_line = every_line, .shown_at = -1};
-    s->live = out && isatty(fileno(out)) && term && strcmp(term, "dumb") != 0;
-    s->color = s->live && !(no_color && *no_color); /* no-color.org: any text but the empty one */
-    s->blocks = has_utf8();
+    *s = (screen){.out = out,
+                  .name = name,
+                  .every_line = every_line,
+                  .live = hy__terminal_is_live(out),
+                  .color = hy__terminal_has_color(out),
+                  .blocks = has_utf8(),
+                  .shown_at = -1};
 }
 
 /* Whether a stage of the curriculum begins with the step. */
@@ -249,7 +244,7 @@ static void show(screen *s, const hy_train_progress *p, double interval) {
     const double now = hy__now();
     if (!stays && !enters && s->shown_at >= 0 && now - s->shown_at < interval) return;
     s->shown_at = now;
-    if (s->live) erase(s, columns(s->out));
+    if (s->live) erase(s, hy__terminal_columns(s->out));
     if (enters) fprintf(s->out, "stage %s\n", p->stage);
     if (stays || !s->live) print_line(s, p);
     if (p->stage_end) fprintf(s->out, "stage %s ended by its %s\n", p->stage, p->stage_end);
@@ -259,7 +254,7 @@ static void show(screen *s, const hy_train_progress *p, double interval) {
 
 void screen_clear(screen *s) {
     if (!s->out || s->n_line == 0) return;
-    erase(s, columns(s->out));
+    erase(s, hy__terminal_columns(s->out));
     fflush(s->out);
 }
 

@@ -1,6 +1,7 @@
 /* number.c: see number.h. A table per unit says where the next larger name begins. */
 #include "page/number.h"
 
+#include <jansson.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -154,4 +155,10 @@ void hy__text_flop(hy__text *t, double n) {
 
 void hy__text_seconds(hy__text *t, double s) {
     hy__text_number(t, HY__UNIT_SECONDS, s);
+}
+
+json_t *hy__number_json(double value) {
+    if (!isfinite(value)) return json_null();
+    if (value == floor(value) && fabs(value) < 0x1p53) return json_integer((json_int_t)value);
+    return json_real(value);
 }

@@ -59,6 +59,10 @@ static inline hy__number hy__seconds(double s) {
     return hy__number_show(HY__UNIT_SECONDS, s);
 }
 
+struct json_t; /* jansson's */
+/* As JSON: an integer where it is one, null where it is not finite; the caller's. */
+struct json_t *hy__number_json(double value);
+
 /* Appended to a text. */
 void hy__text_number(hy__text *t, hy__unit unit, double value);
 void hy__text_count(hy__text *t, double n);

@@ -1,14 +1,11 @@
 /* report_json.c: the summary of a report for other programs. */
 #include "report/report.h"
 
+#include "page/number.h"
+
 #include <jansson.h>
 #include <math.h>
 #include <string.h>
-
-static json_t *number(double x) {
-    if (!isfinite(x)) return json_null();
-    return x == floor(x) && fabs(x) < 1e15 ? json_integer((json_int_t)x) : json_real(x);
-}
 
 /* What tracks named LETTER.x are at the end: of numbers alone. */
 static json_t *final_figures(const hy__run *r) {
@@ -25,7 +22,7 @@ static json_t *final_figures(const hy__run *r) {
             of = json_object();
             json_object_set_new(to, letter, of);
         }
-        json_object_set_new(of, dot + 1, number(hy__track_final(t, 0, r->last_step)));
+        json_object_set_new(of, dot + 1, hy__number_json(hy__track_final(t, 0, r->last_step)));
     }
     return to;
 }
@@ -60,7 +57,7 @@ static json_t *run_json(const hy__run *r) {
     json_t *to = json_pack("{s:s, s:s, s:I}", "path", r->path, "layers", r->layers, "steps",
                            (json_int_t)r->last_step);
     for (size_t i = 0; i < sizeof SUMMED / sizeof *SUMMED; i++)
-        json_object_set_new(to, SUMMED[i].name, number(SUMMED[i].of(r, SUMMED[i].track)));
+        json_object_set_new(to, SUMMED[i].name, hy__number_json(SUMMED[i].of(r, SUMMED[i].track)));
     json_object_set_new(to, "cut", json_boolean(r->cut));
     json_object_set_new(to, "stages", stages(r));
     json_object_set_new(to, "letters", final_figures(r));
