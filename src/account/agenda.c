@@ -93,12 +93,12 @@ void hy__agenda_release(hy__agenda *a) {
 
 hy_status hy__agenda_check_memory(const hy__agenda *a, double bytes, hy_error *err) {
     for (int64_t i = 0; i < a->recipe->n; i++) {
-        const double need = a->row[i].memory.total;
-        if (need <= bytes) continue;
+        const hy__memory *need = &a->row[i].memory;
+        if (need->total <= bytes) continue;
         hy__fail(err, HY_E_MEMORY,
-                 "it needs %s of memory, and there are %s; a smaller train.batch or "
-                 "train.recompute helps",
-                 hy__bytes(need).text, hy__bytes(bytes).text);
+                 "it needs %s of memory, and there are %s; a smaller train.batch or %s helps",
+                 hy__bytes(need->total).text, hy__bytes(bytes).text,
+                 need->states > need->activations ? "train.carry=false" : "train.recompute");
         return hy__recipe_fail_in(a->recipe, &a->recipe->stage[i], 0, HY_E_MEMORY, err);
     }
     return HY_OK;

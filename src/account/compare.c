@@ -71,7 +71,7 @@ static hy_status make(hy__config *c, const hy__config *like, bool attention, int
     c->ssm = like->ssm;
     snprintf(c->model.layers, sizeof c->model.layers, "%dx(%s)", (int)n, attention ? "AF" : "S");
     if (attention) {
-        c->attention.window = (int64_t)1 << 20;
+        c->attention.window = HY__COUNTED_MAX; /* all */
         c->attention.topk = 0;
         c->attention.rope_theta = 1e4;
     }

@@ -225,6 +225,7 @@ static void put_crossings(hy__page *p, const hy__sheet *s) {
 }
 
 static void put_comparison(hy__page *p, const hy__sheet *s) {
+    char kept[80];
     if (s->n_rival == 0) return;
     hy__page_heading(p, 2, "Against other models");
     hy__page_paragraph(p,
@@ -232,6 +233,8 @@ static void put_comparison(hy__page *p, const hy__sheet *s) {
                        "much.",
                        s->name);
     put_crossings(p, s);
+    snprintf(kept, sizeof kept, "States and caches, where weights are in %s.",
+             hy__store_name(s->opt.store));
     hy__page_grid(p);
     put_curves(p, s, HY__MEASURE_PREFILL, HY__UNIT_FLOP, true, "FLOPs for each token read",
                "One sequence, read at once.");
@@ -239,8 +242,7 @@ static void put_comparison(hy__page *p, const hy__sheet *s) {
                "Forward and backward of one sequence.");
     put_curves(p, s, HY__MEASURE_DECODE, HY__UNIT_BYTES, false, "Bytes that one token more moves",
                "Weights that it uses, states, and the cache that it attends to.");
-    put_curves(p, s, HY__MEASURE_STATE, HY__UNIT_BYTES, false, "Memory of one sequence",
-               "States and caches in fp32.");
+    put_curves(p, s, HY__MEASURE_STATE, HY__UNIT_BYTES, false, "Memory of one sequence", kept);
     hy__page_grid_end(p);
 }
 

@@ -3,6 +3,7 @@
 #include "account/account.h"
 
 #include <inttypes.h>
+#include <math.h>
 #include <stdlib.h>
 
 enum { REAL = 4 /* bytes of an activation */ };
@@ -76,12 +77,12 @@ static void add_flops(const call *c, const hy__account_part *p, hy__spent *s) {
 
 /* ---- weights ---- */
 
-/* Bytes of one declaration that a pass over the batch reads: what is chosen, up to all. */
-static double bytes_used(const call *c, const hy__param_decl *d, hy__store store, bool once) {
+/* Bytes of one declaration that so many passes over the batch read: what each chooses, up to all.
+ */
+static double bytes_used(const call *c, const hy__param_decl *d, hy__store store, double passes) {
     double n = 1, part = 1;
     for (int i = 0; i < d->n_dim; i++) n *= (double)d->shape[i];
-    if (d->active < 1) part = d->active * c->extent[d->per];
-    if (part > 1 && once) part = 1;
+    if (d->active < 1) part = fmin(d->active * c->extent[d->per] * passes, 1);
     return n * part * hy__store_bytes(store, d);
 }
 
@@ -102,20 +103,23 @@ static void add_weights(const call *c, const hy__account_part *p, hy__spent *s) 
         const hy__param_decl *d = &p->decl.param[id];
         if (d->n_dim == 0) continue;
         if (!c->training) {
-            s->weight += n_layer * bytes_used(c, d, c->shape->store, true);
+            s->weight += n_layer * bytes_used(c, d, c->shape->store, 1);
             continue;
         }
         if (!hy__group_is_trained(d->group)) continue;
-        const double used = bytes_used(c, d, HY__STORE_FP32, true);
+        const double used = bytes_used(c, d, HY__STORE_FP32, 1);
         s->weight += n_layer * used * (forward + 1 + GRAD);
         const double copies = d->shared ? 1 : n_layer;
+        /* an update passes over all, but of the table over the rows that any layer has read */
+        const double reads = d->group == HY__GROUP_TABLE ? per_step * n_layer / copies : INFINITY;
+        const double updated = bytes_used(c, d, HY__STORE_FP32, reads);
         const hy__matrices at = hy__muon_matrices(d, c->a->train.optimizer);
         if (at.n > 0) {
             const double all = (double)(at.n * at.rows * at.cols);
             s->update += copies * hy__muon_flops(&at) / per_step;
             s->optimizer += copies * (hy__muon_moved(&at) + MUON * all) * REAL / per_step;
         } else {
-            s->optimizer += copies * used * ADAMW / per_step;
+            s->optimizer += copies * updated * ADAMW / per_step;
         }
     }
 }

@@ -213,7 +213,9 @@ static hy_status begin(hy__bench **out, const hy__backend *be, const hy__bench_o
     snprintf(b->isa, sizeof b->isa, "%s", be->isa);
     snprintf(b->name, sizeof b->name, "%s", opt->name);
     snprintf(b->settings, sizeof b->settings, "%s", opt->settings);
-    hy__account_init(&b->account, &opt->cfg, &opt->train);
+    hy__train_config each = opt->train;
+    each.accumulate = 1; /* a step that is measured updates once for each micro-batch */
+    hy__account_init(&b->account, &opt->cfg, &each);
     *out = b;
     return HY_OK;
 }

@@ -185,7 +185,8 @@ static hy_status check_part(hy__check *c, hy__backend *be, const hy__kernels *re
     letter_check l = {
         .check = c, .be = be, .reference = reference, .allowed = allowed(store, training)};
     HY_TRY(shrink(&small, &a->cfg, a->part[part].letter, err));
-    l.trial = (hy__trial){.cfg = &small, .store = store, .training = training};
+    l.trial = (hy__trial){
+        .cfg = &small, .store = store, .training = training, .optimizer = a->train.optimizer};
     HY_TRY(hy__backend_open(&ref, "ref64", 1, err));
     hy_status status = hy__trial_run(&l.trial, ref, NULL, &l.want, err);
     if (status == HY_OK) status = check_letter(&l, part, a->part[part].letter, err);

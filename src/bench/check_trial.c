@@ -256,12 +256,13 @@ static hy_status learn(rig *r, hy__record *out, hy_error *err) {
     return HY_OK;
 }
 
-static hy_status training(hy__model *m, hy__prec prec, hy__record *out, hy_error *err) {
+static hy_status training(hy__model *m, hy__optimizer optimizer, hy__prec prec, hy__record *out,
+                          hy_error *err) {
     rig r = {.m = m};
     const hy__work_options opt = {.training = true, .prec = prec};
     hy_status status;
     HY_TRY_GOTO(hy__model_train(m, err));
-    HY_TRY_GOTO(hy__optim_new(&r.optim, m, HY__OPTIMIZER_ADAMW, prec, err));
+    HY_TRY_GOTO(hy__optim_new(&r.optim, m, optimizer, prec, err));
     HY_TRY_GOTO(hy__work_new(&r.work, m, opt, err));
     HY_TRY_GOTO(hy__work_new(&r.eval, m, (hy__work_options){.prec = prec}, err));
     HY_TRY_GOTO(hy__state_new(&r.past, m, PAST, err));
@@ -285,7 +286,7 @@ static hy__dtype weights(const hy__trial *t, const hy__backend *be) {
 
 static hy_status run(const hy__trial *t, hy__model *m, hy__record *out, hy_error *err) {
     const hy__prec prec = t->store == HY__STORE_BF16 ? HY__PREC_BF16 : HY__PREC_FP32;
-    HY_TRY(t->training ? training(m, prec, out, err) : serving(m, out, err));
+    HY_TRY(t->training ? training(m, t->optimizer, prec, out, err) : serving(m, out, err));
     HY_TRY(hy__backend_check(m->be, err));
     if (out->failed) return hy__fail(err, HY_E_MEMORY, "there is not enough memory for a check");
     return HY_OK;

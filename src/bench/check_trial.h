@@ -35,6 +35,7 @@ typedef struct hy__trial {
     const hy__config *cfg;
     hy__store store;
     bool training;
+    hy__optimizer optimizer; /* of training */
 } hy__trial;
 
 /* Runs it. Serving: a text in pieces through one state that grows, logits everywhere. Training: a

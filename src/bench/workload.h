@@ -1,9 +1,9 @@
-/* workload.h: what is measured: a training step, a prefill or a decode of a model, on any backend.
+/* workload.h: what is measured of a model, on any backend.
  *
- *   train     forward, loss, backward, norm of the gradients, AdamW, over batch x tokens fresh
- * rows: what one step of hydralm train does without its data prefill   tokens are read into fresh
- * states in the pieces that a session takes, and the logits of the last ones are made decode    one
- * token after another behind `tokens` earlier ones, with logits Tokens are random, the same in
+ * Training is what one step of hydralm train does without its data: forward, loss, backward, norm
+ * of the gradients and update, over batch x tokens fresh rows. A prefill reads tokens into fresh
+ * states, in the pieces that a session takes, and makes the logits of the last ones. Decode takes
+ * one token after another behind `tokens` earlier ones, with logits. Tokens are random, the same in
  * every run. */
 #ifndef HY_BENCH_WORKLOAD_H
 #define HY_BENCH_WORKLOAD_H

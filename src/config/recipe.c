@@ -295,7 +295,13 @@ hy_status hy__recipe_single(hy__recipe *r, const hy__config *c, const hy__train_
     if (!r->stage) return hy__fail(err, HY_E_MEMORY, "there is not enough memory to start");
     *r->stage = (hy__stage){
         .name = "all", .n_part = 1, .cfg = *c, .train = *t, .steps = t->steps, .on = "SAEFWP"};
-    r->stage->tokens = t->steps * hy__stage_step_tokens(r->stage);
+    const int64_t each = hy__stage_step_tokens(r->stage);
+    if (t->steps > INT64_MAX / each)
+        return hy__fail(err, HY_E_INVALID,
+                        "train.steps = %" PRId64 " of %" PRId64
+                        " tokens each are too many to be counted",
+                        t->steps, each);
+    r->stage->tokens = t->steps * each;
     return HY_OK;
 }
 

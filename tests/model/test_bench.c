@@ -16,6 +16,7 @@
 #include <cmocka.h>
 
 static const hy__train_config NO_TRAIN = {.recompute = false};
+static const hy__train_config BY_MUON = {.optimizer = HY__OPTIMIZER_MUON};
 
 /* ---- statistics ---- */
 
@@ -90,12 +91,13 @@ static void test_work(void **state) {
 
 /* ---- the check ---- */
 
-static void expect_pass(const char *backend, const hy__config *c, hy__store store, bool training) {
+static void expect_pass(const char *backend, const hy__config *c, const hy__train_config *t,
+                        hy__store store, bool training) {
     hy_error err = {0};
     hy__backend *be;
     hy__account a;
     hy__check check;
-    hy__account_init(&a, c, &NO_TRAIN);
+    hy__account_init(&a, c, t);
     law_ok(hy__backend_open(&be, backend, 2, &err), &err);
     if (training && store == HY__STORE_BF16 && !be->has_bf16) { /* refused, see bench.c */
         hy__backend_free(be);
@@ -108,22 +110,24 @@ static void expect_pass(const char *backend, const hy__config *c, hy__store stor
     hy__backend_free(be);
 }
 
-static void pass_everywhere(const hy__config *c, uint64_t seed) {
-    (void)seed;
+static void pass_everywhere(const hy__config *c) {
     for (const char *const *name = hy__backend_names(); *name; name++)
-        for (hy__store store = 0; store < HY__STORE_N; store++)
-            for (int training = 0; training <= !hy__dtype_is_quant(hy__store_dtype(store));
-                 training++)
-                if (strncmp(*name, "ref", 3) != 0) expect_pass(*name, c, store, training);
+        for (hy__store store = 0; store < HY__STORE_N; store++) {
+            if (strncmp(*name, "ref", 3) == 0) continue;
+            expect_pass(*name, c, &NO_TRAIN, store, false);
+            if (hy__dtype_is_quant(hy__store_dtype(store))) continue;
+            expect_pass(*name, c, &NO_TRAIN, store, true);
+            expect_pass(*name, c, &BY_MUON, store, true);
+        }
 }
 
 static void test_right_kernels_pass(void **state) {
     (void)state;
     const hy__config c = law_config("SAEFWP");
-    pass_everywhere(&c, 0);
+    pass_everywhere(&c);
     for (uint64_t seed = 1; seed <= 4; seed++) {
         const hy__config r = law_random_config(seed, 5);
-        expect_pass("cpu", &r, HY__STORE_FP32, seed % 2);
+        expect_pass("cpu", &r, &NO_TRAIN, HY__STORE_FP32, seed % 2);
     }
 }
 
@@ -157,6 +161,13 @@ static void nan_rmsnorm(hy__backend *be, const hy__rmsnorm_args *a) {
     hy__tensor_write_f32(be, a->y, &nan, 1);
 }
 
+/* Newton and Schulz's coefficients are taken for others. */
+static void wrong_polynomial(hy__backend *be, const hy__polynomial_args *a) {
+    hy__polynomial_args other = *a;
+    other.b = 0.9 * a->b;
+    right.polynomial(be, &other);
+}
+
 static hy__backend *open_right(void) {
     hy_error err = {0};
     hy__backend *be;
@@ -165,13 +176,14 @@ static hy__backend *open_right(void) {
     return be;
 }
 
-static void expect_named_in(hy__store store, const hy__config *config, hy__backend *be,
-                            hy__kernel_id wrong, bool training, const char *letters) {
+static void expect_named_in(hy__store store, const hy__config *config, const hy__train_config *t,
+                            hy__backend *be, hy__kernel_id wrong, bool training,
+                            const char *letters) {
     const hy__config c = *config;
     hy_error err = {0};
     hy__account a;
     hy__check check;
-    hy__account_init(&a, &c, &NO_TRAIN);
+    hy__account_init(&a, &c, t);
     law_ok(hy__check_run(&check, be, &a, store, training, &err), &err);
     for (hy__kernel_id id = 0; id < HY__KERNEL_N; id++)
         if (check.kernel[id] != (id == wrong))
@@ -187,7 +199,7 @@ static void expect_named_in(hy__store store, const hy__config *config, hy__backe
 
 static void expect_named(hy__backend *be, hy__kernel_id wrong, bool training, const char *letters) {
     const hy__config c = law_config("SAEF");
-    expect_named_in(HY__STORE_FP32, &c, be, wrong, training, letters);
+    expect_named_in(HY__STORE_FP32, &c, &NO_TRAIN, be, wrong, training, letters);
 }
 
 static void test_wrong_kernels_are_named(void **state) {
@@ -207,6 +219,10 @@ static void test_wrong_kernels_are_named(void **state) {
     be = open_right();
     be->kernels.rmsnorm = nan_rmsnorm;
     expect_named(be, HY__KERNEL_rmsnorm, false, "SAEF");
+    const hy__config c = law_config("SAEF");
+    be = open_right();
+    be->kernels.polynomial = wrong_polynomial;
+    expect_named_in(HY__STORE_FP32, &c, &BY_MUON, be, HY__KERNEL_polynomial, true, "SAEF");
 }
 
 /* The last row of a call of many rows stays zero. */
@@ -251,7 +267,7 @@ static void test_small_defects_are_seen(void **state) {
     for (hy__store store = HY__STORE_BF16; store < HY__STORE_N; store++) {                         \
         hy__backend *be = open_right();                                                            \
         be->kernels.kernel = lossy_##kernel;                                                       \
-        expect_named_in(store, &c, be, HY__KERNEL_##kernel, false, letters);                       \
+        expect_named_in(store, &c, &NO_TRAIN, be, HY__KERNEL_##kernel, false, letters);            \
     }
     EXPECT(embed, "SAEFWP")
     EXPECT(gemm, "SAEFWP")

@@ -161,6 +161,18 @@ static void test_bytes_of_training(void **state) {
         }
 }
 
+/* An update passes over experts that nothing chose, too. */
+static void test_bytes_of_sparse_updates(void **state) {
+    (void)state;
+    const hy__shape shape = {.batch = 1, .tokens = 2};
+    hy__config c = law_config("2x(E)");
+    hy__account a;
+    law_finish(&c);
+    hy__account_init(&a, &c, &NO_TRAIN);
+    const double got = train_counted(&c, &shape, HY__OPTIMIZER_ADAMW).optimizer;
+    within("optimizer bytes", &c, spent(&a, shape).optimizer, got, 0.01);
+}
+
 /* Of a row of logits: they are made, scored into their gradient, and multiplied twice. */
 static void test_bytes_of_logits(void **state) {
     (void)state;
@@ -438,6 +450,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_growth),
         cmocka_unit_test(test_bytes_of_training),
+        cmocka_unit_test(test_bytes_of_sparse_updates),
         cmocka_unit_test(test_bytes_of_logits),
         cmocka_unit_test(test_states_of_training),
         cmocka_unit_test(test_bytes_of_experts),

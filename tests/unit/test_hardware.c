@@ -42,8 +42,8 @@ static void check_row(const hy__hardware *h) {
     between(h->name, "int8 / bf16", int8 / bf16, 1, 4);
     between(h->name, "bandwidth", h->bandwidth, 20e9, 10e12);
     between(h->name, "memory", h->memory, 4e9, 2e12);
-    between(h->name, "fp32 operations per byte", fp32 / h->bandwidth, 5, 100);
-    between(h->name, "int8 operations per byte", int8 / h->bandwidth, 20, 1000);
+    between(h->name, "fp32 operations per byte", fp32 / h->bandwidth, 4, 100);
+    between(h->name, "int8 operations per byte", int8 / h->bandwidth, 15, 1000);
     between(h->name, "seconds to read its memory", h->memory / h->bandwidth, 0.02, 3);
     assert_true(strlen(h->what) > 0);
     if (!strstr(h->source, "https://") && !strstr(h->source, "measured by this project"))
