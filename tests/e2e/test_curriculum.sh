@@ -52,7 +52,6 @@ train() {
     exec "$hydralm" train --config tiny.yaml --curriculum recipe.yaml --data text.txt --seed 7 \
         --threads 1 --json -v --set train.save_every=1 "$@"
 }
-steps_of() { sed 's/,"tokens_per_s":[^,]*,"seconds":[^,}]*//' "$1/metrics.jsonl"; }
 (train --out whole) >stdout 2>stderr || die "$(cat stderr)"
 out=$(cat stdout)
 result=$(field train_loss)/$(field val_loss)/$(field tokens)

@@ -11,7 +11,6 @@ flags=(train --config tiny.yaml --data text.txt --seed 3 --threads 1 --json)
 # The mean loss of steps 116 … 119, after the noise; of a sound model .001.
 after() { grep -oE '"step":11[6-9],.*' "$1/metrics.jsonl" | sed 's/.*"loss":\([^,]*\),.*/\1/' |
     awk '{ s += $1 } END { print s / NR }'; }
-steps_of() { sed 's/,"tokens_per_s":[^,]*,"seconds":[^,}]*//' "$1/metrics.jsonl"; }
 
 ok "${flags[@]}" --out without
 awk -v x="$(after without)" 'BEGIN { exit !(x > .005) }' ||

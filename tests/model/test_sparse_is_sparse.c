@@ -118,13 +118,35 @@ static void test_blocks_counted(void **state) {
     }
 }
 
-static void test_table_rows_counted(void **state) {
+/* Rows whose NaN reaches the logits of two tokens: at most as many as they choose. */
+static void test_other_table_rows_unread(void **state) {
     (void)state;
+    enum { N = 2 };
     for (const char *const *be = hy__backend_names(); *be; be++) {
         const hy__config c = law_config("P");
+        const int64_t n_row = c.pkm.n_key * c.pkm.n_key, most = N * c.pkm.n_head * c.pkm.topk;
         law_model lm;
         law_open(&lm, *be, &c, 8);
+        hy__param *table = hy__model_find(lm.m, "backbone.memory.values.weight");
+        assert_non_null(table);
+        int32_t *token = law_tokens(4, N, c.model.vocab);
+        double *clean = law_logits(&lm, token, N, NULL, 0, NULL);
+        int64_t read = 0;
+        for (int64_t row = 0; row < n_row; row++) {
+            const hy__tensor at = hy__at(table->value, row * c.pkm.d_value);
+            float was, nan = (float)NAN;
+            hy__tensor_read_f32(lm.be, &was, at, 1);
+            hy__tensor_write_f32(lm.be, at, &nan, 1);
+            double *dirty = law_logits(&lm, token, N, NULL, 0, NULL);
+            read += memcmp(clean, dirty, N * (size_t)c.model.vocab * sizeof *clean) != 0;
+            hy__tensor_write_f32(lm.be, at, &was, 1);
+            free(dirty);
+        }
+        assert_in_range(read, c.pkm.topk, most);
+        assert_true(most < n_row);
         assert_int_equal(touched_by(&lm, 33, NULL, 0).table_rows, 33 * c.pkm.n_head * c.pkm.topk);
+        free(token);
+        free(clean);
         law_close(&lm);
     }
 }
@@ -147,7 +169,7 @@ static void test_active_parameters(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_experts_counted),   cmocka_unit_test(test_unchosen_experts_unread),
-        cmocka_unit_test(test_blocks_counted),    cmocka_unit_test(test_table_rows_counted),
+        cmocka_unit_test(test_blocks_counted),    cmocka_unit_test(test_other_table_rows_unread),
         cmocka_unit_test(test_active_parameters),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

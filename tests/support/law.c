@@ -273,10 +273,10 @@ typedef struct gather {
 static void gather_tensor(void *user, hy__tensor t, const double *mask, int64_t n) {
     gather *g = user;
     g->value = realloc(g->value, (size_t)(g->n + n + 1) * sizeof *g->value);
-    hy__tensor_read_f64(g->be, g->value + g->n, t, n);
+    double *read = g->value + g->n;
+    hy__tensor_read_f64(g->be, read, t, n);
     for (int64_t i = 0; i < n; i++)
-        if (mask[i] == 0) g->value[g->n + i] = 0;
-    g->n += n;
+        if (mask[i] != 0) g->value[g->n++] = read[i];
 }
 
 double *law_state_values(const hy__state *s, int64_t *n) {

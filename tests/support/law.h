@@ -48,8 +48,8 @@ double *law_logits(law_model *lm, const int32_t *token, int64_t n, const int64_t
 /* Random increasing cuts of n tokens; returns how many (at most max). */
 int64_t law_cuts(uint64_t seed, int64_t n, int64_t *cut, int64_t max);
 
-/* All numbers of a state that a later token can depend on, stale cache slots left out (they read as
- * zero); the caller frees. *n is their count. */
+/* All numbers of a state that a later token can depend on, stale cache slots left out; the caller
+ * frees. *n is their count. */
 double *law_state_values(const hy__state *s, int64_t *n);
 
 /* Calls fn for each tensor of a state: values that matter have mask 1. The key sums of A, which
