@@ -161,10 +161,13 @@ hy_status hy__checkpoint_put(hy__fileset *set, const hy__model *m, const hy__tra
     if (status == HY_OK) status = put_generation(set, eos, n_eos, err);
     if (status == HY_OK) status = hy__st_put(set, &list, 0, err);
     free(tensor);
-    if (status == HY_OK) status = hy__fileset_remove(set, HY__TRAINING_TENSORS, err);
-    if (status == HY_OK) status = hy__fileset_remove(set, HY__TRAINING_COUNTERS, err);
-    if (status == HY_OK) status = hy__fileset_remove(set, HY__CHECKSUMS, err);
-    return status;
+    return status == HY_OK ? hy__checkpoint_end_training(set, err) : status;
+}
+
+hy_status hy__checkpoint_end_training(hy__fileset *set, hy_error *err) {
+    HY_TRY(hy__fileset_remove(set, HY__TRAINING_TENSORS, err));
+    HY_TRY(hy__fileset_remove(set, HY__TRAINING_COUNTERS, err));
+    return hy__fileset_remove(set, HY__CHECKSUMS, err);
 }
 
 /* ---- beside the weights ------------------------------------------------------------------------
@@ -179,6 +182,8 @@ hy_status hy__checkpoint_copy_text(hy__fileset *set, const char *from, hy_error 
         char *path, *data;
         size_t size;
         HY_TRY(hy__fileset_find(&path, from, names[i], err));
+        if (!path && !hy__fileset_has(set, names[i]))
+            HY_TRY(hy__fileset_remove(set, names[i], err));
         if (!path) continue;
         hy_status status = hy__file_read(path, TOKENIZER_BYTES, &data, &size, err);
         free(path);

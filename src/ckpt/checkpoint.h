@@ -28,8 +28,12 @@
 hy_status hy__checkpoint_put(hy__fileset *set, const hy__model *m, const hy__train_config *train,
                              const int32_t *eos, int64_t n_eos, hy_error *err);
 
+/* The state of a training that the directory holds is not part of the new set. */
+hy_status hy__checkpoint_end_training(hy__fileset *set, hy_error *err);
+
 /* Copies the files of another directory's model that say what its tokens mean: of the tokenizer,
- * and generation_config.json. */
+ * and generation_config.json. Those that it does not have, the new set does not have either, unless
+ * they were put. */
 hy_status hy__checkpoint_copy_text(hy__fileset *set, const char *from, hy_error *err);
 
 /* Reads config.json. t may be NULL. */

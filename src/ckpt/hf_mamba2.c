@@ -384,6 +384,7 @@ static hy_status put_export(const hy__model *m, const char *from, const char *to
     HY_TRY(hy__fileset_open(&set, to, err));
     hy_status status = put_their_config(set, m, err);
     if (status == HY_OK) status = put_tensors(set, m, err);
+    if (status == HY_OK) status = hy__checkpoint_end_training(set, err);
     if (status == HY_OK) status = hy__checkpoint_copy_text(set, from, err);
     if (status == HY_OK) return hy__fileset_commit(set, err);
     hy__fileset_discard(set);

@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+static const char CONFIG[] = "tokenizer_config.json";
+
 hy_status hy__tokenizer_open_dir(hy__tokenizer **out, const char *dir, hy_error *err) {
     char *path;
     *out = NULL;
@@ -16,7 +18,7 @@ hy_status hy__tokenizer_open_dir(hy__tokenizer **out, const char *dir, hy_error 
     hy_status status = hy__tokenizer_open(out, path, err);
     free(path);
     HY_TRY(status);
-    status = hy__fileset_find(&path, dir, "tokenizer_config.json", err);
+    status = hy__fileset_find(&path, dir, CONFIG, err);
     if (status == HY_OK && path) status = hy__tokenizer_configure(*out, path, err);
     free(path);
     if (status == HY_OK) return HY_OK;
@@ -30,11 +32,13 @@ hy_status hy__tokenizer_put(hy__fileset *set, const hy__tokenizer *tok, hy_error
         const char *name;
         char *text;
         HY_TRY(hy__tokenizer_file(tok, i, &name, &text, err));
-        if (!name) return HY_OK;
+        if (!name) break;
         const hy_status status = hy__fileset_write(set, name, text, strlen(text), err);
         free(text);
         HY_TRY(status);
     }
+    /* what the directory says of another one */
+    return hy__fileset_has(set, CONFIG) ? HY_OK : hy__fileset_remove(set, CONFIG, err);
 }
 
 hy_status hy__tokenizer_open_path(hy__tokenizer **out, const char *path, hy_error *err) {

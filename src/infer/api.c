@@ -94,15 +94,28 @@ static hy_status read_eos(hy_model *m, const char *dir, hy_error *err) {
     return HY_OK;
 }
 
-/* Opens what the directory holds. A vocabulary that we cannot read leaves a model without text. */
+/* A vocabulary that we cannot read, or that has more tokens than the model, leaves it without text.
+ */
+static hy_status read_text(hy_model *m, const char *dir, hy_error *err) {
+    const hy_status status = hy__tokenizer_open_dir(&m->tok, dir, &m->no_text);
+    if (status == HY_E_UNSUPPORTED) return HY_OK;
+    if (status != HY_OK) return hy__fail(err, status, "%s", m->no_text.text);
+    const int64_t n = hy__tokenizer_vocab(m->tok), most = m->net->cfg.model.vocab;
+    if (n <= most) return HY_OK;
+    (void)hy__fail(&m->no_text, HY_E_UNSUPPORTED,
+                   "%.400s: its tokenizer has %jd tokens, more than model.vocab, which is %jd", dir,
+                   (intmax_t)n, (intmax_t)most);
+    hy__tokenizer_free(m->tok);
+    m->tok = NULL;
+    return HY_OK;
+}
+
 static hy_status load(hy_model *m, const char *dir, const char *dtype, hy_error *err) {
     hy__config cfg;
     HY_TRY(hy__checkpoint_config(dir, &cfg, &m->train, err));
     HY_TRY(hy__checkpoint_open(&m->net, m->be, dir, dtype, err));
     HY_TRY(read_eos(m, dir, err));
-    const hy_status status = hy__tokenizer_open_dir(&m->tok, dir, &m->no_text);
-    if (status == HY_OK || status == HY_E_UNSUPPORTED) return HY_OK;
-    return hy__fail(err, status, "%s", m->no_text.text);
+    return read_text(m, dir, err);
 }
 
 hy_status hy_model_open(hy_model **out, const char *dir, const hy_model_options *opt,

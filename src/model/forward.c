@@ -399,6 +399,12 @@ hy_status hy__loss(hy__work *w, const int32_t *target, double grad_scale, float 
     HY_ASSERT(grad_scale == 0 || w->opt.training);
     hy__backend *be = w->m->be;
     const int64_t n = w->rows.n_row, d = w->m->cfg.model.d_model, vocab = w->m->cfg.model.vocab;
+    for (int64_t i = 0; i < n; i++) {
+        if (target[i] >= -1 && target[i] < vocab) continue;
+        return hy__fail(err, HY_E_INVALID,
+                        "target %lld of the batch is %d; wanted 0 to %lld (or -1, none)",
+                        (long long)i, (int)target[i], (long long)(vocab - 1));
+    }
     be->write(be, w->target, target, (size_t)n * sizeof *target);
     for (int64_t i = 0; i < n; i += w->logit_rows) {
         const int64_t m = n - i < w->logit_rows ? n - i : w->logit_rows;

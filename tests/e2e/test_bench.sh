@@ -39,6 +39,9 @@ refused "d_modle" --set model.d_modle=3
 refused "nowhere/rows.csv" --csv nowhere/rows.csv
 refused "are free" --tokens 1000000 --batch 8 --csv new.csv
 absent new.csv "a refused command"
+: >kept.csv
+refused "are free" --tokens 1000000 --batch 8 --csv kept.csv
+[ -e kept.csv ] || die "an empty table that was there is gone"
 fails 2 "--config FILE or --model" bench
 fails 2 "wanted" bench --config tiny.yaml --batch 0
 fails 1 "wanted one" bench --config tiny.yaml --model model

@@ -64,6 +64,26 @@ fails 1 "layer 1 is 'E'" convert --from m --out refused --to-hf
 absent refused "a model of other letters"
 fails 1 "hydralm convert" inspect hf
 
+# What replaces a model or a training leaves nothing of it that belonged to the old weights.
+mkdir mute && cp mamba/config.json mamba/model.safetensors mute
+cp -r mamba over && echo '{"eos_token": "a", "added_tokens_decoder": {}}' >over/tokenizer_config.json
+touch over/training.json over/training.safetensors over/checksums.json
+ok convert --from mute --out over --to-hf --force
+for name in tokenizer.json tokenizer_config.json training.json training.safetensors checksums.json; do
+    absent over/$name "a model without it was written over this one"
+done
+
+# A tokenizer of more tokens than the model knows leaves a model without text.
+ok tokenizer train mamba/config.json --vocab 300 --special '<|a|>' '<|b|>' --out large
+cp -r mamba small && cp large/tokenizer.json small
+fails 1 "more than model.vocab" eval --model small --data mamba/config.json
+fails 1 "more than model.vocab" generate --model small --prompt a --max-tokens 1
+
+# A path need not be UTF-8.
+odd=$(printf 'a\xff')
+ok init --config tiny.yaml --out "$odd" --json
+is "$(field out)" '"a?"' "the name of a folder in JSON"
+
 # Logits: 90 tokens, uint8; the state after any piece goes on as if nothing had been cut.
 npy() { # npy DTYPE N FILE: the header; the data follow from stdin
     local header

@@ -28,6 +28,13 @@ for f in text noise; do
 done
 "$hydralm" tokenizer encode --tokenizer t.json --json <<<'a<|end|>' >stdout || die "stdin"
 is "$(cat stdout)" '{"tokens":[97,299,10]}' "ids as JSON"
+fails 1 "cannot open nowhere" tokenizer encode --tokenizer t.json --json nowhere
+for way in encode decode; do
+    for ((i = 0; i < 100; i++)); do seq 97 99 | tr '\n' ' '; done >numbers
+    while cat numbers 2>/dev/null; do :; done |
+        timeout 20 "$hydralm" tokenizer $way --tokenizer bytes 2>stderr | head -c 10 >/dev/null
+    is "${PIPESTATUS[1]}" 1 "$way whose reader has left"
+done
 ok tokenizer encode --tokenizer t.json --count --json text
 is "$(field bytes)" "$(stat -c %s text)" "counted bytes"
 fails 1 "wanted 0 to 299" tokenizer decode --tokenizer t.json --json <(echo 300)

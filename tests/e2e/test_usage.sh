@@ -16,6 +16,12 @@ for c in init train generate eval logits convert inspect; do
 done
 ok train --help-config
 [[ $out == *d_model* && $out == *warmup* ]] || die "--help-config lacks fields"
+ok train --config nowhere --help-config
+[[ $out == *d_model* ]] || die "--help-config is passed over beside other options"
+ok version
+fails 2 "no option --bogus" version --bogus
+fails 2 "no option --bogus" --version --bogus
+fails 2 "goes with --dry-run" train --config c --data d --out o --hardware h100
 
 "$hydralm" >stdout 2>stderr
 is $? 2 "no command"
