@@ -93,12 +93,12 @@ void hy__agenda_release(hy__agenda *a) {
 
 hy_status hy__agenda_check_memory(const hy__agenda *a, double bytes, hy_error *err) {
     for (int64_t i = 0; i < a->recipe->n; i++) {
-        const hy__memory *need = &a->row[i].memory;
-        if (need->total <= bytes) continue;
+        const double need = a->row[i].memory.total - a->row[i].memory.states;
+        if (need <= bytes) continue;
         hy__fail(err, HY_E_MEMORY,
-                 "it needs %s of memory, and there are %s; a smaller train.batch or %s helps",
-                 hy__bytes(need->total).text, hy__bytes(bytes).text,
-                 need->states > need->activations ? "train.carry=false" : "train.recompute");
+                 "it needs %s of memory, and there are %s; a smaller train.batch or "
+                 "train.recompute helps",
+                 hy__bytes(need).text, hy__bytes(bytes).text);
         return hy__recipe_fail_in(a->recipe, &a->recipe->stage[i], 0, HY_E_MEMORY, err);
     }
     return HY_OK;

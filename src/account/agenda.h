@@ -32,7 +32,8 @@ hy_status hy__agenda_init(hy__agenda *a, const hy__recipe *r, const hy__hardware
                           hy_error *err);
 void hy__agenda_release(hy__agenda *a);
 
-/* HY_E_MEMORY, with file, line and stage, when a stage needs more than so many bytes. */
+/* HY_E_MEMORY, with file, line and stage, when a stage needs more than so many bytes, whatever the
+ * documents: without states, which may grow with them. */
 hy_status hy__agenda_check_memory(const hy__agenda *a, double bytes, hy_error *err);
 
 void hy__agenda_text(hy__text *t, const hy__agenda *a);

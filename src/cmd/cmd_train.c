@@ -79,7 +79,7 @@ static hy_status plan(const hy_train_options *opt, const char *hardware, bool pr
     if (memory > 0) HY_TRY_GOTO(hy__agenda_check_memory(&a, memory, err));
     if (memory > 0 && a.memory > memory && !shared->quiet)
         fprintf(stderr,
-                "documents of %s tokens would need %s of memory, and there are %s; "
+                "hydralm train: documents of %s tokens would need %s of memory, and there are %s; "
                 "train.carry=false helps\n",
                 hy__tokens(HY__DOCUMENT).text, hy__bytes(a.memory).text, hy__bytes(memory).text);
 done:

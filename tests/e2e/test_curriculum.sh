@@ -43,6 +43,9 @@ grep -q "^memories: gates of WP rise over 4 steps" <<<"$out" || die "the dry run
 "$hydralm" train --config tiny.yaml --curriculum recipe.yaml --dry-run \
     --hardware peak=1T,bandwidth=1T,memory=1M >stdout 2>stderr && die "a stage fits into a megabyte"
 grep -q "recipe.yaml:2: stage 'short': it needs" stderr || die "too little memory: $(cat stderr)"
+# documents that are long enough may need too much, which is no reason to refuse
+ok train --config tiny.yaml --dry-run --hardware peak=1T,bandwidth=1T,memory=38M
+grep -q "documents of 64K tokens would need" stderr || die "states that may grow: $(cat stderr)"
 ok train --config tiny.yaml --dry-run
 grep -q "^all .* 12 " <<<"$out" || die "the dry run of one stage says: $out"
 
