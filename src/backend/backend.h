@@ -37,16 +37,12 @@ typedef enum hy__prec { HY__PREC_FP32 = 0, HY__PREC_BF16 = 1 } hy__prec;
 /* ---- dense products ------------------------------------------------------------------------- */
 
 /* C[m,n] = op(A)·op(B) (+ C when accumulate); op transposes when ta/tb. a: [m,k] (ta: [k,m]),
- * b: [k,n] (tb: [n,k]); one of them may be bf16, b with tb quantised. batch > 1 repeats it with
- * element strides. */
+ * b: [k,n] (tb: [n,k]), all dense; one of a and b may be bf16, b with tb quantised. */
 typedef struct hy__gemm_args {
     hy__tensor c, a, b;
     int64_t m, n, k;
-    int64_t ldc, lda, ldb; /* 0 = dense */
     bool ta, tb, accumulate;
     hy__prec prec;
-    int64_t batch; /* 0 = 1 */
-    int64_t stride_c, stride_a, stride_b;
 } hy__gemm_args;
 
 /* The experts' products: rows sorted by group; group e owns rows [offset[e], offset[e+1]).
@@ -85,8 +81,8 @@ typedef struct hy__embed_args {
  * Backward: dx (= , or += when dx_add), dw +=. */
 typedef struct hy__rmsnorm_args {
     hy__tensor y, rstd, x, w; /* [n_row,n_head,dim], [n_row,n_head], …, real [dim] */
-    hy__tensor dy, dx, dw;    /* (b) dy has ldy, dx has ldx */
-    int64_t n_row, n_head, dim, ldx, ldy;
+    hy__tensor dy, dx, dw;    /* (b) dx has ldx */
+    int64_t n_row, n_head, dim, ldx;
     double eps, scale;
     bool dx_add;
 } hy__rmsnorm_args;
@@ -300,22 +296,20 @@ typedef struct hy__route_stat_args {
     int64_t k, n_expert, n_domain;
 } hy__route_stat_args;
 
-/* xg[i] = x[perm[i]] for i < n_out. Backward: dx[t] (= , or += when dx_add) Σ_j dxg[place[t,j]]. */
+/* xg[i] = x[perm[i]] for i < n_out. Backward: dx[t] = Σ_j dxg[place[t,j]]. */
 typedef struct hy__gather_rows_args {
     hy__tensor xg, x, perm;    /* [n_out,dim], [N,dim], I32 [n_out] */
     hy__tensor dxg, dx, place; /* (b) */
     int64_t n_out, n_row, k, dim;
-    bool dx_add;
 } hy__gather_rows_args;
 
-/* y[t] (= , or += when y_add) Σ_j weight[u(t),j]·o[place[t,j]], u(t) = unit_of[t] (absent: t).
+/* y[t] = Σ_j weight[u(t),j]·o[place[t,j]], u(t) = unit_of[t] (absent: t).
  * Backward: do[place[t,j]] = weight·dy[t]; dweight[u,j] = Σ_t dy[t]·o[place[t,j]] (= over [R,k]).
  */
 typedef struct hy__combine_args {
     hy__tensor y, o, place, weight, unit_of;
     hy__tensor dy, d_o, dweight; /* (b) */
     int64_t n_row, n_route, k, dim;
-    bool y_add;
 } hy__combine_args;
 
 /* bias_e += rate·sign(mean(load) - load_e), then load = 0 (loss-free balancing, arXiv 2408.15664).

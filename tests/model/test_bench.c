@@ -246,16 +246,15 @@ LOSE_ROW(pkm_read, hy__pkm_read_args, a->y, a->n_row, a->d_value)
 /* The last term of every sum is left out, of every product with weights. */
 static void lossy_gemm(hy__backend *be, const hy__gemm_args *a) {
     const bool linear = a->tb && !a->ta && a->a.dtype == be->real;
-    const int64_t ld = a->lda ? a->lda : a->k;
     const float zero = 0;
     float *kept = calloc((size_t)a->m, sizeof *kept);
     for (int64_t i = 0; linear && i < a->m; i++) {
-        hy__tensor_read_f32(be, &kept[i], hy__at(a->a, i * ld + a->k - 1), 1);
-        hy__tensor_write_f32(be, hy__at(a->a, i * ld + a->k - 1), &zero, 1);
+        hy__tensor_read_f32(be, &kept[i], hy__at(a->a, i * a->k + a->k - 1), 1);
+        hy__tensor_write_f32(be, hy__at(a->a, i * a->k + a->k - 1), &zero, 1);
     }
     right.gemm(be, a);
     for (int64_t i = 0; linear && i < a->m; i++)
-        hy__tensor_write_f32(be, hy__at(a->a, i * ld + a->k - 1), &kept[i], 1);
+        hy__tensor_write_f32(be, hy__at(a->a, i * a->k + a->k - 1), &kept[i], 1);
     free(kept);
 }
 

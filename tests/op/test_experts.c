@@ -506,7 +506,6 @@ static void test_route_nan(void **state) {
 
 typedef struct move_case {
     int64_t n_row, n_route, n_expert, k, dim; /* n_route < n_row: tokens share a routing row */
-    bool add;
     int32_t *idx, *unit_of;
     double *x, *o, *weight, *g; /* o serves as the experts' output and as the cotangent of xg */
 } move_case;
@@ -555,16 +554,15 @@ static void move_run(op_bench *b, const void *user, op_result *out) {
         .x = op_put(b, c->x, n * d),
         .perm = sort.perm,
         .dxg = op_put(b, c->o, n_pair * d),
-        .dx = c->add ? op_put(b, c->g, n * d) : op_nan(b, n * d),
+        .dx = op_nan(b, n * d),
         .place = sort.place,
         .n_out = n_pair,
         .n_row = n,
         .k = k,
         .dim = d,
-        .dx_add = c->add,
     };
     const hy__combine_args mix = {
-        .y = c->add ? op_put(b, c->x, n * d) : op_nan(b, n * d),
+        .y = op_nan(b, n * d),
         .o = gather.dxg,
         .place = sort.place,
         .weight = op_put(b, c->weight, c->n_route * k),
@@ -576,7 +574,6 @@ static void move_run(op_bench *b, const void *user, op_result *out) {
         .n_route = c->n_route,
         .k = k,
         .dim = d,
-        .y_add = c->add,
     };
     b->be->kernels.route_sort(b->be, &sort);
     b->be->kernels.gather_rows(b->be, &gather);
@@ -654,8 +651,7 @@ static void test_move_backends(void **state) {
                        .n_route = shape[i][1],
                        .n_expert = shape[i][2],
                        .k = shape[i][3],
-                       .dim = shape[i][4],
-                       .add = i % 2 == 1};
+                       .dim = shape[i][4]};
         move_case_init(&c, 70 + i);
         op_result r = op_run(move_run, &c, "ref64", 1);
         check_sorted(&c, &r);

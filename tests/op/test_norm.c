@@ -29,7 +29,7 @@ static void check(const char *what, op_case_fn *fn, const void *shape) {
 static const double EPS = 0.01;
 
 typedef struct norm_shape {
-    int64_t n_row, n_head, dim, ldx, ldy;
+    int64_t n_row, n_head, dim, ldx;
     double scale;
     bool weighted, dx_add;
 } norm_shape;
@@ -39,13 +39,12 @@ static void case_rmsnorm(op_case *t) {
     const int64_t dense = s->n_head * s->dim;
     hy__rmsnorm_args a = {
         .x = op_in(t, "x", s->n_row * (s->ldx ? s->ldx : dense), 2.0),
-        .y = op_out(t, "y", s->n_row * (s->ldy ? s->ldy : dense)),
+        .y = op_out(t, "y", s->n_row * dense),
         .rstd = op_nan(t->b, s->n_row * s->n_head),
         .n_row = s->n_row,
         .n_head = s->n_head,
         .dim = s->dim,
         .ldx = s->ldx,
-        .ldy = s->ldy,
         .eps = EPS,
         .scale = s->scale,
         .dx_add = s->dx_add,
@@ -61,10 +60,10 @@ static void case_rmsnorm(op_case *t) {
 static void test_rmsnorm(void **state) {
     (void)state;
     static const norm_shape SHAPES[] = {
-        {1, 1, 1, 0, 0, 0, true, false},        {3, 1, 63, 0, 0, 0, true, false},
-        {257, 1, 64, 0, 0, 0, true, true},      {63, 1, 257, 300, 259, 0, true, true},
-        {5, 3, 16, 77, 50, 0.25, false, false}, {65, 2, 33, 0, 70, 0.3, true, false},
-        {400, 1, 128, 0, 0, 0, true, false},
+        {1, 1, 1, 0, 0, true, false},       {3, 1, 63, 0, 0, true, false},
+        {257, 1, 64, 0, 0, true, true},     {63, 1, 257, 300, 0, true, true},
+        {5, 3, 16, 77, 0.25, false, false}, {65, 2, 33, 0, 0.3, true, false},
+        {400, 1, 128, 0, 0, true, false},
     };
     for (size_t i = 0; i < sizeof SHAPES / sizeof *SHAPES; i++)
         check("rmsnorm", case_rmsnorm, &SHAPES[i]);

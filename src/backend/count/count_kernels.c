@@ -51,11 +51,10 @@ static double walked_pairs(const hy__rows *rows, int64_t chunk, int64_t block) {
  */
 
 static void gemm(hy__backend *be, const hy__gemm_args *a) {
-    const int64_t batch = a->batch > 1 ? a->batch : 1;
-    flops(be, 2.0 * (double)(a->m * a->n) * (double)(a->k * batch));
-    TOUCH(be, a->m * a->k * batch, a->a);
-    TOUCH(be, a->k * a->n * batch, a->b);
-    TOUCH(be, a->m * a->n * batch * (a->accumulate ? 2 : 1), a->c);
+    flops(be, 2.0 * (double)(a->m * a->n) * (double)a->k);
+    TOUCH(be, a->m * a->k, a->a);
+    TOUCH(be, a->k * a->n, a->b);
+    TOUCH(be, a->m * a->n * (a->accumulate ? 2 : 1), a->c);
 }
 
 static void group_gemm(hy__backend *be, const hy__group_gemm_args *a) {
@@ -347,7 +346,7 @@ static void gather_rows(hy__backend *be, const hy__gather_rows_args *a) {
 }
 static void gather_rows_backward(hy__backend *be, const hy__gather_rows_args *a) {
     TOUCH(be, a->n_out * a->dim, a->dxg);
-    TOUCH(be, a->n_row * a->dim * (a->dx_add ? 2 : 1), a->dx);
+    TOUCH(be, a->n_row * a->dim, a->dx);
     TOUCH(be, a->n_row * a->k, a->place);
 }
 
@@ -355,7 +354,7 @@ static void combine(hy__backend *be, const hy__combine_args *a) {
     const int64_t n = a->n_row * a->k;
     flops(be, 2.0 * (double)(n * a->dim));
     TOUCH(be, n * a->dim, a->o);
-    TOUCH(be, a->n_row * a->dim * (a->y_add ? 2 : 1), a->y);
+    TOUCH(be, a->n_row * a->dim, a->y);
     TOUCH(be, n, a->place);
     TOUCH(be, a->n_route * a->k, a->weight);
 }

@@ -36,7 +36,7 @@ HY__FAMILIES(HY__DECLARE_FAMILY)
 #undef HY__DECLARE_FAMILY
 
 /* C[m,n] = op(A)·op(B) (+ C), over host memory; C is fp32, each operand fp32 or bf16, b also
- * quantised. Row distances and strides are given, batch >= 1. */
+ * quantised. Row distances are given. */
 typedef struct hy__product {
     float *c;
     const void *a, *b;
@@ -44,7 +44,6 @@ typedef struct hy__product {
     hy__dtype b_quant; /* Q8 or Q4 when b is quantised: then tb and dense; else F32 */
     int64_t m, n, k, ldc, lda, ldb;
     bool ta, tb, accumulate;
-    int64_t batch, stride_c, stride_a, stride_b;
 } hy__product;
 
 /* gemm_dnnl.c, the one file that knows oneDNN (2.x and 3.x). It takes operands of one dtype, both

@@ -461,10 +461,11 @@ INLINE void mix_tile(const int n, float *y, bool add, const float *w, const floa
     }
 }
 
-/* y[dim] (=, or += when add) Σ_j w[j]·x[place[j], dim]; w NULL = ones. */
-static void mix_rows(float *y, bool add, const float *w, const float *x, const int32_t *place,
-                     int64_t k, int64_t dim) {
-    for (int64_t j = 0; j < k; j += MIX, add = true) {
+/* y[dim] = Σ_j w[j]·x[place[j], dim]; w NULL = ones. */
+static void mix_rows(float *y, const float *w, const float *x, const int32_t *place, int64_t k,
+                     int64_t dim) {
+    for (int64_t j = 0; j < k; j += MIX) {
+        const bool add = j > 0;
         const int n = (int)(k - j < MIX ? k - j : MIX);
         const float *src[MIX];
         float weight[MIX];
@@ -496,7 +497,7 @@ static void gather_rows_backward(hy__backend *be, const hy__gather_rows_args *a)
     const int n_thread = threads_for(be, a->n_row * a->k * a->dim);
 #pragma omp parallel for schedule(static) num_threads(n_thread)
     for (int64_t t = 0; t < a->n_row; t++)
-        mix_rows(dx + t * a->dim, a->dx_add, NULL, dxg, place + t * a->k, a->k, a->dim);
+        mix_rows(dx + t * a->dim, NULL, dxg, place + t * a->k, a->k, a->dim);
 }
 
 static void combine(hy__backend *be, const hy__combine_args *a) {
@@ -506,8 +507,8 @@ static void combine(hy__backend *be, const hy__combine_args *a) {
     const int n_thread = threads_for(be, a->n_row * a->k * a->dim);
 #pragma omp parallel for schedule(static) num_threads(n_thread)
     for (int64_t t = 0; t < a->n_row; t++)
-        mix_rows(y + t * a->dim, a->y_add, weight + unit_row(a->unit_of, t) * a->k, o,
-                 place + t * a->k, a->k, a->dim);
+        mix_rows(y + t * a->dim, weight + unit_row(a->unit_of, t) * a->k, o, place + t * a->k, a->k,
+                 a->dim);
 }
 
 /* out = w·x; returns x·o. */

@@ -259,7 +259,10 @@ static hy__dtype quant_of(hy__tensor w) {
 }
 
 static void fast_gemm(hy__backend *be, const hy__gemm_args *a) {
-    hy__product p = {
+    const hy__product p = {
+        .a = hy__ptr(a->a),
+        .b = hy__ptr(a->b),
+        .c = hy__ptr(a->c),
         .a_bf16 = a->a.dtype == HY__DTYPE_BF16,
         .b_bf16 = a->b.dtype == HY__DTYPE_BF16,
         .b_quant = quant_of(a->b),
@@ -269,28 +272,12 @@ static void fast_gemm(hy__backend *be, const hy__gemm_args *a) {
         .ta = a->ta,
         .tb = a->tb,
         .accumulate = a->accumulate,
-        .lda = a->lda ? a->lda : (a->ta ? a->m : a->k),
-        .ldb = a->ldb ? a->ldb : (a->tb ? a->k : a->n),
-        .ldc = a->ldc ? a->ldc : a->n,
-        .batch = 1,
-        .stride_a = a->stride_a,
-        .stride_b = a->stride_b,
-        .stride_c = a->stride_c,
+        .lda = a->ta ? a->m : a->k,
+        .ldb = a->tb ? a->k : a->n,
+        .ldc = a->n,
     };
-    const int64_t batch = a->batch ? a->batch : 1;
-    HY_ASSERT(p.b_quant == HY__DTYPE_F32 ||
-              (p.tb && !p.ta && !p.a_bf16 && batch == 1 && p.ldb == p.k));
-    if (batch > 1 && a->prec == HY__PREC_FP32 && !p.a_bf16 && !p.b_bf16) {
-        p.a = hy__ptr(a->a), p.b = hy__ptr(a->b), p.c = hy__ptr(a->c), p.batch = batch;
-        run_dnnl(be, &p);
-        return;
-    }
-    for (int64_t e = 0; e < batch; e++) {
-        p.a = hy__ptr(hy__at(a->a, e * a->stride_a));
-        p.b = hy__ptr(hy__at(a->b, e * a->stride_b));
-        p.c = hy__ptr(hy__at(a->c, e * a->stride_c));
-        matrix_product(be, &p, a->prec);
-    }
+    HY_ASSERT(p.b_quant == HY__DTYPE_F32 || (p.tb && !p.ta && !p.a_bf16));
+    matrix_product(be, &p, a->prec);
 }
 
 /* Rows of a group's next product: oneDNN keeps code and scratch for every shape, so that groups of
@@ -319,8 +306,7 @@ static void group_product(hy__backend *be, const hy__group_gemm_args *a, int64_t
                      .ldc = width_c,
                      .lda = width_a,
                      .ldb = a->k,
-                     .tb = !data,
-                     .batch = 1};
+                     .tb = !data};
     if (a->kind == HY__GROUP_GEMM_WEIGHT)
         p = (hy__product){.c = w,
                           .a = c,
@@ -332,8 +318,7 @@ static void group_product(hy__backend *be, const hy__group_gemm_args *a, int64_t
                           .lda = a->n,
                           .ldb = a->k,
                           .ta = true,
-                          .accumulate = true,
-                          .batch = 1};
+                          .accumulate = true};
     matrix_product(be, &p, a->prec);
 }
 

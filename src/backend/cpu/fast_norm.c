@@ -22,14 +22,14 @@ static void partials_add(float *sum, float *partials, int64_t n, int parts) {
 
 /* The sizes of a call with its defaults filled in. */
 typedef struct norm_dims {
-    int64_t ldx, ldy;
+    int64_t ldx, dense;
     float scale;
 } norm_dims;
 
 static norm_dims norm_dims_of(const hy__rmsnorm_args *a) {
     const int64_t dense = a->n_head * a->dim;
     return (norm_dims){.ldx = a->ldx ? a->ldx : dense,
-                       .ldy = a->ldy ? a->ldy : dense,
+                       .dense = dense,
                        .scale = a->scale != 0 ? (float)a->scale : 1.0f};
 }
 
@@ -40,7 +40,7 @@ INLINE vf weight_at(const float *w, int64_t i, int64_t left) {
 
 static void rmsnorm_group(const hy__rmsnorm_args *a, const norm_dims *d, int64_t r, int64_t h) {
     const float *x = (const float *)hy__ptr(a->x) + r * d->ldx + h * a->dim, *w = hy__ptr(a->w);
-    float *y = (float *)hy__ptr(a->y) + r * d->ldy + h * a->dim, *rstd = hy__ptr(a->rstd);
+    float *y = (float *)hy__ptr(a->y) + r * d->dense + h * a->dim, *rstd = hy__ptr(a->rstd);
     const float inv = 1.0f / sqrtf(vec_dot(x, x, a->dim) / (float)a->dim + (float)a->eps);
     if (rstd) rstd[r * a->n_head + h] = inv;
     const float factor = inv * d->scale;
@@ -62,7 +62,7 @@ static void fast_rmsnorm(hy__backend *be, const hy__rmsnorm_args *a) {
 static void rmsnorm_group_backward(const hy__rmsnorm_args *a, const norm_dims *d, int64_t r,
                                    int64_t h, float *dw) {
     const float *x = (const float *)hy__ptr(a->x) + r * d->ldx + h * a->dim, *w = hy__ptr(a->w);
-    const float *dy = (const float *)hy__ptr(a->dy) + r * d->ldy + h * a->dim;
+    const float *dy = (const float *)hy__ptr(a->dy) + r * d->dense + h * a->dim;
     float *dx = (float *)hy__ptr(a->dx) + r * d->ldx + h * a->dim;
     const float inv = ((const float *)hy__ptr(a->rstd))[r * a->n_head + h];
     const float factor = inv * d->scale;

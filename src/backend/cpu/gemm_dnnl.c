@@ -95,21 +95,12 @@ static dnnl_status_t matmul_desc_new(dnnl_primitive_desc_t *out, dnnl_engine_t e
 
 /* ---- the product ---- */
 
-/* op(X) as [batch, rows, cols], or without the batch when it is 1: a transposition is an exchange
- * of strides. */
-static dnnl_status_t view(layout *l, int64_t batch, int64_t rows, int64_t cols, int64_t ld,
-                          bool transposed, int64_t stride, bool bf16) {
-    dnnl_dims_t dims = {0}, strides = {0};
-    int n = 0;
-    if (batch > 1) {
-        dims[n] = batch;
-        strides[n++] = stride;
-    }
-    dims[n] = rows;
-    strides[n++] = transposed ? 1 : ld;
-    dims[n] = cols;
-    strides[n++] = transposed ? ld : 1;
-    return layout_init(l, n, dims, bf16 ? dnnl_bf16 : dnnl_f32, strides);
+/* op(X) as [rows, cols]: a transposition is an exchange of strides. */
+static dnnl_status_t view(layout *l, int64_t rows, int64_t cols, int64_t ld, bool transposed,
+                          bool bf16) {
+    const dnnl_dims_t dims = {rows, cols};
+    const dnnl_dims_t strides = {transposed ? 1 : ld, transposed ? ld : 1};
+    return layout_init(l, 2, dims, bf16 ? dnnl_bf16 : dnnl_f32, strides);
 }
 
 static dnnl_status_t matmul_new(dnnl_primitive_t *out, dnnl_engine_t engine, const layout *a,
@@ -139,9 +130,9 @@ int hy__dnnl_gemm(hy__dnnl *d, const hy__product *p) {
     dnnl_primitive_t matmul = NULL;
     dnnl_status_t status = dnnl_success;
     const int caller_threads = omp_get_max_threads();
-    TRY_DNNL(view(&a, p->batch, p->m, p->k, p->lda, p->ta, p->stride_a, p->a_bf16));
-    TRY_DNNL(view(&b, p->batch, p->k, p->n, p->ldb, p->tb, p->stride_b, p->b_bf16));
-    TRY_DNNL(view(&c, p->batch, p->m, p->n, p->ldc, false, p->stride_c, false));
+    TRY_DNNL(view(&a, p->m, p->k, p->lda, p->ta, p->a_bf16));
+    TRY_DNNL(view(&b, p->k, p->n, p->ldb, p->tb, p->b_bf16));
+    TRY_DNNL(view(&c, p->m, p->n, p->ldc, false, false));
     /* oneDNN generates code for as many threads as the caller's OpenMP setting says */
     if (caller_threads != d->n_thread) omp_set_num_threads(d->n_thread);
     TRY_DNNL(matmul_new(&matmul, d->engine, &a, &b, &c, p->accumulate));

@@ -311,7 +311,7 @@ static void gather_rows_backward(hy__backend *be, const hy__gather_rows_args *a)
     real *dx = hy__ptr(a->dx);
     for (int64_t t = 0; t < a->n_row; t++)
         for (int64_t c = 0; c < a->dim; c++) {
-            real sum = a->dx_add ? dx[t * a->dim + c] : 0;
+            real sum = 0;
             for (int64_t j = 0; j < a->k; j++) sum += dxg[place[t * a->k + j] * a->dim + c];
             dx[t * a->dim + c] = sum;
         }
@@ -325,7 +325,7 @@ static void combine(hy__backend *be, const hy__combine_args *a) {
     for (int64_t t = 0; t < a->n_row; t++) {
         const real *w = weight + unit_row(a->unit_of, t) * a->k;
         for (int64_t c = 0; c < a->dim; c++) {
-            real sum = a->y_add ? y[t * a->dim + c] : 0;
+            real sum = 0;
             for (int64_t j = 0; j < a->k; j++) sum += w[j] * o[place[t * a->k + j] * a->dim + c];
             y[t * a->dim + c] = sum;
         }

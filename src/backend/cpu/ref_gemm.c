@@ -16,20 +16,15 @@ static double operand(hy__tensor t, int64_t row, int64_t col, int64_t ld, hy__pr
 /* C[i,j] = Σ_p op(A)[i,p]·op(B)[p,j] */
 static void ref_gemm(hy__backend *be, const hy__gemm_args *a) {
     (void)be;
-    const int64_t lda = a->lda ? a->lda : (a->ta ? a->m : a->k);
-    const int64_t ldb = a->ldb ? a->ldb : (a->tb ? a->k : a->n);
-    const int64_t ldc = a->ldc ? a->ldc : a->n;
-    for (int64_t e = 0; e < (a->batch ? a->batch : 1); e++) {
-        const hy__tensor ma = hy__at(a->a, e * a->stride_a), mb = hy__at(a->b, e * a->stride_b);
-        real *c = (real *)hy__ptr(a->c) + e * a->stride_c;
-        for (int64_t i = 0; i < a->m; i++) {
-            for (int64_t j = 0; j < a->n; j++) {
-                double sum = a->accumulate ? (double)c[i * ldc + j] : 0;
-                for (int64_t p = 0; p < a->k; p++)
-                    sum += operand(ma, a->ta ? p : i, a->ta ? i : p, lda, a->prec) *
-                           operand(mb, a->tb ? j : p, a->tb ? p : j, ldb, a->prec);
-                c[i * ldc + j] = (real)sum;
-            }
+    const int64_t lda = a->ta ? a->m : a->k, ldb = a->tb ? a->k : a->n;
+    real *c = hy__ptr(a->c);
+    for (int64_t i = 0; i < a->m; i++) {
+        for (int64_t j = 0; j < a->n; j++) {
+            double sum = a->accumulate ? (double)c[i * a->n + j] : 0;
+            for (int64_t p = 0; p < a->k; p++)
+                sum += operand(a->a, a->ta ? p : i, a->ta ? i : p, lda, a->prec) *
+                       operand(a->b, a->tb ? j : p, a->tb ? p : j, ldb, a->prec);
+            c[i * a->n + j] = (real)sum;
         }
     }
 }

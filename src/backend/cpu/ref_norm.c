@@ -14,14 +14,14 @@ static double inverse_rms(const real *x, int64_t n, double eps) {
 static void ref_rmsnorm(hy__backend *be, const hy__rmsnorm_args *a) {
     (void)be;
     const int64_t dim = a->dim, dense = a->n_head * dim;
-    const int64_t ldx = a->ldx ? a->ldx : dense, ldy = a->ldy ? a->ldy : dense;
+    const int64_t ldx = a->ldx ? a->ldx : dense;
     const double scale = a->scale != 0 ? a->scale : 1.0;
     const real *w = hy__ptr(a->w);
     real *rstd = hy__ptr(a->rstd);
     for (int64_t r = 0; r < a->n_row; r++) {
         for (int64_t h = 0; h < a->n_head; h++) {
             const real *x = (const real *)hy__ptr(a->x) + r * ldx + h * dim;
-            real *y = (real *)hy__ptr(a->y) + r * ldy + h * dim;
+            real *y = (real *)hy__ptr(a->y) + r * dense + h * dim;
             const double inv = inverse_rms(x, dim, a->eps);
             if (rstd) rstd[r * a->n_head + h] = (real)inv;
             for (int64_t i = 0; i < dim; i++)
@@ -34,14 +34,14 @@ static void ref_rmsnorm(hy__backend *be, const hy__rmsnorm_args *a) {
 static void ref_rmsnorm_backward(hy__backend *be, const hy__rmsnorm_args *a) {
     (void)be;
     const int64_t dim = a->dim, dense = a->n_head * dim;
-    const int64_t ldx = a->ldx ? a->ldx : dense, ldy = a->ldy ? a->ldy : dense;
+    const int64_t ldx = a->ldx ? a->ldx : dense;
     const double scale = a->scale != 0 ? a->scale : 1.0;
     const real *w = hy__ptr(a->w), *rstd = hy__ptr(a->rstd);
     real *dw = hy__ptr(a->dw);
     for (int64_t r = 0; r < a->n_row; r++) {
         for (int64_t h = 0; h < a->n_head; h++) {
             const real *x = (const real *)hy__ptr(a->x) + r * ldx + h * dim;
-            const real *dy = (const real *)hy__ptr(a->dy) + r * ldy + h * dim;
+            const real *dy = (const real *)hy__ptr(a->dy) + r * dense + h * dim;
             real *dx = (real *)hy__ptr(a->dx) + r * ldx + h * dim;
             const double inv = (double)rstd[r * a->n_head + h];
             double gx = 0;
