@@ -18,9 +18,7 @@ static hy_status cannot_write(const hy__trainer *tr, hy_error *err) {
                     strerror(errno));
 }
 
-hy_status hy__metrics_open(hy__trainer *tr, hy_error *err) {
-    tr->made_out = access(tr->opt->out, F_OK) != 0;
-    HY_TRY(hy__dir_make(tr->opt->out, NULL, err));
+static hy_status open_locked(hy__trainer *tr, hy_error *err) {
     char *path = hy__path_join(tr->opt->out, "metrics.jsonl");
     if (!path) return hy__fail(err, HY_E_MEMORY, "there is not enough memory for a path");
     tr->metrics = fopen(path, "ab");
@@ -35,12 +33,19 @@ hy_status hy__metrics_open(hy__trainer *tr, hy_error *err) {
     return hy__fail(err, HY_E_IO, "another training is writing to %s", tr->opt->out);
 }
 
+hy_status hy__metrics_open(hy__trainer *tr, hy_error *err) {
+    HY_TRY(hy__dir_make(tr->opt->out, &tr->had_out, err));
+    const hy_status status = open_locked(tr, err);
+    if (status != HY_OK) hy__dir_unmake(tr->opt->out, tr->had_out);
+    return status;
+}
+
 void hy__metrics_close(hy__trainer *tr) {
     hy__events_close(tr->events);
     if (!tr->metrics) return;
     char *path = hy__path_join(tr->opt->out, "metrics.jsonl");
     const bool empty = lseek(fileno(tr->metrics), 0, SEEK_END) == 0;
-    if (path && empty && unlink(path) == 0 && tr->made_out) rmdir(tr->opt->out);
+    if (path && empty && unlink(path) == 0) hy__dir_unmake(tr->opt->out, tr->had_out);
     free(path);
     fclose(tr->metrics); /* the lock goes last */
 }

@@ -85,7 +85,7 @@ typedef struct hy__trainer {
 
     FILE *metrics;             /* open: ours alone */
     struct hy__events *events; /* NULL before the first line */
-    bool made_out;             /* opt->out was not there before */
+    size_t had_out;            /* bytes of opt->out that name a folder which was there before */
 
     char *from;          /* checkpoint to read instead of opt->out, which is damaged; or NULL */
     int64_t whole_step;  /* of the newest whole checkpoint of this run; −1 before the first */
@@ -206,8 +206,8 @@ hy_status hy__metrics_open(hy__trainer *tr, hy_error *err);
  * checkpoint, or an earlier run. */
 hy_status hy__metrics_begin(hy__trainer *tr, hy_error *err);
 
-/* Ends the lock. A training that failed before its first line leaves no file, nor the folder if it
- * made it. */
+/* Ends the lock. A training that failed before its first line leaves no file, nor the folders
+ * that it made. */
 void hy__metrics_close(hy__trainer *tr);
 
 /* Makes the lines so far last: a checkpoint counts on them. */
