@@ -103,6 +103,8 @@ printf 'put ../x\nend\n' >b/.hydra-commit
 broken ".hydra-commit is not a journal"
 rm b/config.json
 broken "config.json"
+echo '{"model_type": "hydra", "model": {"layers": "S", "widht": 3}}' >b/config.json
+broken "b/config.json: "
 echo '{"model_type": "hydra"' >b/config.json
 broken "config.json"
 sed -i 's/"d_model": 32/"d_model": 64/' b/config.json
