@@ -70,11 +70,7 @@ static json_t *number(double x) {
 /* Adds {"matrix": …, "S": …}: the parts of the gradient's norm, by group and by letter ("frame" for
  * what frames the layers). */
 static bool add_norms(json_t *line, const hy__trainer *tr) {
-    static const char *const GROUP[] = {
-        [HY__GROUP_MATRIX] = "matrix", [HY__GROUP_EMBED] = "embed",
-        [HY__GROUP_VECTOR] = "vector", [HY__GROUP_TABLE] = "table",
-        [HY__GROUP_BUFFER] = "buffer", [HY__GROUP_ROUTER] = "router"};
-    enum { GROUPS = sizeof GROUP / sizeof *GROUP };
+    enum { GROUPS = HY__GROUP_ROUTER + 1 };
     const hy__model *m = tr->model;
     double of_group[GROUPS] = {0}, of_letter[128] = {0};
     bool has_group[GROUPS] = {false}, has_letter[128] = {false};
@@ -87,7 +83,8 @@ static bool add_norms(json_t *line, const hy__trainer *tr) {
         has_group[p->decl.group] = has_letter[(int)p->letter] = true;
     }
     for (int i = 0; i < GROUPS; i++)
-        if (has_group[i]) json_object_set_new(norms, GROUP[i], number(sqrt(of_group[i])));
+        if (has_group[i])
+            json_object_set_new(norms, hy__group_name((hy__group)i), number(sqrt(of_group[i])));
     for (int i = 0; i < 128; i++) {
         const char letter[2] = {(char)i, 0};
         if (has_letter[i])
