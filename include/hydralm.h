@@ -206,7 +206,7 @@ HY_API hy_status hy_eval(hy_model *model, const char *path, hy_eval_result *resu
 
 typedef struct hy_train_progress {
     int64_t step, steps, tokens;
-    double loss;          /* of this step, nats per token */
+    double loss;          /* of this step, nats per token; NaN where its data asked nothing */
     double val_loss;      /* of the last evaluation; negative before the first */
     double bits_per_byte; /* of `loss` */
     double lr, grad_norm, tokens_per_s, seconds, seconds_left;

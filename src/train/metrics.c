@@ -133,8 +133,8 @@ hy_status hy__metrics_add(hy__trainer *tr, const hy_train_progress *p, bool deta
                   p->evaluated ? json_real(tr->val_accuracy) : NULL, "stage", p->stage, "stage_end",
                   p->stage_end);
     if (line) add_guard(line, p);
-    const bool whole =
-        line && (p->unsound || (add_norms(line, tr) && hy__said_add(tr, line, detail)));
+    const bool moved = isfinite(p->loss) && !p->unsound;
+    const bool whole = line && (!moved || (add_norms(line, tr) && hy__said_add(tr, line, detail)));
     hy_status status =
         whole ? write_line(tr, line, err)
               : hy__fail(err, HY_E_MEMORY, "there is not enough memory for the metrics");
