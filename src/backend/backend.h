@@ -551,10 +551,10 @@ struct hy__backend {
     void *watch;
 };
 
-/* Opens a backend: "cpu" (fastest instruction set of this machine), "cpu:generic", "cpu:avx2",
- * "cpu:avx512", "ref", "ref64". n_thread 0 = all cores that this process may use. HY_E_INVALID for
- * an unknown name (the sentence lists the known ones), HY_E_UNSUPPORTED when the machine lacks it.
- */
+/* Opens a backend: "cpu" (fastest instruction set of this machine), "cpu:avx512vnni", "cpu:avx512",
+ * "cpu:avx2", "cpu:generic", "ref", "ref64". n_thread 0 = all cores that this process may use.
+ * HY_E_INVALID for an unknown name (the sentence lists the known ones), HY_E_UNSUPPORTED when the
+ * machine lacks it. */
 hy_status hy__backend_open(hy__backend **out, const char *name, int n_thread, hy_error *err);
 void hy__backend_free(hy__backend *be); /* NULL is fine */
 
