@@ -247,6 +247,8 @@ hy_status hy_model_experts(hy_model *m, const hy_expert_options *opt, hy_error *
 
 hy_status hy_encode(const hy_model *m, const char *text, size_t size, int32_t **tokens, int64_t *n,
                     hy_error *err) {
+    *tokens = NULL;
+    *n = 0;
     if (!m->tok) return hy__fail(err, m->no_text.status, "%s", m->no_text.text);
     return hy__tokenizer_encode(m->tok, text, size, tokens, n, err);
 }
