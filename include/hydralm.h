@@ -3,7 +3,9 @@
  * The engine behind the command `hydralm`, for programs that embed it. A model holds weights; a
  * session is one sequence with its carried state; options are plain structs in which zero means the
  * default. What can fail returns a hy_status and writes one sentence into the caller's hy_error.
- * The library never prints and never exits.
+ * The library never prints and never exits. Where a call that makes a model or a session fails,
+ * *out is as it was. Any call may fail with HY_E_MEMORY, and with HY_E_INTERNAL where a library
+ * does.
  *
  * Threads: a model may serve one call at a time; sessions of one model share it. Different models
  * are independent. Kernels run on OpenMP threads, which a fork does not copy: a child process may
@@ -53,22 +55,28 @@ typedef struct hy_model hy_model;
 
 typedef struct hy_model_options {
     const char *backend; /* "cpu" (default), "cpu:avx2", "cpu:generic", "ref", … */
-    int threads;         /* 0 = all cores */
+    int threads;         /* 0 or less = all cores that this process may use */
     const char *dtype; /* of the weights in memory: "fp32", "bf16"; NULL = as in the file, fp32 for
                           new; "int8" and "int4" for new, or where the file's are that */
     const char *tokenizer; /* of a new model: tokenizer.json, a folder that holds one, or "bytes";
                               its vocabulary grows to it. NULL = bytes */
 } hy_model_options;
 
-/* A randomly initialised model of a YAML configuration. HY_E_INVALID, HY_E_IO, HY_E_MEMORY. */
+/* A randomly initialised model of a YAML configuration. HY_E_INVALID, HY_E_IO; HY_E_UNSUPPORTED for
+ * a backend that this machine lacks, or a tokenizer of a kind that is not known here. */
 HY_API hy_status hy_model_new(hy_model **out, const char *config_path, uint64_t seed,
                               const hy_model_options *opt, hy_error *err);
 
-/* Opens a model directory (config.json, model.safetensors). */
+/* Opens a model directory (config.json, model.safetensors). HY_E_IO where it cannot be read,
+ * HY_E_INVALID where it is damaged, holds another kind of model or is asked for an unknown backend
+ * or dtype, HY_E_UNSUPPORTED for a backend that this machine lacks, weights quantised by others or
+ * a dtype that the file's cannot become.
+ * Without a tokenizer, or with one of an unknown kind, it opens as a model without text. */
 HY_API hy_status hy_model_open(hy_model **out, const char *dir, const hy_model_options *opt,
                                hy_error *err);
 
-/* Writes the model as a directory; all or nothing. */
+/* Writes the model as a directory; all or nothing. HY_E_IO, also while another process writes
+ * there; HY_E_INVALID for a folder with an interrupted change that is not this program's. */
 HY_API hy_status hy_model_save(const hy_model *model, const char *dir, hy_error *err);
 
 typedef struct hy_convert_options {
@@ -81,7 +89,9 @@ typedef struct hy_convert_result {
 } hy_convert_result;
 
 /* Makes one directory of another. Without options, a Hugging Face directory of a Mamba2ForCausalLM
- * becomes a model directory of the pattern Nx(S). opt and result may be NULL. */
+ * becomes a model directory of the pattern Nx(S). opt and result may be NULL. HY_E_IO; HY_E_INVALID
+ * for a `from` that is damaged or another kind of model, and for options that exclude each other;
+ * HY_E_UNSUPPORTED for one that the other form has no place for. */
 HY_API hy_status hy_convert(const char *from, const char *to, const hy_convert_options *opt,
                             hy_convert_result *result, hy_error *err);
 
@@ -112,7 +122,7 @@ typedef struct hy_model_info {
 /* Never fails; the strings in info belong to the model. */
 HY_API void hy_model_describe(const hy_model *model, hy_model_info *info);
 
-/* The configuration as documented YAML; the caller frees it. */
+/* The configuration as documented YAML; the caller frees it. NULL without memory. */
 HY_API char *hy_model_config(const hy_model *model);
 
 /* Run-time control of the experts, for every E layer; it replaces the one before. ban: experts that
@@ -124,23 +134,28 @@ typedef struct hy_expert_options {
     int64_t n_ban, n_force;
 } hy_expert_options;
 
-/* HY_E_INVALID for a model without E, and when fewer than k experts are left. */
+/* opt must not be NULL; a zeroed one takes all control back. HY_E_INVALID for a model without E,
+ * for an expert or a number out of range, and when fewer than k experts are left: then nothing
+ * changed. */
 HY_API hy_status hy_model_experts(hy_model *model, const hy_expert_options *opt, hy_error *err);
 
 /* ---- text ----------------------------------------------------------------------------------- */
 
-/* Text to token ids by the model's tokenizer; *tokens is the caller's to free. */
+/* Text to token ids by the model's tokenizer; *tokens is the caller's to free, NULL where *n is 0,
+ * as after a failure. HY_E_UNSUPPORTED for a model without text. */
 HY_API hy_status hy_encode(const hy_model *model, const char *text, size_t size, int32_t **tokens,
                            int64_t *n, hy_error *err);
 
-/* One token's bytes into buf (at most cap); returns their number. */
+/* One token's bytes into buf, cut to cap; returns how many were written. 0 for an id that is not
+ * known, and for a model without text. */
 HY_API size_t hy_decode(const hy_model *model, int32_t token, char *buf, size_t cap);
 
 /* ---- session: one sequence ------------------------------------------------------------------ */
 
 typedef struct hy_session hy_session;
 
-/* A sequence that has seen nothing. The model must outlive it. */
+/* A sequence that has seen nothing. The model must outlive it. HY_E_INVALID for one whose tokens
+ * see what follows them (experts.route own). */
 HY_API hy_status hy_session_new(hy_session **out, hy_model *model, hy_error *err);
 /* NULL is fine. */
 HY_API void hy_session_free(hy_session *session);
@@ -183,12 +198,15 @@ typedef bool (*hy_text_fn)(void *user, const char *text, size_t size);
 
 typedef struct hy_generate_result {
     int64_t prompt_tokens, tokens;
-    double prefill_seconds, decode_seconds;
+    double prefill_seconds; /* of the prompt, its way from text to tokens included */
+    double decode_seconds;
     const char *finish; /* "length", "stop", "eos", "callback" */
 } hy_generate_result;
 
 /* Feeds the prompt (may be empty only if the session has seen something) and samples from there.
- * UTF-8 sequences are passed on whole. Same seed, same text. */
+ * UTF-8 sequences are passed on whole. Same seed, same text. opt, fn and result may be NULL; fn's
+ * false is no failure. HY_E_INVALID for options out of range, nothing to go on from, half a state
+ * (hy_session_feed) and logits that are not finite; HY_E_UNSUPPORTED for a model without text. */
 HY_API hy_status hy_session_generate(hy_session *session, const char *prompt, size_t size,
                                      const hy_sample_options *opt, hy_text_fn fn, void *user,
                                      hy_generate_result *result, hy_error *err);
@@ -201,12 +219,14 @@ typedef struct hy_eval_result {
     double nats_per_token, bits_per_byte, seconds;
 } hy_eval_result;
 
-/* Mean loss over a whole file with the state carried from its first to its last token. */
+/* Mean loss over a whole file with the state carried from its first to its last token. HY_E_IO;
+ * HY_E_INVALID for a device, a file of less than two tokens, a loss that is not finite and a model
+ * that no session takes; HY_E_UNSUPPORTED for one without text. A failure leaves *result alone. */
 HY_API hy_status hy_eval(hy_model *model, const char *path, hy_eval_result *result, hy_error *err);
 
 typedef struct hy_train_progress {
     int64_t step, steps, tokens;
-    double loss;          /* of this step, nats per token */
+    double loss;          /* of this step, nats per token; NaN where its data asked nothing */
     double val_loss;      /* of the last evaluation; negative before the first */
     double bits_per_byte; /* of `loss` */
     double lr, grad_norm, tokens_per_s, seconds, seconds_left;

@@ -209,18 +209,15 @@ typedef struct hy__attn_args {
 } hy__attn_args;
 
 /* Where the weight of the softmax lies, over the heads of some rows; caches are real. A position
- * counts as the window's before the sink's. 0      looks: (row, head) pairs 1 2 3  Σ of the weight
- * in the window, in the sink, in selected blocks 4      Σ weight · distance from the token, in
- * tokens 5 6    selected blocks, once for each (row, KV head); Σ distance of their middle positions
- */
+ * counts as the window's before the sink's. */
 enum {
-    HY__ATTN_STAT_LOOKS,
-    HY__ATTN_STAT_WINDOW,
-    HY__ATTN_STAT_SINK,
-    HY__ATTN_STAT_CHOSEN,
-    HY__ATTN_STAT_DISTANCE,
-    HY__ATTN_STAT_BLOCKS,
-    HY__ATTN_STAT_BLOCK_DISTANCE,
+    HY__ATTN_STAT_LOOKS,          /* (row, head) pairs */
+    HY__ATTN_STAT_WINDOW,         /* Σ of the weight in the window */
+    HY__ATTN_STAT_SINK,           /* … in the sink */
+    HY__ATTN_STAT_CHOSEN,         /* … in selected blocks */
+    HY__ATTN_STAT_DISTANCE,       /* Σ weight · distance from the token, in tokens */
+    HY__ATTN_STAT_BLOCKS,         /* selected blocks, once for each (row, KV head) */
+    HY__ATTN_STAT_BLOCK_DISTANCE, /* Σ distance of their middle positions, in tokens */
     HY__ATTN_STAT_N
 };
 
@@ -545,10 +542,10 @@ struct hy__backend {
     void *watch;
 };
 
-/* Opens a backend: "cpu" (fastest instruction set of this machine), "cpu:generic", "cpu:avx2",
- * "cpu:avx512", "ref", "ref64". n_thread 0 = all cores that this process may use. HY_E_INVALID for
- * an unknown name (the sentence lists the known ones), HY_E_UNSUPPORTED when the machine lacks it.
- */
+/* Opens a backend: "cpu" (fastest instruction set of this machine), "cpu:avx512vnni", "cpu:avx512",
+ * "cpu:avx2", "cpu:generic", "ref", "ref64". n_thread 0 = all cores that this process may use.
+ * HY_E_INVALID for an unknown name (the sentence lists the known ones), HY_E_UNSUPPORTED when the
+ * machine lacks it. */
 hy_status hy__backend_open(hy__backend **out, const char *name, int n_thread, hy_error *err);
 void hy__backend_free(hy__backend *be); /* NULL is fine */
 

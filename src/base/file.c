@@ -298,11 +298,12 @@ hy_status hy__dir_make(const char *path, size_t *had, hy_error *err) {
 
 void hy__dir_unmake(const char *path, size_t had) {
     char *p = strdup(path);
-    for (size_t n = p ? strlen(p) : 0; n > had;) {
+    for (size_t n = p ? strlen(p) : 0;;) {
+        while (n > had && p[n - 1] == '/') n--;
+        if (n <= had) break;
         p[n] = '\0';
         rmdir(p); /* fails for one that holds something, and then for all above it */
         while (n > had && p[n - 1] != '/') n--;
-        while (n > had && p[n - 1] == '/') n--;
     }
     free(p);
 }

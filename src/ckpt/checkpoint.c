@@ -220,7 +220,9 @@ static hy_status parse_config(const json_t *json, const char *dir, hy__config *c
                             : "");
     if (!json_object_get(json, "model"))
         return hy__fail(err, HY_E_INVALID, "%.400s/config.json has no section \"model\"", dir);
-    HY_TRY(hy__config_from_json(json, "config.json", c, t, err));
+    char name[420];
+    snprintf(name, sizeof name, "%.400s/config.json", dir);
+    HY_TRY(hy__config_from_json(json, name, c, t, err));
     HY_TRY(check_size(json, "vocab_size", c->model.vocab, dir, err));
     HY_TRY(check_size(json, "hidden_size", c->model.d_model, dir, err));
     return check_size(json, "num_hidden_layers", c->n_layer, dir, err);

@@ -202,14 +202,15 @@ static void draw(screen *s, const hy_train_progress *p) {
 
 static void print_line(const screen *s, const hy_train_progress *p) {
     char steps[24] = "", val[32] = "";
+    const char *what = p->unsound ? "  dropped: " : isnan(p->loss) ? "  nothing was asked" : "";
     if (p->steps > 0) snprintf(steps, sizeof steps, "/%lld", (long long)p->steps);
     if (p->val_loss >= 0) snprintf(val, sizeof val, "  val %.4f", p->val_loss);
     fprintf(s->out,
             "step %lld%s  loss %.4f  %.3f bits/byte  %.0f tokens/s  %s left%s  lr %.2e  norm "
             "%.2f%s%s%s\n",
             (long long)p->step, steps, p->loss, p->bits_per_byte, p->tokens_per_s,
-            hours(p->seconds_left).text, val, p->lr, p->grad_norm, p->saved ? "  saved" : "",
-            p->unsound ? "  dropped: " : "", p->unsound ? p->unsound : "");
+            hours(p->seconds_left).text, val, p->lr, p->grad_norm, p->saved ? "  saved" : "", what,
+            p->unsound ? p->unsound : "");
 }
 
 /* ---- */

@@ -117,10 +117,10 @@ typedef struct hy__train_config {
     hy__on_spike on_spike;
     int64_t spike_limit;            /* times in a row */
     double pkm_lr;                  /* the value table's rate at the start, times lr; falls to 1 */
-    double val_fraction;            /* last part of the data that is held out */
+    double val_fraction;            /* of the data, held out: which part, data/build.h */
     int64_t val_tokens;             /* at most so many tokens per evaluation; 0 = all */
-    int64_t eval_every, save_every; /* steps; 0 = only at the end */
-    double save_minutes;            /* since the last checkpoint; 0 = only by steps */
+    int64_t eval_every, save_every; /* steps; 0 = not by steps; always at the end */
+    double save_minutes;            /* since the last checkpoint; 0 = not by the clock */
     bool tensorboard;               /* events for it, beside metrics.jsonl */
     int64_t detail_every;           /* steps; 0 = only at the first and the last */
     int64_t keep;                   /* checkpoints on the disk, the newest included */

@@ -2,10 +2,11 @@
  *
  * An entry is a PATH, a made task ("task:logic/hops=2", task.h), or one of these and :WEIGHT (a
  * number behind the last colon, unless a file or folder of that whole name exists). Either all
- * entries have a weight or none has. with weights: every entry is a corpus, a built folder, text or
- * a task, with that share of the tokens without: every built folder and every task is a corpus, all
- * text together is one more, which comes first; each has the share of its tokens, as if all lay in
- * one folder */
+ * entries have a weight or none has.
+ *
+ * With weights, every entry is a corpus, a built folder, text or a task, with that share of the
+ * tokens. Without, every built folder and every task is a corpus, and all text together is one
+ * more, which comes first; each has the share of its tokens, as if all lay in one folder. */
 #ifndef HY_DATA_MIXTURE_H
 #define HY_DATA_MIXTURE_H
 

@@ -9,6 +9,7 @@
 #include <unistd.h>
 #include <zlib.h>
 #include <zstd.h>
+#include <zstd_errors.h>
 
 enum { INPUT = 1 << 17 /* bytes that are read at a time */ };
 
@@ -43,6 +44,14 @@ static hy_status cannot(const char *verb, const char *path, hy_error *err) {
     return hy__fail(err, HY_E_IO, "cannot %s %.400s: %s", verb, path, strerror(errno));
 }
 
+/* Windows of any length (`zstd --long=31`); by itself the library refuses those above 128 MiB. */
+static bool begin_zstd(hy__stream *s) {
+    const ZSTD_bounds window = ZSTD_dParam_getBounds(ZSTD_d_windowLogMax);
+    s->zstd = ZSTD_createDStream();
+    return s->zstd && !ZSTD_isError(window.error) &&
+           !ZSTD_isError(ZSTD_DCtx_setParameter(s->zstd, ZSTD_d_windowLogMax, window.upperBound));
+}
+
 hy_status hy__stream_open(hy__stream **out, const char *path, hy_error *err) {
     struct stat st;
     *out = NULL;
@@ -60,8 +69,7 @@ hy_status hy__stream_open(hy__stream **out, const char *path, hy_error *err) {
         s->input = malloc(INPUT);
         /* 15 + 16: the largest window, and gzip's head alone */
         const bool ready =
-            s->input && (s->packing == GZIP ? inflateInit2(&s->z, 15 + 16) == Z_OK
-                                            : (s->zstd = ZSTD_createDStream()) != NULL);
+            s->input && (s->packing == GZIP ? inflateInit2(&s->z, 15 + 16) == Z_OK : begin_zstd(s));
         if (!ready)
             status = hy__fail(err, HY_E_MEMORY, "out of memory for decompressing %.400s", path);
     }
@@ -125,6 +133,8 @@ static hy_status unpack_some(hy__stream *s, char *buf, size_t cap, size_t *n, hy
     const size_t got = ZSTD_decompressStream(s->zstd, &out, &in);
     s->at = in.pos;
     *n = out.pos;
+    if (ZSTD_getErrorCode(got) == ZSTD_error_memory_allocation)
+        return hy__fail(err, HY_E_MEMORY, "out of memory for decompressing %.400s", s->path);
     if (ZSTD_isError(got)) return damaged(s, ZSTD_getErrorName(got), err);
     s->within = got != 0;
     return HY_OK;

@@ -74,6 +74,22 @@ hy_status hy_model_new(hy_model **out, const char *config_path, uint64_t seed,
     return status;
 }
 
+static hy_status add_eos(hy_model *m, const json_t *id, const char *dir, hy_error *err) {
+    const json_int_t token = json_integer_value(id), vocab = m->net->cfg.model.vocab;
+    if (!id || json_is_null(id)) return HY_OK;
+    if (json_is_integer(id) && token >= 0 && token < vocab) {
+        m->eos[m->n_eos++] = (int32_t)token;
+        return HY_OK;
+    }
+    char *got = json_dumps(id, JSON_ENCODE_ANY);
+    const hy_status status =
+        hy__fail(err, HY_E_INVALID,
+                 "%.400s/generation_config.json: eos_token_id has %.64s, wanted a token, 0 to %jd",
+                 dir, got ? got : "something else", (intmax_t)vocab - 1);
+    free(got);
+    return status;
+}
+
 /* The tokens that end a text, as generation_config.json says: none, one, or a list. */
 static hy_status read_eos(hy_model *m, const char *dir, hy_error *err) {
     char *path = NULL;
@@ -85,13 +101,16 @@ static hy_status read_eos(hy_model *m, const char *dir, hy_error *err) {
     HY_TRY(hy__json_read(&json, dir, "generation_config.json", err));
     const json_t *eos = json_object_get(json, "eos_token_id");
     const size_t n = json_is_array(eos) ? json_array_size(eos) : 1;
-    for (size_t i = 0; i < n && m->n_eos < HY__EOS_MAX; i++) {
-        const json_t *id = json_is_array(eos) ? json_array_get(eos, i) : eos;
-        const json_int_t token = json_is_integer(id) ? json_integer_value(id) : -1;
-        if (token >= 0 && token < m->net->cfg.model.vocab) m->eos[m->n_eos++] = (int32_t)token;
-    }
+    hy_status status = HY_OK;
+    if (n > HY__EOS_MAX)
+        status = hy__fail(err, HY_E_INVALID,
+                          "%.400s/generation_config.json: eos_token_id has %zu tokens, wanted at "
+                          "most %d",
+                          dir, n, (int)HY__EOS_MAX);
+    for (size_t i = 0; i < n && status == HY_OK; i++)
+        status = add_eos(m, json_is_array(eos) ? json_array_get(eos, i) : eos, dir, err);
     json_decref(json);
-    return HY_OK;
+    return status;
 }
 
 /* A vocabulary that we cannot read, or that has more tokens than the model, leaves it without text.
@@ -241,6 +260,8 @@ hy_status hy_model_experts(hy_model *m, const hy_expert_options *opt, hy_error *
 
 hy_status hy_encode(const hy_model *m, const char *text, size_t size, int32_t **tokens, int64_t *n,
                     hy_error *err) {
+    *tokens = NULL;
+    *n = 0;
     if (!m->tok) return hy__fail(err, m->no_text.status, "%s", m->no_text.text);
     return hy__tokenizer_encode(m->tok, text, size, tokens, n, err);
 }

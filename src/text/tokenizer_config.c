@@ -36,7 +36,7 @@ hy_status hy__tokenizer_configure(hy__tokenizer *tok, const char *path, hy_error
     size_t size;
     json_error_t said;
     HY_TRY(hy__file_read(path, CONFIG_BYTES, &text, &size, err));
-    json_t *root = json_loadb(text, size, 0, &said);
+    json_t *root = json_loadb(text, size, JSON_REJECT_DUPLICATES, &said);
     free(text);
     if (!root)
         return hy__fail(err, HY_E_INVALID, "%.400s:%d: not valid JSON: %s", path, said.line,

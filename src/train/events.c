@@ -4,6 +4,7 @@
 #include "base/crc32c.h"
 #include "base/file.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <jansson.h>
 #include <math.h>
@@ -112,12 +113,15 @@ static void begin_event(hy__events *e, int64_t step) {
 
 /* ---- files ---- */
 
+#define PREFIX "events.out.tfevents."
+
+/* Those in the folder itself: folders in it are somebody else's. */
 static hy_status remove_others(const char *dir, hy_error *err) {
-    hy__file_list list = {0};
-    HY_TRY(hy__dir_list(&list, dir, err));
-    for (int64_t i = 0; i < list.n; i++)
-        if (strstr(list.path[i], "/events.out.tfevents.")) unlink(list.path[i]);
-    hy__file_list_release(&list);
+    DIR *d = opendir(dir);
+    if (!d) return hy__fail(err, HY_E_IO, "cannot list %.400s: %s", dir, strerror(errno));
+    for (const struct dirent *e; (e = readdir(d));)
+        if (strncmp(e->d_name, PREFIX, strlen(PREFIX)) == 0) unlinkat(dirfd(d), e->d_name, 0);
+    closedir(d);
     return HY_OK;
 }
 
@@ -127,8 +131,8 @@ static hy_status open_new(hy__events *e, const char *dir, hy_error *err) {
     if (gethostname(host, sizeof host - 1) != 0 || strchr(host, '/') || !*host)
         snprintf(host, sizeof host, "localhost");
     for (int n = 0; n < 1000; n++) {
-        snprintf(name, sizeof name, "events.out.tfevents.%010lld.%s.%ld.%d", (long long)time(NULL),
-                 host, (long)getpid(), n);
+        snprintf(name, sizeof name, PREFIX "%010lld.%s.%ld.%d", (long long)time(NULL), host,
+                 (long)getpid(), n);
         free(e->path);
         e->path = hy__path_join(dir, name);
         if (!e->path) return hy__fail(err, HY_E_MEMORY, "there is not enough memory for a path");

@@ -18,9 +18,7 @@ static hy_status cannot_write(const hy__trainer *tr, hy_error *err) {
                     strerror(errno));
 }
 
-hy_status hy__metrics_open(hy__trainer *tr, hy_error *err) {
-    tr->made_out = access(tr->opt->out, F_OK) != 0;
-    HY_TRY(hy__dir_make(tr->opt->out, NULL, err));
+static hy_status open_locked(hy__trainer *tr, hy_error *err) {
     char *path = hy__path_join(tr->opt->out, "metrics.jsonl");
     if (!path) return hy__fail(err, HY_E_MEMORY, "there is not enough memory for a path");
     tr->metrics = fopen(path, "ab");
@@ -35,12 +33,19 @@ hy_status hy__metrics_open(hy__trainer *tr, hy_error *err) {
     return hy__fail(err, HY_E_IO, "another training is writing to %s", tr->opt->out);
 }
 
+hy_status hy__metrics_open(hy__trainer *tr, hy_error *err) {
+    HY_TRY(hy__dir_make(tr->opt->out, &tr->had_out, err));
+    const hy_status status = open_locked(tr, err);
+    if (status != HY_OK) hy__dir_unmake(tr->opt->out, tr->had_out);
+    return status;
+}
+
 void hy__metrics_close(hy__trainer *tr) {
     hy__events_close(tr->events);
     if (!tr->metrics) return;
     char *path = hy__path_join(tr->opt->out, "metrics.jsonl");
     const bool empty = lseek(fileno(tr->metrics), 0, SEEK_END) == 0;
-    if (path && empty && unlink(path) == 0 && tr->made_out) rmdir(tr->opt->out);
+    if (path && empty && unlink(path) == 0) hy__dir_unmake(tr->opt->out, tr->had_out);
     free(path);
     fclose(tr->metrics); /* the lock goes last */
 }
@@ -65,11 +70,7 @@ static json_t *number(double x) {
 /* Adds {"matrix": …, "S": …}: the parts of the gradient's norm, by group and by letter ("frame" for
  * what frames the layers). */
 static bool add_norms(json_t *line, const hy__trainer *tr) {
-    static const char *const GROUP[] = {
-        [HY__GROUP_MATRIX] = "matrix", [HY__GROUP_EMBED] = "embed",
-        [HY__GROUP_VECTOR] = "vector", [HY__GROUP_TABLE] = "table",
-        [HY__GROUP_BUFFER] = "buffer", [HY__GROUP_ROUTER] = "router"};
-    enum { GROUPS = sizeof GROUP / sizeof *GROUP };
+    enum { GROUPS = HY__GROUP_ROUTER + 1 };
     const hy__model *m = tr->model;
     double of_group[GROUPS] = {0}, of_letter[128] = {0};
     bool has_group[GROUPS] = {false}, has_letter[128] = {false};
@@ -82,7 +83,8 @@ static bool add_norms(json_t *line, const hy__trainer *tr) {
         has_group[p->decl.group] = has_letter[(int)p->letter] = true;
     }
     for (int i = 0; i < GROUPS; i++)
-        if (has_group[i]) json_object_set_new(norms, GROUP[i], number(sqrt(of_group[i])));
+        if (has_group[i])
+            json_object_set_new(norms, hy__group_name((hy__group)i), number(sqrt(of_group[i])));
     for (int i = 0; i < 128; i++) {
         const char letter[2] = {(char)i, 0};
         if (has_letter[i])
@@ -131,8 +133,8 @@ hy_status hy__metrics_add(hy__trainer *tr, const hy_train_progress *p, bool deta
                   p->evaluated ? json_real(tr->val_accuracy) : NULL, "stage", p->stage, "stage_end",
                   p->stage_end);
     if (line) add_guard(line, p);
-    const bool whole =
-        line && (p->unsound || (add_norms(line, tr) && hy__said_add(tr, line, detail)));
+    const bool moved = isfinite(p->loss) && !p->unsound;
+    const bool whole = line && (!moved || (add_norms(line, tr) && hy__said_add(tr, line, detail)));
     hy_status status =
         whole ? write_line(tr, line, err)
               : hy__fail(err, HY_E_MEMORY, "there is not enough memory for the metrics");

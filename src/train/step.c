@@ -94,12 +94,16 @@ static double bits_per_byte(double nats, int64_t n_byte) {
 /* ---- one step ---- */
 
 /* Loss and gradient of one micro-batch, weighted by 1/(targets of the whole step); no gradient
- * where the loss is not finite. */
+ * where the loss is not finite, nor in a step that has no targets. */
 static hy_status accumulate(hy__trainer *tr, const hy__loader_batch *b, int64_t n_target,
                             double *sum, int64_t *n_byte, hy_error *err) {
     double part;
     int64_t counted;
     HY_TRY(hy__trainer_forward(tr, tr->work, &tr->lanes, b, err));
+    if (n_target == 0) {
+        swap_lanes(&tr->lanes, b);
+        return HY_OK;
+    }
     HY_TRY(hy__loss(tr->work, b->target, 1.0 / (double)n_target, NULL, &part, &counted, err));
     *sum += part;
     if (!isfinite(part)) return HY_OK;
@@ -140,7 +144,7 @@ static hy_status grow(double **x, int64_t n, hy_error *err) {
     return HY_OK;
 }
 
-/* NaN stands for a step that was dropped. */
+/* NaN stands for a step that was dropped, or that asked nothing. */
 static hy_status remember(hy__trainer *tr, double loss, double log_norm, hy_error *err) {
     if (tr->at.step == tr->history_cap) {
         const int64_t cap = 2 * tr->history_cap + 1024;
@@ -151,6 +155,22 @@ static hy_status remember(hy__trainer *tr, double loss, double log_norm, hy_erro
     tr->history[tr->at.step] = loss;
     tr->guard.norm[tr->at.step] = log_norm;
     return HY_OK;
+}
+
+/* What becomes of a step that asked something: an update, or what the guard says. */
+static hy_status judge(hy__trainer *tr, int64_t n_target, hy_train_progress *p, hy_error *err) {
+    if (hy__guard_judge(&tr->guard, &tr->t, p->loss, p->grad_norm, tr->history, tr->at.step)) {
+        update(tr, p->lr, p->grad_norm);
+        HY_TRY(hy__backend_check(tr->be, err));
+        HY_TRY(remember(tr, p->loss, log(p->grad_norm), err));
+        if (tr->t.on_spike == HY__ON_SPIKE_SKIP) tr->guard.in_row = 0;
+        tr->tokens += n_target;
+        return HY_OK;
+    }
+    HY_TRY(hy__guard_act(&tr->guard, &tr->t, tr->at.step + 1, err));
+    p->unsound = tr->guard.why;
+    drop(tr);
+    return remember(tr, NAN, NAN, err);
 }
 
 hy_status hy__trainer_step(hy__trainer *tr, hy_train_progress *p, hy_error *err) {
@@ -167,20 +187,14 @@ hy_status hy__trainer_step(hy__trainer *tr, hy_train_progress *p, hy_error *err)
         HY_TRY(accumulate(tr, b, n_target, &sum, &n_byte, err));
     }
     p->lr = hy__schedule_lr(&tr->t, &tr->at);
-    p->loss = sum / (double)n_target;
-    p->bits_per_byte = bits_per_byte(sum, n_byte);
+    p->loss = n_target > 0 ? sum / (double)n_target : NAN;
+    p->bits_per_byte = n_target > 0 ? bits_per_byte(sum, n_byte) : NAN;
     p->grad_norm = isfinite(p->loss) ? hy__optim_norm(tr->optim) : NAN;
     HY_TRY(hy__backend_check(tr->be, err));
-    if (hy__guard_judge(&tr->guard, &tr->t, p->loss, p->grad_norm, tr->history, tr->at.step)) {
-        update(tr, p->lr, p->grad_norm);
-        HY_TRY(hy__backend_check(tr->be, err));
-        HY_TRY(remember(tr, p->loss, log(p->grad_norm), err));
-        if (tr->t.on_spike == HY__ON_SPIKE_SKIP) tr->guard.in_row = 0;
-        tr->tokens += n_target;
+    if (n_target > 0) {
+        HY_TRY(judge(tr, n_target, p, err));
     } else {
-        HY_TRY(hy__guard_act(&tr->guard, &tr->t, tr->at.step + 1, err));
-        p->unsound = tr->guard.why;
-        drop(tr);
+        hy__model_clear_stats(tr->model);
         HY_TRY(remember(tr, NAN, NAN, err));
     }
     tr->at.step++;
@@ -223,7 +237,7 @@ static void add_score(score *sum, const score *s) {
     sum->n_hit += s->n_hit;
 }
 
-hy_status hy__trainer_evaluate(hy__trainer *tr, hy_error *err) {
+hy_status hy__trainer_evaluate(hy__trainer *tr, bool *asked, hy_error *err) {
     const int64_t most = (tr->t.val_tokens + tr->data.n - 1) / tr->data.n;
     const char *only = tr->stage->until_corpus;
     score all = {0}, judged = {0};
@@ -241,9 +255,11 @@ hy_status hy__trainer_evaluate(hy__trainer *tr, hy_error *err) {
                         "train.lr or train.clip may help",
                         (long long)tr->at.step);
     }
-    tr->val_loss = all.n > 0 ? all.nats / (double)all.n : 0.0;
+    *asked = all.n > 0;
+    if (!*asked) return HY_OK;
+    tr->val_loss = all.nats / (double)all.n;
     tr->val_bits = bits_per_byte(all.nats, all.n_byte);
-    tr->val_accuracy = all.n > 0 ? (double)all.n_hit / (double)all.n : 0.0;
+    tr->val_accuracy = (double)all.n_hit / (double)all.n;
     if (judged.n > 0)
         hy__stage_judge(tr, judged.nats / (double)judged.n,
                         (double)judged.n_hit / (double)judged.n);

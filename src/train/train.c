@@ -257,7 +257,7 @@ static hy_status advance(hy__trainer *tr, hy_train_progress *p, bool *last, hy_e
     tell_stage(tr, p);
     p->evaluated = tr->has_val && (*last || p->stage_end || is_due(p->step, tr->t.eval_every));
     if (p->evaluated) {
-        HY_TRY(hy__trainer_evaluate(tr, err));
+        HY_TRY(hy__trainer_evaluate(tr, &p->evaluated, err));
         tell_stage(tr, p);
         *last = *last || (hy__stage_is_over(tr) && hy__stage_is_last(tr));
     }

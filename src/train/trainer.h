@@ -79,13 +79,13 @@ typedef struct hy__trainer {
     double val_loss, val_bits; /* nats per token, bits per byte; negative before the first */
     double val_accuracy;       /* share of the held-out tokens that were the likeliest */
     hy__guard guard;
-    double *history; /* [history_cap] loss of each step; NaN: it was dropped */
+    double *history; /* [history_cap] loss of each step; NaN: it was dropped, or asked nothing */
     int64_t history_cap;
     int64_t metrics_size; /* bytes of metrics.jsonl that belong to these steps */
 
     FILE *metrics;             /* open: ours alone */
     struct hy__events *events; /* NULL before the first line */
-    bool made_out;             /* opt->out was not there before */
+    size_t had_out;            /* bytes of opt->out that name a folder which was there before */
 
     char *from;          /* checkpoint to read instead of opt->out, which is damaged; or NULL */
     int64_t whole_step;  /* of the newest whole checkpoint of this run; −1 before the first */
@@ -156,14 +156,17 @@ hy_status hy__trainer_forward(hy__trainer *tr, hy__work *work, hy__lanes *lanes,
                               const hy__loader_batch *b, hy_error *err);
 
 /* One optimizer step; fills what the layers say and step, tokens, loss, bits_per_byte, lr and
- * grad_norm of p. One that is not sound leaves the weights as they were: p->unsound says why, and
- * guard.back that the run must go back; HY_E_DIVERGED where the training ends with it (guard.h).
- * After a failure some of the step's gradients and streams are behind it: the trainer ends. */
+ * grad_norm of p. One whose batches ask nothing (of a task: all answers lie elsewhere) only carries
+ * the streams on; its loss is NaN. One that is not sound leaves the weights as they were:
+ * p->unsound says why, and guard.back that the run must go back; HY_E_DIVERGED where the training
+ * ends with it (guard.h). After a failure some of the step's gradients and streams are behind it:
+ * the trainer ends. */
 hy_status hy__trainer_step(hy__trainer *tr, hy_train_progress *p, hy_error *err);
 
 /* Loss over the held-out parts, one corpus after another, in order, with the state carried; each
- * gets its share of train.val_tokens. HY_E_DIVERGED where it is not finite. */
-hy_status hy__trainer_evaluate(hy__trainer *tr, hy_error *err);
+ * gets its share of train.val_tokens. *asked: something was predicted; if not, the last evaluation
+ * stands. HY_E_DIVERGED where the loss is not finite. */
+hy_status hy__trainer_evaluate(hy__trainer *tr, bool *asked, hy_error *err);
 
 /* ---- resume.c ---- */
 
@@ -206,8 +209,8 @@ hy_status hy__metrics_open(hy__trainer *tr, hy_error *err);
  * checkpoint, or an earlier run. */
 hy_status hy__metrics_begin(hy__trainer *tr, hy_error *err);
 
-/* Ends the lock. A training that failed before its first line leaves no file, nor the folder if it
- * made it. */
+/* Ends the lock. A training that failed before its first line leaves no file, nor the folders
+ * that it made. */
 void hy__metrics_close(hy__trainer *tr);
 
 /* Makes the lines so far last: a checkpoint counts on them. */

@@ -43,6 +43,11 @@ head -c 5000 "$hydralm" >binary.bin
 data "binary.bin" binary.bin
 data "missing.txt" missing.txt
 data "text.txt/below" text.txt/below
+fails 1 "missing.txt" train --config tiny.yaml --data missing.txt --out a/b/c
+absent a "a refused training, the folders above its own"
+mkdir there
+fails 1 "missing.txt" train --config tiny.yaml --data missing.txt --out there/
+[ -d there ] || die "a refused training removed a folder that it did not make"
 mkdir hollow
 data "nothing to train on" hollow
 fails 1 "empty.txt" eval --model m --data empty.txt
@@ -98,6 +103,8 @@ printf 'put ../x\nend\n' >b/.hydra-commit
 broken ".hydra-commit is not a journal"
 rm b/config.json
 broken "config.json"
+echo '{"model_type": "hydra", "model": {"layers": "S", "widht": 3}}' >b/config.json
+broken "b/config.json: "
 echo '{"model_type": "hydra"' >b/config.json
 broken "config.json"
 sed -i 's/"d_model": 32/"d_model": 64/' b/config.json

@@ -45,10 +45,16 @@ code=$(printf '%d' "'$letter")
 echo "{\"eos_token_id\": [$code]}" >m/generation_config.json
 gen --seed 1 --max-tokens 40 --json
 is "$(field finish)" '"eos"' "finish at the end of text"
-# A number beyond the vocabulary, with that byte in its low bits, ends nothing.
-echo "{\"eos_token_id\": $((code + (1 << 32)))}" >m/generation_config.json
+# What is no token, as a number beyond the vocabulary with that byte in its low bits, or too many.
+for bad in "$((code + (1 << 32)))" 256 -1 "[$code, 256]" '"x"' "[1, null, 1.5]"; do
+    echo "{\"eos_token_id\": $bad}" >m/generation_config.json
+    fails 1 "m/generation_config.json: eos_token_id has " generate --model m --prompt x
+done
+echo '{"eos_token_id": [1, 2, 3, 4, 5, 6, 7, 8, 9]}' >m/generation_config.json
+fails 1 "eos_token_id has 9 tokens, wanted at most 8" generate --model m --prompt x
+echo '{"eos_token_id": null}' >m/generation_config.json
 gen --seed 1 --max-tokens 40 --json
-is "$(field finish)" '"length"' "an end of text that is no token"
+is "$(field finish)" '"length"' "no end of text"
 rm m/generation_config.json
 
 gen --seed 1 --max-tokens 40 --experts-k 1

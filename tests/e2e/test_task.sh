@@ -26,6 +26,26 @@ ok train --config tiny.yaml --data "$one:2" "$two:1" text.txt:1 --out d --thread
 ok train --config tiny.yaml --data "$one:2" "$two:1" text.txt:1 --out e --threads 1 --set train.save_every=5
 same d/model.safetensors e/model.safetensors "when it is saved"
 
+# Steps in which nothing is asked, more in a row than may be dropped: they change no weights, and
+# the run goes on.
+seldom() { # seldom STEPS OUT
+    ok train --config tiny.yaml --data task:hops/hops=9/alphabet=26/length=20 --out "$2" --threads 1 \
+        --steps "$1" --set train.batch=1 --set train.seq_len=64 --set train.schedule=wsd \
+        --set train.decay=0 --set train.pkm_lr=1 --json
+}
+seldom 40 g
+is "$(wc -l <g/metrics.jsonl)" 40 "lines of a run that is seldom asked"
+is "$(field dropped)" 0 "steps that asked nothing are not dropped"
+grep -q 'unsound\|nan' g/metrics.jsonl && die "a step that asked nothing is unsound"
+quiet=$(grep -c '"loss":null,"bits_per_byte":null,.*"grad_norm":null' g/metrics.jsonl)
+[ "$quiet" -gt 3 ] && [ "$quiet" -lt 40 ] || die "$quiet of 40 steps asked nothing"
+grep '"loss":null' g/metrics.jsonl | grep -q grad_norms && die "norms of a step without a gradient"
+# the first quiet step behind one that was not
+at=$(awk '/"loss":null/ { if (loud) { print NR; exit } next } { loud = 1 }' g/metrics.jsonl)
+seldom "$((at - 1))" h
+seldom "$at" i
+same h/model.safetensors i/model.safetensors "a step that asked nothing"
+
 # A curriculum that waits for a task, with replay of the one before.
 cat >recipe.yaml <<'YAML'
 stages:

@@ -139,10 +139,43 @@ static void test_full_disk(void **state) {
     signal(SIGXFSZ, SIG_DFL);
 }
 
+/* ---- a model without text ---- */
+
+static void test_no_text(void **state) {
+    (void)state;
+    const char *dir = at_root("mute"), *text = at_root("mute.txt");
+    hy_error err = {0};
+    hy_model *m;
+    hy_session *s;
+    hy_eval_result result = {.tokens = 7};
+    int32_t *token = &(int32_t){0};
+    int64_t n = 7;
+    char byte = 'x';
+    must(hy_model_save(model, dir, &err), &err);
+    must(hy__file_write(text, "some text", 9, &err), &err);
+    unlink(at_root("mute/tokenizer.json"));
+    must(hy_model_open(&m, dir, NULL, &err), &err);
+    assert_int_equal(hy_encode(m, "text", 4, &token, &n, &err), HY_E_UNSUPPORTED);
+    assert_null(token);
+    assert_int_equal(n, 0);
+    assert_non_null(strstr(err.text, "mute/tokenizer.json"));
+    assert_int_equal(hy_decode(m, 'a', &byte, 1), 0);
+    assert_int_equal(byte, 'x');
+    assert_int_equal(hy_eval(m, text, &result, &err), HY_E_UNSUPPORTED);
+    assert_int_equal(result.tokens, 7);
+    must(hy_session_new(&s, m, &err), &err);
+    assert_int_equal(hy_session_generate(s, "text", 4, NULL, NULL, NULL, NULL, &err),
+                     HY_E_UNSUPPORTED);
+    must(hy_session_feed(s, &(int32_t){'a'}, 1, NULL, &err), &err);
+    hy_session_free(s);
+    hy_model_free(m);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_killed_commit),
         cmocka_unit_test(test_full_disk),
+        cmocka_unit_test(test_no_text),
     };
     return cmocka_run_group_tests(tests, open_model, close_model);
 }

@@ -16,6 +16,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 #include <zlib.h>
+#include <zstd.h>
 
 #include <cmocka.h>
 
@@ -298,6 +299,30 @@ static void packed_text_is_whole_or_refused(void **state) {
     free(path);
 }
 
+/* As `zstd --long=28` writes what it reads from a pipe: the window is larger than what a reader
+ * takes that was not told to. */
+static void zstd_with_a_long_window_is_read(void **state) {
+    (void)state;
+    const char text[] = "some text that is not long at all\n";
+    const size_t cut = 5; /* flushed before the length is known */
+    char packed[256];
+    ZSTD_CCtx *z = ZSTD_createCCtx();
+    ZSTD_outBuffer out = {.dst = packed, .size = sizeof packed};
+    ZSTD_inBuffer in = {.src = text, .size = cut};
+    assert_non_null(z);
+    assert_false(ZSTD_isError(ZSTD_CCtx_setParameter(z, ZSTD_c_windowLog, 28)));
+    assert_int_equal(ZSTD_compressStream2(z, &out, &in, ZSTD_e_flush), 0);
+    in.size = strlen(text);
+    assert_int_equal(ZSTD_compressStream2(z, &out, &in, ZSTD_e_end), 0);
+    ZSTD_freeCCtx(z);
+    put("long.zst", packed, out.pos);
+    hy__corpus *c = must_build("long.zst", (hy__build_options){.threads = 1});
+    char *got = text_of(c, c->document[0][0]);
+    assert_string_equal(got, text);
+    free(got);
+    hy__corpus_free(c);
+}
+
 static bool stop_at_once(void *user, const hy__build_progress *p) {
     (void)p;
     return ++*(int *)user < 3;
@@ -478,6 +503,7 @@ int main(void) {
         cmocka_unit_test(text_and_its_folder_are_one_corpus),
         cmocka_unit_test(a_flipped_byte_is_found),
         cmocka_unit_test(packed_text_is_whole_or_refused),
+        cmocka_unit_test(zstd_with_a_long_window_is_read),
         cmocka_unit_test(a_stopped_build_leaves_nothing),
         cmocka_unit_test(binary_behind_text_is_passed_over),
         cmocka_unit_test(lines_longer_than_a_block_are_read),

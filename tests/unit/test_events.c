@@ -100,6 +100,39 @@ static void a_file_is_records_of_protocol_buffers(void **state) {
     free(data);
 }
 
+/* In the folder itself, and of that very name. */
+static void others_files_stay(void **state) {
+    (void)state;
+    static const struct {
+        const char *name;
+        bool stays;
+    } row[] = {{"events.out.tfevents.1.host.1.0", false},
+               {"mine.events.out.tfevents.1.host.1.0", true},
+               {"notes.txt", true},
+               {"other/events.out.tfevents.1.host.1.0", true},
+               {"events.out.tfevents.old/1", true}};
+    enum { N = sizeof row / sizeof *row };
+    char *path[N];
+    hy__events *e;
+    for (int i = 0; i < N; i++) {
+        path[i] = hy__path_join(dir, row[i].name);
+        char *end = strrchr(path[i], '/');
+        *end = '\0';
+        assert_int_equal(hy__dir_make(path[i], NULL, NULL), HY_OK);
+        *end = '/';
+        assert_int_equal(hy__file_write(path[i], "x", 1, NULL), HY_OK);
+    }
+    assert_int_equal(hy__events_open(&e, dir, true, NULL), HY_OK);
+    hy__events_close(e);
+    for (int i = 0; i < N; i++) {
+        assert_int_equal(access(path[i], F_OK) == 0, row[i].stays);
+        unlink(path[i]);
+        *strrchr(path[i], '/') = '\0';
+        if (strcmp(path[i], dir) != 0) rmdir(path[i]);
+        free(path[i]);
+    }
+}
+
 /* A resumed run adds a file, and says which steps come again; a new one takes the place of all. */
 static void runs_begin_files(void **state) {
     (void)state;
@@ -143,6 +176,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_file_is_records_of_protocol_buffers),
         cmocka_unit_test(runs_begin_files),
+        cmocka_unit_test(others_files_stay),
         cmocka_unit_test(a_folder_that_cannot_be_is_told),
     };
     return cmocka_run_group_tests(tests, make_dir, remove_dir);

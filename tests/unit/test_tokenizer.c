@@ -380,6 +380,10 @@ static void end_of_text(void **state) {
     hy__file_write(path, "{", 1, NULL);
     assert_int_equal(hy__tokenizer_configure(tok, path, &err), HY_E_INVALID);
     assert_non_null(strstr(err.text, ":1: not valid JSON"));
+    static const char twice[] = "{\"eos_token\": \"a\", \"eos_token\": \"b\"}";
+    hy__file_write(path, twice, strlen(twice), NULL);
+    assert_int_equal(hy__tokenizer_configure(tok, path, &err), HY_E_INVALID);
+    assert_non_null(strstr(err.text, "eos_token"));
     hy__tokenizer_free(tok);
     unlink(path);
 }

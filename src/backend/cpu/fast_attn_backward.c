@@ -1,8 +1,13 @@
 /* fast_attn_backward.c: the backward of sparse attention (Dao et al. 2022): probabilities again
- * from the scores and lse, tile by tile. With x = scale·q·k, p = exp(x - lse), delta = dout·o: dv
- * += pᵀ dout,  dx = p (dout·v - delta),  dq = scale·dx k,  dk += dxᵀ (scale·q) One thread owns a
- * sequence's KV head with its dk and dv, and takes its queries in order: no two threads write the
- * same memory and every sum has one order. */
+ * from the scores and lse, tile by tile. With x = scale·q·k, p = exp(x - lse), delta = dout·o:
+ *
+ *   dv += pᵀ dout
+ *   dx = p (dout·v - delta)
+ *   dq = scale·dx k
+ *   dk += dxᵀ (scale·q)
+ *
+ * One thread owns a sequence's KV head with its dk and dv, and takes its queries in order: no two
+ * threads write the same memory and every sum has one order. */
 #include "backend/cpu/fast_attn.h"
 
 typedef struct backward {
