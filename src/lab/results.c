@@ -319,12 +319,22 @@ static hy_status save_json(const hy__results *r, const char *out, hy_error *err)
 
 /* ---- results.csv: a line for each metric of each answer of each job ---- */
 
+/* Of the probes that share p's answer the one whose line a metric has: the first that asks for it,
+ * or where none does the first of all. */
+static int line_of(const hy__lab_scale *s, int p, hy__metric m) {
+    const int first = hy__probe_first(s, p);
+    for (int i = first; s->probe[i].name; i++)
+        if (s->probe[i].metric == m && hy__probe_first(s, i) == first) return i;
+    return first;
+}
+
 static void put_job(hy__text *t, const hy__results *r, const hy__job *j) {
     for (int p = 0; p < r->n_probe; p++) {
         const hy__probe *probe = &r->scale->probe[p];
         for (hy__metric m = 0; m < HY__METRICS; m++) {
             const bool own = m == probe->metric; /* a line also where there is no value */
-            if (!own && !isfinite(j->answer[p].value[m])) continue;
+            if (line_of(r->scale, p, m) != p || (!own && !isfinite(j->answer[p].value[m])))
+                continue;
             hy__text_add(t,
                          "%s,%s,\"%s\",%" PRId64 ",%g,%d,%" PRId64 ",%" PRId64 ",%" PRId64
                          ",%" PRId64 ",%.1f,\"%s\",%d,%" PRId64 ",%s",

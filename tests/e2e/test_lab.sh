@@ -12,6 +12,7 @@ done
 is "$(ls whole/leak/runs | wc -l)" 6 "trainings"
 rows() { sed 's/unit, which/unit which/' "$1/leak/results.csv"; }
 is "$(rows whole | cut -d, -f3,5,7 | sort -u | wc -l)" $((1 + 6)) "trainings in results.csv"
+is "$(rows whole | cut -d, -f3,5,7,12,15 | sort | uniq -d)" "" "lines of results.csv that stand twice"
 for text in 'What would a router' 'Verdict' 'missed' 'own unit, which leaks' train.steps=3 'The text: ' ' --text text.txt'; do
     grep -qF -- "$text" whole/leak/index.html || die "the page does not say \"$text\""
 done
@@ -21,7 +22,7 @@ grep -q '<td class="n">6144</td>' whole/leak/index.html || die "the page does no
 grep -q '"published": "' whole/leak/results.json || die "results.json: $(head -c 300 whole/leak/results.json)"
 
 # What stands behind a token tells the routing by the unit before it nothing.
-future=$(grep '^leak,quick,"previous unit".*,future,' whole/leak/results.csv | sed 's/.*,future,//;s/,.*//' | head -n 1)
+future=$(grep '^leak,quick,"previous unit".*,future,' whole/leak/results.csv | sed 's/.*,future,//;s/,.*//')
 [ -n "$future" ] || die "nothing is said of the future"
 awk '$1 > 1e-5 || $1 < -1e-5 { exit 1 }' <<<"$future" || die "previous unit gains from the future: $future"
 

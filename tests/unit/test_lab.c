@@ -299,6 +299,27 @@ static void check_file(const char *dir, const char *name, const char *said) {
     free(text);
 }
 
+/* Of a training each metric of an answer has one line, whichever probes share the answer: two lines
+ * for each of `asked` answers, for accuracy and loss. */
+static void check_lines(const char *dir, int64_t n_job, int64_t asked) {
+    hy_error err = {0};
+    char path[600], *text;
+    size_t size;
+    int64_t lines = 0, accuracies = 0, chances = 0;
+    snprintf(path, sizeof path, "%s/results.csv", dir);
+    good(hy__file_read(path, 1 << 20, &text, &size, &err), &err);
+    for (const char *at = text; (at = strchr(at, '\n')); at++) lines++;
+    for (const char *at = text; (at = strstr(at, ",accuracy,")); at++) {
+        const char *behind = strchr(at + strlen(",accuracy,"), ',');
+        chances += behind && behind[1] != ','; /* the line is of the probe that asks for it */
+        accuracies++;
+    }
+    assert_int_equal(lines, 1 + n_job * asked * 2);
+    assert_int_equal(accuracies, n_job * asked);
+    assert_int_equal(chances, accuracies);
+    free(text);
+}
+
 static void test_results(void **state) {
     (void)state;
     hy_error err = {0};
@@ -370,6 +391,7 @@ static void test_results(void **state) {
     check_file(dir, "results.csv", ",0.76000\n");
     check_file(dir, "results.csv", ",0.12000\n");
     check_file(dir, "results.csv", ",accuracy,0.90000,0.");
+    check_lines(dir, 6, 2);
     check_file(dir, "accuracy.svg", "published, beside one");
     static const char *const NAME[] = {"results.json", "results.csv", "index.html", "accuracy.svg",
                                        "loss.svg"};
