@@ -141,7 +141,7 @@ static hy_status write_text(const char *dir, const char *name, const char *text,
 
 static hy_status train(hy__job *j, const hy__lab_scale *s, const char *config, const char *recipe,
                        const char *out, hy_train_fn go_on, hy_error *err) {
-    hy_train_result r;
+    hy_train_result r = {0};
     int64_t n_data = 0;
     while (s->data[n_data]) n_data++;
     const hy_train_options opt = {.config = config,
@@ -152,13 +152,14 @@ static hy_status train(hy__job *j, const hy__lab_scale *s, const char *config, c
                                   .threads = 1,
                                   .resume = true,
                                   .on_step = go_on};
-    HY_TRY(hy_train(&opt, &r, err));
-    if (r.stopped) return hy__fail(err, HY_E_STOPPED, "the training was stopped");
-    j->steps = r.steps;
+    const hy_status status = hy_train(&opt, &r, err);
+    j->steps = r.steps; /* of one that diverged those before */
     j->read = r.read;
     j->tokens = r.tokens;
     j->seconds = r.seconds;
-    return HY_OK;
+    if (status == HY_OK && r.stopped)
+        return hy__fail(err, HY_E_STOPPED, "the training was stopped");
+    return status;
 }
 
 static hy_status evaluate(hy__job *j, const hy__lab *lab, const hy__lab_scale *s, const char *model,

@@ -568,6 +568,8 @@ static void test_job_that_diverges(void **state) {
     good(hy__job_open(&job[0], &hy__lab_recall, &scale, out, &err), &err);
     assert_true(job[0].done);
     assert_true(isnan(job[0].answer[0].value[HY__ACCURACY]));
+    assert_in_range(job[0].steps, 1, 59);
+    assert_true(job[0].read >= job[0].tokens && job[0].tokens > 0 && job[0].seconds > 0.0);
     job[1].answer[0].value[HY__LOSS] = 100.0;
     assert_int_equal(hy__results_best_rate(job, 2, 0, &scale), 1);
     snprintf(command, sizeof command, "rm -r %s", out);
