@@ -120,16 +120,31 @@ hy_status hy__arm_config(const hy__lab *lab, const hy__lab_scale *s, int arm, hy
                     a->fit ? a->fit : "nothing");
 }
 
+static int64_t width_of(const hy__arm *arm, const hy__config *c, const hy__train_config *t) {
+    const size_t section = strcspn(arm->fit, ".");
+    return hy__field_int(hy__field_find(arm->fit, section, arm->fit + section + 1), c, t);
+}
+
+bool hy__arm_follows(const hy__lab *lab, const hy__lab_scale *s, int arm) {
+    const hy__arm *a = &s->arm[arm];
+    hy__config c;
+    hy__train_config t;
+    hy_error ignored;
+    double now, wider;
+    return read_config(lab, s, &s->arm[0], &c, &t, &ignored) == HY_OK &&
+           size_of(&c, &t, a->flops, &now, &ignored) == HY_OK &&
+           set_width(&c, &t, a, width_of(a, &c, &t) + a->step, &ignored) == HY_OK &&
+           size_of(&c, &t, a->flops, &wider, &ignored) == HY_OK && wider > now;
+}
+
 hy_status hy__arm_width(const hy__lab *lab, const hy__lab_scale *s, int arm, int64_t *width,
                         hy_error *err) {
-    const char *field = s->arm[arm].fit;
     hy__config c;
     hy__train_config t;
     int64_t parameters;
     *width = 0;
-    if (!field) return HY_OK;
+    if (!s->arm[arm].fit) return HY_OK;
     HY_TRY(hy__arm_config(lab, s, arm, &c, &t, &parameters, err));
-    const size_t section = strcspn(field, ".");
-    *width = hy__field_int(hy__field_find(field, section, field + section + 1), &c, &t);
+    *width = width_of(&s->arm[arm], &c, &t);
     return HY_OK;
 }

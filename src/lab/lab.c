@@ -172,6 +172,20 @@ static hy_status check_set(const hy__lab *lab, const hy__lab_scale *s, const cha
     return HY_OK;
 }
 
+/* A field that brings an arm to size has another value only where the size is another. */
+static hy_status check_fit(const hy__lab *lab, const hy__lab_scale *s, int arm,
+                           const hy__lab_options *opt, hy_error *err) {
+    const char *field = s->arm[arm].fit;
+    for (int64_t i = 0; field && i < opt->n_set; i++)
+        if (is_of(opt->set[i], field) && !hy__arm_follows(lab, s, arm))
+            return hy__fail(
+                err, HY_E_INVALID,
+                "--set %.100s does not reach arm \"%s\", whose %s brings it to the size "
+                "of \"%s\", which does not depend on it",
+                opt->set[i], s->arm[arm].name, field, s->arm[0].name);
+    return HY_OK;
+}
+
 /* Whether an arm can be made as the fields now are, and its stages leave something of them. */
 static hy_status check_arm(const hy__lab *lab, const hy__lab_scale *s, int arm,
                            const hy__lab_options *opt, hy_error *err) {
@@ -182,6 +196,7 @@ static hy_status check_arm(const hy__lab *lab, const hy__lab_scale *s, int arm,
     int64_t parameters;
     hy_status status = HY_OK;
     HY_TRY(hy__arm_config(lab, s, arm, &c, &t, &parameters, err));
+    HY_TRY(check_fit(lab, s, arm, opt, err));
     if (!stages) return HY_OK;
     HY_TRY(hy__recipe_parse(&r, stages, strlen(stages), lab->name, &c, &t, err));
     for (int64_t i = 0; i < opt->n_set && status == HY_OK; i++)

@@ -262,6 +262,8 @@ const char *hy__arm_recipe(const hy__lab_scale *s, int arm);
  * field cannot do that. */
 hy_status hy__arm_config(const hy__lab *lab, const hy__lab_scale *s, int arm, hy__config *c,
                          hy__train_config *t, int64_t *parameters, hy_error *err);
+/* Whether the first arm, to whose size this one is brought, grows with the field that does it. */
+bool hy__arm_follows(const hy__lab *lab, const hy__lab_scale *s, int arm);
 /* What its field has become to bring it to size; 0 where it has none. */
 hy_status hy__arm_width(const hy__lab *lab, const hy__lab_scale *s, int arm, int64_t *width,
                         hy_error *err);

@@ -592,6 +592,7 @@ static void change(const hy__lab *lab, const char *set) {
 
 static void test_options(void **state) {
     (void)state;
+    hy_error err = {0};
     char far[HY__LAB_OUT + 2];
     memset(far, 'x', sizeof far);
     far[sizeof far - 1] = '\0';
@@ -604,6 +605,16 @@ static void test_options(void **state) {
                            "does not reach arm \"S, N = 4\", which has ssm.d_state=4"));
     assert_non_null(strstr(refused(&hy__lab_crossover, "attention.topk=8", "out"),
                            "does not reach arm \"Transformer\""));
+    /* what arms have by their size, where that depends on it and where not */
+    assert_non_null(
+        strstr(refused(&hy__lab_hops, "ffn.d_ff=999", "out"),
+               "does not reach arm \"Transformer\", whose ffn.d_ff brings it to the size "
+               "of \"S W, 4 reads\", which does not depend on it"));
+    change(&hy__lab_hops, "ssm.d_state=64");
+    change(&hy__lab_hops, "ssm.d_state=32"); /* as it is */
+    static const char *const OF_8[] = {"experts.n_expert=8", "experts.d_ff=640"};
+    const hy__lab_options both = {.seeds = 1, .set = OF_8, .n_set = 2, .out = "out"};
+    good(hy__lab_check(&hy__lab_crossover, &both, &err), &err);
     /* what all stages of an arm set, and what one of them leaves */
     assert_non_null(strstr(refused(&hy__lab_experts, "experts.balance_rate=0.01", "out"),
                            "does not reach arm \"previous unit\", whose stages all have a value"));
