@@ -193,6 +193,30 @@ static void check_experts(const char *const *data, const char *route, bool leaks
     subject_close(&s);
 }
 
+/* Of one corpus no harm can be measured, and nothing is banned: what is said of balance is what a
+ * plain reading of as much says. */
+static void check_one_corpus(const char *entry) {
+    static const char YAML[] = "model: {layers: SE, d_model: 32, chunk: 16}\n"
+                               "ssm: {head_dim: 16, d_state: 16}\n"
+                               "experts: {n_expert: 4, k: 2, d_ff: 32, expert_chunk: 16}\n"
+                               "train: {seq_len: 64, val_tokens: ";
+    hy_error err = {0};
+    hy__answer a[2];
+    for (int i = 0; i < 2; i++) { /* a quarter is read where experts are to be banned */
+        char yaml[sizeof YAML + 10];
+        subject s;
+        snprintf(yaml, sizeof yaml, "%s%d}\n", YAML, i == 0 ? 4096 : 1024);
+        subject_open(&s, yaml, "token", &(hy__lab_scale){.data = {entry}});
+        const hy__probe p = {.data = "*", .reading = i == 0 ? HY__READ_BANNED : HY__READ_WINDOWS};
+        good(hy__exam_ask(s.e, &p, &a[i], &err), &err);
+        subject_close(&s);
+    }
+    assert_int_equal(a[0].asked, a[1].asked);
+    assert_true(isnan(a[0].value[HY__HARM]) && isnan(a[0].value[HY__HARM_SHARE]));
+    assert_true(a[0].value[HY__VIOLATION] == a[1].value[HY__VIOLATION]);
+    assert_true(a[0].value[HY__VIOLATION] > 0.0);
+}
+
 static void test_experts(void **state) {
     (void)state;
     static const char *const LINE[] = {"to be or not to be\n", "int32_t n = 0; n++;\n"};
@@ -210,6 +234,7 @@ static void test_experts(void **state) {
     check_experts(data, "previous", false);
     check_experts(data, "token", false);
     check_experts(data, "own", true);
+    check_one_corpus(entry[0]);
     for (int i = 0; i < 2; i++) assert_int_equal(unlink(text[i]), 0);
 }
 
