@@ -96,6 +96,7 @@ static void read_result(hy__job *j, const hy__lab_scale *s) {
     hy_error ignored;
     json_t *json = NULL, *answers = NULL;
     json_int_t parameters, steps, read, tokens;
+    j->done = false;
     if (hy__json_read(&json, j->dir, RESULT, &ignored) != HY_OK) return;
     j->done = json_unpack(json, "{s:I, s:I, s:I, s:I, s:F, s:o}", "parameters", &parameters,
                           "steps", &steps, "read", &read, "tokens", &tokens, "seconds", &j->seconds,

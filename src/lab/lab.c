@@ -83,8 +83,8 @@ static void name_job(const void *user, int64_t i, char *out, size_t size) {
              p->scale->rate[j->rate], (long long)j->seed);
 }
 
-/* Runs the first n_run jobs, one for each core at a time: a small model gains nothing from a second
- * thread. Then reads what they left. */
+/* Runs those of the first n_run jobs that are not done, one for each core at a time: a small model
+ * gains nothing from a second thread. Then reads what they left. */
 static hy_status run_jobs(plan *p, int64_t n_run, hy_error *err) {
     const long cores = sysconf(_SC_NPROCESSORS_ONLN);
     bool *done = calloc((size_t)p->n, sizeof *done);
@@ -102,6 +102,7 @@ static hy_status run_jobs(plan *p, int64_t n_run, hy_error *err) {
     free(done);
     HY_TRY(status);
     for (int64_t i = 0; i < n_run; i++) {
+        if (p->job[i].done) continue;
         HY_TRY(hy__job_open(&p->job[i], p->lab, p->scale, p->opt->out, err));
         if (!p->job[i].done)
             return hy__fail(err, HY_E_IO, "the result in %.400s is gone", p->job[i].dir);

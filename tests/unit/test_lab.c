@@ -541,6 +541,9 @@ static void test_job_that_is_not_whole(void **state) {
         if (j.done != CASE[i].done) fail_msg("%s is %sdone", text, j.done ? "" : "not ");
     }
     assert_int_equal(remove(path), 0);
+    j.done = true; /* and gone since */
+    good(hy__job_open(&j, &hy__lab_recall, &scale, out, &err), &err);
+    assert_false(j.done);
     hy__dir_unmake(j.dir, strlen(out));
     assert_int_equal(rmdir(out), 0);
 }
