@@ -160,20 +160,28 @@ static int64_t layers_of(const hy__model *m, char letter) {
     return n;
 }
 
-static hy_status conclude(hy__exam *e, const hy__tally *sum, bool task, hy__answer *a,
-                          hy_error *err) {
+/* Puts what the layers say of what was read. */
+static hy_status hear_layers(hy__exam *e, const hy__tally *sum, hy__answer *a, hy_error *err) {
     hy__model *m = e->model;
     hy__model_report(m);
-    a->asked = sum->asked;
-    a->value[HY__ACCURACY] = (double)sum->hits / (double)sum->asked;
-    a->value[HY__LOSS] = sum->nats / (double)sum->asked;
-    if (!task) a->value[HY__BITS] = a->value[HY__LOSS] / M_LN2; /* a token is a byte */
     a->value[HY__BETA] = sum->beta / (double)(sum->asked * layers_of(m, 'P')); /* 0/0 without P */
     a->value[HY__SLOTS] =
         hy__model_said(m, 'P', "slots") / (double)(m->cfg.pkm.n_key * m->cfg.pkm.n_key);
     a->value[HY__EVENNESS] = exp(-hy__model_said(m, 'P', "kl"));
-    HY_TRY(hy__exam_say_experts(e, sum, a, err));
-    hy__model_clear_stats(m);
+    return hy__exam_say_experts(e, sum, a, err);
+}
+
+/* Puts what the sums come to. Layers are not heard at rings, where nothing of them is summed up,
+ * nor of a text that is cut, which is read many times. */
+static hy_status conclude(hy__exam *e, const hy__probe *p, const hy__tally *sum, hy__answer *a,
+                          hy_error *err) {
+    a->asked = sum->asked;
+    a->value[HY__ACCURACY] = (double)sum->hits / (double)sum->asked;
+    a->value[HY__LOSS] = sum->nats / (double)sum->asked;
+    if (!hy__task_is(p->data))
+        a->value[HY__BITS] = a->value[HY__LOSS] / M_LN2; /* a token is a byte */
+    if (!hy__ring_is(p->data) && p->reading != HY__READ_CUT) HY_TRY(hear_layers(e, sum, a, err));
+    hy__model_clear_stats(e->model);
     return HY_OK;
 }
 
@@ -342,21 +350,12 @@ static hy_status ask(hy__exam *e, const hy__probe *p, hy__tally *sum, hy__answer
     }
 }
 
-/* Whether a metric means something of what was asked: at rings no layer is listened to, and a text
- * that is cut is read many times. */
-static bool is_said(const hy__probe *p, hy__metric m) {
-    const bool partly = hy__ring_is(p->data) || p->reading == HY__READ_CUT;
-    return !partly || m == HY__ACCURACY || m == HY__LOSS || m == HY__BITS || m == HY__FUTURE;
-}
-
 hy_status hy__exam_ask(hy__exam *e, const hy__probe *p, hy__answer *a, hy_error *err) {
     hy__tally sum = {0};
     for (int i = 0; i < HY__METRICS; i++) a->value[i] = (double)NAN;
     if (p->k > 0) hy__exam_choose(e->model, p->k);
     hy_status status = ask(e, p, &sum, a, err);
-    if (status == HY_OK) status = conclude(e, &sum, hy__task_is(p->data), a, err);
-    for (hy__metric i = 0; i < HY__METRICS; i++)
-        if (!is_said(p, i)) a->value[i] = (double)NAN;
+    if (status == HY_OK) status = conclude(e, p, &sum, a, err);
     if (p->k > 0) hy__exam_choose(e->model, 0);
     return status;
 }

@@ -168,6 +168,7 @@ static void check_experts(const char *const *data, const char *route, bool leaks
     good(hy__exam_ask(e, &(hy__probe){.data = "*"}, &whole, &err), &err);
     good(hy__exam_ask(e, &(hy__probe){.data = "*", .reading = HY__READ_CUT}, &cut, &err), &err);
     assert_true(isnan(whole.value[HY__FUTURE]) && isnan(cut.value[HY__INFORMATION]));
+    assert_true(isnan(cut.value[HY__FLOPS]) && isnan(cut.value[HY__EXPERT_READ]));
     assert_true(leaks ? fabs(cut.value[HY__FUTURE]) > 1e-5 : fabs(cut.value[HY__FUTURE]) < 1e-6);
     assert_true(whole.value[HY__INFORMATION] >= 0.0 && whole.value[HY__INFORMATION] <= 1.0);
     const double matrix = 3.0 * 32 * 32 * sizeof(float); /* of one expert */
@@ -185,6 +186,7 @@ static void check_experts(const char *const *data, const char *route, bool leaks
     assert_true(other.value[HY__HARM] != 0.0); /* something was banned */
     good(hy__exam_ask(e, &(hy__probe){.data = "*"}, &other, &err), &err);
     assert_true(other.value[HY__LOSS] == whole.value[HY__LOSS]); /* and nothing is any more */
+    assert_true(other.value[HY__INFORMATION] == whole.value[HY__INFORMATION]);
     if (!leaks) {
         const hy__probe mixed = {.data = "*", .reading = HY__READ_MIXED};
         good(hy__exam_ask(e, &mixed, &other, &err), &err);
