@@ -281,10 +281,11 @@ hy_status hy__exam_read(hy__exam *e, const char *name, hy__tally *sum, hy_error 
 
 static hy_status read_ring(hy__exam *e, const char *data, hy__tally *sum, hy_error *err) {
     hy__ring r;
+    hy__ring_sum of;
     HY_TRY(hy__ring_parse(&r, data, err));
     HY_TRY(open_mixture(e, err));
-    HY_TRY(hy__ring_ask(&r, e->model, &e->mixture, e->go_on, &sum->nats, &sum->hits, err));
-    sum->asked = r.size;
+    HY_TRY(hy__ring_ask(&r, &of, e->model, &e->mixture, e->go_on, err));
+    *sum = (hy__tally){.nats = of.nats, .hits = of.hits, .asked = r.size};
     return HY_OK;
 }
 
