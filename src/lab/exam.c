@@ -291,7 +291,7 @@ static hy_status read_ring(hy__exam *e, const char *data, hy__tally *sum, hy_err
 
 /* A window of each corpus in turn, all of them one document, so long as no state need be longer. */
 static hy_status read_document(hy__exam *e, hy__loader *l, int64_t first, hy__state *const *state,
-                               hy__tally *sum, int64_t *read, hy_error *err) {
+                               hy__tally *sum, hy_error *err) {
     int64_t pos = 0;
     for (int64_t i = 0; i < e->mixture.n; i++) {
         const hy__loader_batch *b;
@@ -304,7 +304,6 @@ static hy_status read_document(hy__exam *e, hy__loader *l, int64_t first, hy__st
         HY_TRY(hy__exam_add(e, &batch, b->target, sum, err));
         pos += b->n_row;
     }
-    *read += pos;
     return HY_OK;
 }
 
@@ -315,8 +314,8 @@ static hy_status read_mixed(hy__exam *e, const char *name, hy__tally *sum, hy_er
     HY_TRY_GOTO(hy__exam_windows(e, name, 1, &l, err));
     for (int i = 0; i < 2; i++)
         HY_TRY_GOTO(hy__state_new(&state[i], e->model, e->mixture.n * e->seq_len, err));
-    for (int64_t at = 0, read = 0; read < e->rows; at += e->mixture.n)
-        HY_TRY_GOTO(read_document(e, l, at, state, sum, &read, err));
+    for (int64_t at = 0; sum->rows < e->rows; at += e->mixture.n)
+        HY_TRY_GOTO(read_document(e, l, at, state, sum, err));
 done:
     hy__state_free(state[0]);
     hy__state_free(state[1]);
