@@ -134,22 +134,34 @@ hy_status hy__job_open(hy__job *j, const hy__lab *lab, const hy__lab_scale *s, c
 
 /* ---- running it ---- */
 
+/* What lies in its folder. */
+typedef struct paths {
+    char *config, *recipe; /* recipe NULL: none */
+    char *model;
+} paths;
+
+static void paths_release(paths *p) {
+    free(p->config);
+    free(p->recipe);
+    free(p->model);
+}
+
 static hy_status write_text(const char *dir, const char *name, const char *text, char **path,
                             hy_error *err) {
     *path = hy__path_join(dir, name);
     return *path ? hy__file_write(*path, text, strlen(text), err) : no_memory(err);
 }
 
-static hy_status train(hy__job *j, const hy__lab_scale *s, const char *config, const char *recipe,
-                       const char *out, hy_train_fn go_on, hy_error *err) {
+static hy_status train(hy__job *j, const hy__lab_scale *s, const paths *at, hy_train_fn go_on,
+                       hy_error *err) {
     hy_train_result r = {0};
     int64_t n_data = 0;
     while (s->data[n_data]) n_data++;
-    const hy_train_options opt = {.config = config,
-                                  .curriculum = recipe,
+    const hy_train_options opt = {.config = at->config,
+                                  .curriculum = at->recipe,
                                   .data = s->data,
                                   .n_data = n_data,
-                                  .out = out,
+                                  .out = at->model,
                                   .threads = 1,
                                   .resume = true,
                                   .on_step = go_on};
@@ -193,17 +205,18 @@ done:
 hy_status hy__job_run(const hy__job *job, const hy__lab *lab, const hy__lab_scale *s,
                       hy_train_fn go_on, hy_error *err) {
     hy__job j = *job;
-    char *text = NULL, *config = NULL, *recipe = NULL, *model = hy__path_join(j.dir, "model");
+    paths at = {.model = hy__path_join(j.dir, "model")};
     const char *stages = hy__arm_recipe(s, j.arm);
-    hy_status status = model ? HY_OK : no_memory(err);
+    char *text = NULL;
+    hy_status status = at.model ? HY_OK : no_memory(err);
     if (status != HY_OK) goto done;
     HY_TRY_GOTO(hy__dir_make(j.dir, NULL, err));
     HY_TRY_GOTO(job_config(&j, lab, s, &text, &j.parameters, err));
-    HY_TRY_GOTO(write_text(j.dir, "config.yaml", text, &config, err));
-    if (stages) HY_TRY_GOTO(write_text(j.dir, "recipe.yaml", stages, &recipe, err));
+    HY_TRY_GOTO(write_text(j.dir, "config.yaml", text, &at.config, err));
+    if (stages) HY_TRY_GOTO(write_text(j.dir, "recipe.yaml", stages, &at.recipe, err));
     HY_TRY_GOTO(hy__entries_check(s, err));
-    status = train(&j, s, config, recipe, model, go_on, err);
-    if (status == HY_OK) status = evaluate(&j, lab, s, model, go_on, err);
+    status = train(&j, s, &at, go_on, err);
+    if (status == HY_OK) status = evaluate(&j, lab, s, at.model, go_on, err);
     if (status == HY_E_DIVERGED) {
         answer_nothing(&j);
         status = HY_OK;
@@ -215,8 +228,6 @@ hy_status hy__job_run(const hy__job *job, const hy__lab *lab, const hy__lab_scal
 done:
     if (status != HY_OK) hy__fail_in(err, status, "%.300s", j.dir);
     free(text);
-    free(config);
-    free(recipe);
-    free(model);
+    paths_release(&at);
     return status;
 }
