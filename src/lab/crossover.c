@@ -48,12 +48,12 @@ double hy__crossover_ratio(const hy__crossover *x, int arm, int l, hy__phase pha
 /* ---- what was measured ---- */
 
 static hy_status name_dir(hy__crossover *x, int arm, int l, hy_error *err) {
-    hy__config c;
-    hy__train_config t;
+    hy__sized a;
     hy__hash h;
     char tokens[24];
-    HY_TRY(hy__arm_config(x->lab, x->scale, arm, &c, &t, &x->parameters[arm], err));
-    char *text = hy__config_print(&c, &t);
+    HY_TRY(hy__arm_config(x->lab, x->scale, arm, &a, err));
+    x->parameters[arm] = a.parameters;
+    char *text = hy__config_print(&a.cfg, &a.train);
     if (!text) return hy__fail(err, HY_E_MEMORY, "there is not enough memory for a lab");
     const hy__machine m = hy__machine_describe();
     hy__lab_hash(&h, text);
@@ -120,17 +120,19 @@ static turn turn_of(const hy__crossover *x, int64_t i) {
 /* What the machine has no memory for keeps its zeroes. */
 static hy_status measure(const hy__crossover *x, turn now, hy__phase phase, hy__backend *be,
                          hy__crossing *at, hy_error *err) {
-    int64_t parameters;
+    hy__sized arm;
     hy__bench *b;
+    HY_TRY(hy__arm_config(x->lab, x->scale, now.arm, &arm, err));
     hy__bench_options o = {.name = x->scale->arm[now.arm].name,
                            .settings = "",
+                           .cfg = arm.cfg,
+                           .train = arm.train,
                            .tokens = &x->length[now.l],
                            .n_tokens = 1,
                            .batch = 1,
                            .runs = 1,
                            .warm_up = 1};
     o.phase[phase] = o.store[HY__STORE_FP32] = true;
-    HY_TRY(hy__arm_config(x->lab, x->scale, now.arm, &o.cfg, &o.train, &parameters, err));
     const hy_status status = hy__bench_run(&b, be, &o, err);
     if (status == HY_E_MEMORY) return HY_OK;
     HY_TRY(status);

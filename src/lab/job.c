@@ -29,12 +29,12 @@ static hy_status no_memory(hy_error *err) {
 
 static hy_status job_config(const hy__job *j, const hy__lab *lab, const hy__lab_scale *s,
                             char **text, int64_t *parameters, hy_error *err) {
-    hy__config c;
-    hy__train_config t;
-    HY_TRY(hy__arm_config(lab, s, j->arm, &c, &t, parameters, err));
-    t.lr = s->rate[j->rate];
-    t.seed = j->seed;
-    *text = hy__config_print(&c, &t);
+    hy__sized arm;
+    HY_TRY(hy__arm_config(lab, s, j->arm, &arm, err));
+    arm.train.lr = s->rate[j->rate];
+    arm.train.seed = j->seed;
+    *parameters = arm.parameters;
+    *text = hy__config_print(&arm.cfg, &arm.train);
     return *text ? HY_OK : no_memory(err);
 }
 
@@ -180,14 +180,13 @@ static hy_status evaluate(hy__job *j, const hy__lab *lab, const hy__lab_scale *s
     hy__backend *be = NULL;
     hy__model *m = NULL;
     hy__exam *e = NULL;
-    hy__config c;
-    hy__train_config t;
+    hy__sized arm;
     hy_status status;
-    HY_TRY_GOTO(hy__arm_config(lab, s, j->arm, &c, &t, &j->parameters, err));
+    HY_TRY_GOTO(hy__arm_config(lab, s, j->arm, &arm, err));
     HY_TRY_GOTO(hy__backend_open(&be, "cpu", 1, err));
     HY_TRY_GOTO(hy__checkpoint_open_to_train(&m, be, model, err));
     HY_TRY_GOTO(hy__model_train(m, err));
-    HY_TRY_GOTO(hy__exam_new(&e, m, s, &t, go_on, err));
+    HY_TRY_GOTO(hy__exam_new(&e, m, s, &arm.train, go_on, err));
     for (int p = 0; s->probe[p].name; p++) {
         const int first = hy__probe_first(s, p);
         if (first < p)

@@ -39,11 +39,9 @@ typedef struct plan {
 
 /* Whether there is as much text as is asked for at the end. */
 static hy_status check_enough(const hy__lab *lab, const hy__lab_scale *s, hy_error *err) {
-    hy__config c;
-    hy__train_config t;
-    int64_t parameters;
-    HY_TRY(hy__arm_config(lab, s, 0, &c, &t, &parameters, err));
-    return hy__exam_check(s, &t, err);
+    hy__sized first;
+    HY_TRY(hy__arm_config(lab, s, 0, &first, err));
+    return hy__exam_check(s, &first.train, err);
 }
 
 static hy_status plan_sweep(plan *p, hy_error *err) {
@@ -191,15 +189,13 @@ static hy_status check_fit(const hy__lab *lab, const hy__lab_scale *s, int arm,
 static hy_status check_arm(const hy__lab *lab, const hy__lab_scale *s, int arm,
                            const hy__lab_options *opt, hy_error *err) {
     const char *stages = hy__arm_recipe(s, arm);
-    hy__config c;
-    hy__train_config t;
+    hy__sized a;
     hy__recipe r;
-    int64_t parameters;
     hy_status status = HY_OK;
-    HY_TRY(hy__arm_config(lab, s, arm, &c, &t, &parameters, err));
+    HY_TRY(hy__arm_config(lab, s, arm, &a, err));
     HY_TRY(check_fit(lab, s, arm, opt, err));
     if (!stages) return HY_OK;
-    HY_TRY(hy__recipe_parse(&r, stages, strlen(stages), lab->name, &c, &t, err));
+    HY_TRY(hy__recipe_parse(&r, stages, strlen(stages), lab->name, &a.cfg, &a.train, err));
     for (int64_t i = 0; i < opt->n_set && status == HY_OK; i++)
         if (hy__recipe_sets(&r, opt->set[i]))
             status = hy__fail(err, HY_E_INVALID,

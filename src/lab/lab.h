@@ -258,15 +258,20 @@ int hy__scale_probe(const hy__lab_scale *s, const char *name, hy__metric metric)
 /* Its curriculum, or NULL. */
 const char *hy__arm_recipe(const hy__lab_scale *s, int arm);
 
-/* The configuration of an arm, its parameters within 2% of the first one's. HY_E_INVALID where its
- * field cannot do that. */
-hy_status hy__arm_config(const hy__lab *lab, const hy__lab_scale *s, int arm, hy__config *c,
-                         hy__train_config *t, int64_t *parameters, hy_error *err);
+/* An arm, brought to size. */
+typedef struct hy__sized {
+    hy__config cfg;
+    hy__train_config train;
+    int64_t parameters;
+    int64_t width; /* what its field has become; 0 where it has none */
+} hy__sized;
+
+/* Its parameters, or FLOPs, are within 2% of the first one's. HY_E_INVALID where its field cannot
+ * do that. */
+hy_status hy__arm_config(const hy__lab *lab, const hy__lab_scale *s, int arm, hy__sized *out,
+                         hy_error *err);
 /* Whether the first arm, to whose size this one is brought, grows with the field that does it. */
 bool hy__arm_follows(const hy__lab *lab, const hy__lab_scale *s, int arm);
-/* What its field has become to bring it to size; 0 where it has none. */
-hy_status hy__arm_width(const hy__lab *lab, const hy__lab_scale *s, int arm, int64_t *width,
-                        hy_error *err);
 
 /* ---- job.c ---- */
 

@@ -54,10 +54,10 @@ static void test_equal_flops(void **state) {
     hy_error err = {0};
     const hy__lab_scale *s = &hy__lab_experts.quick;
     for (int a = 0; a < hy__scale_arms(s); a++) {
-        int64_t width;
+        hy__sized dense;
         if (!s->arm[a].flops) continue;
-        good(hy__arm_width(&hy__lab_experts, s, a, &width, &err), &err);
-        assert_in_range(width, 2 * 128, 2 * 128 + 8);
+        good(hy__arm_config(&hy__lab_experts, s, a, &dense, &err), &err);
+        assert_in_range(dense.width, 2 * 128, 2 * 128 + 8);
         return;
     }
     fail_msg("no arm has equal FLOPs");
@@ -65,18 +65,20 @@ static void test_equal_flops(void **state) {
 
 static void check_sizes(const hy__lab *lab, const hy__lab_scale *s) {
     hy_error err = {0};
-    int64_t size[HY__LAB_ARMS], tokens = 0;
+    int64_t first = 0, tokens = 0;
     for (int a = 0; a < hy__scale_arms(s); a++) {
-        hy__config c;
-        hy__train_config t;
-        good(hy__arm_config(lab, s, a, &c, &t, &size[a], &err), &err);
-        assert_true(s->arm[a].flops || llabs(size[a] - size[0]) <= size[0] / 50);
+        hy__sized arm;
+        good(hy__arm_config(lab, s, a, &arm, &err), &err);
+        if (a == 0) first = arm.parameters;
+        assert_true(s->arm[a].flops || llabs(arm.parameters - first) <= first / 50);
         const char *recipe = hy__arm_recipe(s, a);
         hy__recipe r;
         if (recipe)
-            good(hy__recipe_parse(&r, recipe, strlen(recipe), lab->name, &c, &t, &err), &err);
+            good(
+                hy__recipe_parse(&r, recipe, strlen(recipe), lab->name, &arm.cfg, &arm.train, &err),
+                &err);
         else
-            good(hy__recipe_single(&r, &c, &t, &err), &err);
+            good(hy__recipe_single(&r, &arm.cfg, &arm.train, &err), &err);
         if (!s->recipe) check_tokens(lab, &r, &tokens);
         for (int64_t i = 0; i < r.n; i++) check_lengths(lab, &r.stage[i]);
         hy__recipe_release(&r);
