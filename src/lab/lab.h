@@ -12,8 +12,8 @@
  *   ring.c       held-out text at lengths of context
  *   experts.c    what its experts specialise in, and what it hurts to lose them
  *   leak.c       what it gains from tokens that it must not see
- *   results.c    means, spreads, goals; results.json and results.csv
- *   verdict.c    whether goals are met, as a table and as JSON
+ *   results.c    means and spreads; results.json and results.csv
+ *   verdict.c    whether goals are met; verdicts as a table and as JSON
  *   lab_page.c   the page and its figures
  *   samples.c    what is trained on, printed
  *   setup.c      the configuration, the arms and the command, printed
@@ -397,6 +397,11 @@ typedef struct hy__verdict {
     bool met;
 } hy__verdict;
 
+struct hy__results;
+
+/* Judges the goals of an experiment by what was added up, into r->verdict. HY_E_INTERNAL where one
+ * names what is not there. */
+hy_status hy__verdicts_judge(struct hy__results *r, hy_error *err);
 /* The caller's; "met" is null where it is not known, and "unknown" says why. */
 struct json_t *hy__verdicts_json(const hy__verdict *v, int n);
 void hy__verdicts_put(struct hy__page *p, const hy__verdict *v, int n);
