@@ -1,5 +1,4 @@
-/* verdict.c: whether goals are met; verdicts in words and as JSON, of every experiment; see lab.h.
- */
+/* verdict.c: which goals are met, and how that is said in words and as JSON; see lab.h. */
 #include "lab/lab.h"
 #include "page/page.h"
 
