@@ -285,8 +285,8 @@ typedef struct hy_train_result {
 } hy_train_result;
 
 /* Trains a new model, or goes on with the one in opt->out, which always ends as the last
- * checkpoint. result may be NULL. HY_E_INVALID, HY_E_IO, HY_E_MEMORY, HY_E_UNSUPPORTED,
- * HY_E_DIVERGED. */
+ * checkpoint. result may be NULL. HY_E_INVALID, HY_E_IO, HY_E_MEMORY, HY_E_UNSUPPORTED;
+ * HY_E_DIVERGED, with a result of the steps before. */
 HY_API hy_status hy_train(const hy_train_options *opt, hy_train_result *result, hy_error *err);
 
 #ifdef __cplusplus

@@ -51,6 +51,18 @@ static hy_status check_usage(const char *name, bool all, bool quick, const hy__l
     return hy__lab_check_text(*lab, opt, err);
 }
 
+/* What is said to an experiment that trains nothing, and changes nothing. */
+static hy_status check_trainings(const command *c, const hy__lab *lab, hy_error *err) {
+    static const char *const OF_TRAININGS[] = {"seeds", "jobs"};
+    for (int i = 0; i < 2 && lab && lab->run; i++)
+        if (options_given(c, OF_TRAININGS[i]))
+            return hy__fail(err, HY_E_INVALID,
+                            "--%s changes nothing: lab %s trains nothing, and measures one thing "
+                            "at a time; wanted no --%s",
+                            OF_TRAININGS[i], lab->name, OF_TRAININGS[i]);
+    return HY_OK;
+}
+
 /* lab: NULL for all. */
 static hy_status run(const hy__lab *lab, hy__lab_options *opt, bool quiet, hy_error *err) {
     watcher w = {.opt = opt, .quiet = quiet};
@@ -108,6 +120,8 @@ int cmd_lab(int argc, char **argv) {
     opt.text = text.item;
     opt.n_text = text.n;
     const hy__lab *lab = NULL;
-    if (check_usage(name, all, quick, &opt, &lab, &err) != HY_OK) return cmd_wrong(&self, &err);
+    if (check_usage(name, all, quick, &opt, &lab, &err) != HY_OK ||
+        check_trainings(&self, lab, &err) != HY_OK)
+        return cmd_wrong(&self, &err);
     return cmd_end(&self, run(lab, &opt, quiet, &err), &err);
 }

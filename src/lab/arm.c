@@ -101,9 +101,16 @@ static hy_status fit(const hy__arm *arm, double want, hy__config *c, hy__train_c
     return HY_OK;
 }
 
-hy_status hy__arm_config(const hy__lab *lab, const hy__lab_scale *s, int arm, hy__config *c,
-                         hy__train_config *t, int64_t *parameters, hy_error *err) {
+static int64_t width_of(const hy__arm *arm, const hy__config *c, const hy__train_config *t) {
+    const size_t section = strcspn(arm->fit, ".");
+    return hy__field_int(hy__field_find(arm->fit, section, arm->fit + section + 1), c, t);
+}
+
+hy_status hy__arm_config(const hy__lab *lab, const hy__lab_scale *s, int arm, hy__sized *out,
+                         hy_error *err) {
     const hy__arm *a = &s->arm[arm];
+    hy__config *c = &out->cfg;
+    hy__train_config *t = &out->train;
     double want, got, count;
     HY_TRY(read_config(lab, s, &s->arm[0], c, t, err));
     HY_TRY(size_of(c, t, a->flops, &want, err));
@@ -111,7 +118,8 @@ hy_status hy__arm_config(const hy__lab *lab, const hy__lab_scale *s, int arm, hy
     if (a->fit) HY_TRY(fit(a, want, c, t, err));
     HY_TRY(size_of(c, t, a->flops, &got, err));
     HY_TRY(size_of(c, t, false, &count, err));
-    *parameters = (int64_t)count;
+    out->parameters = (int64_t)count;
+    out->width = a->fit ? width_of(a, c, t) : 0;
     if (fabs(got - want) <= 0.02 * want) return HY_OK;
     return hy__fail(err, HY_E_INVALID,
                     "lab %s: arm \"%s\" has %.0f %s, wanted %.0f within 2%%; %s does not get it "
@@ -120,16 +128,14 @@ hy_status hy__arm_config(const hy__lab *lab, const hy__lab_scale *s, int arm, hy
                     a->fit ? a->fit : "nothing");
 }
 
-hy_status hy__arm_width(const hy__lab *lab, const hy__lab_scale *s, int arm, int64_t *width,
-                        hy_error *err) {
-    const char *field = s->arm[arm].fit;
+bool hy__arm_follows(const hy__lab *lab, const hy__lab_scale *s, int arm) {
+    const hy__arm *a = &s->arm[arm];
     hy__config c;
     hy__train_config t;
-    int64_t parameters;
-    *width = 0;
-    if (!field) return HY_OK;
-    HY_TRY(hy__arm_config(lab, s, arm, &c, &t, &parameters, err));
-    const size_t section = strcspn(field, ".");
-    *width = hy__field_int(hy__field_find(field, section, field + section + 1), &c, &t);
-    return HY_OK;
+    hy_error ignored;
+    double now, wider;
+    return read_config(lab, s, &s->arm[0], &c, &t, &ignored) == HY_OK &&
+           size_of(&c, &t, a->flops, &now, &ignored) == HY_OK &&
+           set_width(&c, &t, a, width_of(a, &c, &t) + a->step, &ignored) == HY_OK &&
+           size_of(&c, &t, a->flops, &wider, &ignored) == HY_OK && wider > now;
 }

@@ -48,12 +48,12 @@ double hy__crossover_ratio(const hy__crossover *x, int arm, int l, hy__phase pha
 /* ---- what was measured ---- */
 
 static hy_status name_dir(hy__crossover *x, int arm, int l, hy_error *err) {
-    hy__config c;
-    hy__train_config t;
+    hy__sized a;
     hy__hash h;
     char tokens[24];
-    HY_TRY(hy__arm_config(x->lab, x->scale, arm, &c, &t, &x->parameters[arm], err));
-    char *text = hy__config_print(&c, &t);
+    HY_TRY(hy__arm_config(x->lab, x->scale, arm, &a, err));
+    x->parameters[arm] = a.parameters;
+    char *text = hy__config_print(&a.cfg, &a.train);
     if (!text) return hy__fail(err, HY_E_MEMORY, "there is not enough memory for a lab");
     const hy__machine m = hy__machine_describe();
     hy__lab_hash(&h, text);
@@ -105,77 +105,81 @@ static hy_status write_round(const hy__crossing *at, int round, hy_error *err) {
 
 /* ---- measuring ---- */
 
+/* One arm, at one length, in one round. */
+typedef struct turn {
+    int arm, l, round;
+} turn;
+
+/* The rounds of a length one after another, in each all arms. */
+static turn turn_of(const hy__crossover *x, int64_t i) {
+    return (turn){.arm = (int)(i % x->n_arm),
+                  .round = (int)(i / x->n_arm % HY__CROSSOVER_ROUNDS),
+                  .l = (int)(i / x->n_arm / HY__CROSSOVER_ROUNDS)};
+}
+
 /* What the machine has no memory for keeps its zeroes. */
-static hy_status measure(const hy__crossover *x, int arm, int l, hy__phase phase, hy__backend *be,
-                         double *rate, double *peak, hy_error *err) {
-    int64_t parameters;
+static hy_status measure(const hy__crossover *x, turn now, hy__phase phase, hy__backend *be,
+                         hy__crossing *at, hy_error *err) {
+    hy__sized arm;
     hy__bench *b;
-    hy__bench_options o = {.name = x->scale->arm[arm].name,
+    HY_TRY(hy__arm_config(x->lab, x->scale, now.arm, &arm, err));
+    hy__bench_options o = {.name = x->scale->arm[now.arm].name,
                            .settings = "",
-                           .tokens = &x->length[l],
+                           .cfg = arm.cfg,
+                           .train = arm.train,
+                           .tokens = &x->length[now.l],
                            .n_tokens = 1,
                            .batch = 1,
                            .runs = 1,
                            .warm_up = 1};
     o.phase[phase] = o.store[HY__STORE_FP32] = true;
-    HY_TRY(hy__arm_config(x->lab, x->scale, arm, &o.cfg, &o.train, &parameters, err));
     const hy_status status = hy__bench_run(&b, be, &o, err);
     if (status == HY_E_MEMORY) return HY_OK;
     HY_TRY(status);
     const hy__bench_row *row = &b->row[0];
     const hy_status sound = hy__bench_verdict(b, err);
     if (sound == HY_OK) {
-        *rate = (double)row->rows / row->seconds.median;
-        *peak = (double)row->peak_bytes;
+        at->rate[phase][now.round] = (double)row->rows / row->seconds.median;
+        at->peak[phase] = (double)row->peak_bytes;
     }
     hy__bench_free(b);
     return sound;
 }
 
-/* The rounds of a length one after another, in each all arms. */
-static void place(const hy__crossover *x, int64_t i, int *arm, int *l, int *round) {
-    *arm = (int)(i % x->n_arm);
-    *round = (int)(i / x->n_arm % HY__CROSSOVER_ROUNDS);
-    *l = (int)(i / x->n_arm / HY__CROSSOVER_ROUNDS);
-}
-
 static hy_status run_one(void *user, int64_t i, hy_train_fn go_on, hy_error *err) {
     hy__crossover *x = user;
     hy__backend *be = NULL;
-    int arm, l, round;
-    place(x, i, &arm, &l, &round);
+    const turn now = turn_of(x, i);
     hy__crossing at = {0};
-    memcpy(at.dir, x->at[arm][l].dir, sizeof at.dir);
-    (void)read_round(&at, round); /* of one that is tried again what it has */
+    memcpy(at.dir, x->at[now.arm][now.l].dir, sizeof at.dir);
+    (void)read_round(&at, now.round); /* of one that is tried again what it has */
     HY_TRY(hy__dir_make(at.dir, NULL, err));
     HY_TRY(hy__backend_open(&be, "cpu", 0, err));
     hy_status status = HY_OK;
     for (hy__phase p = 0; p < HY__PHASE_N && status == HY_OK; p++) {
-        if (at.rate[p][round] > 0.0) continue;
+        if (at.rate[p][now.round] > 0.0) continue;
         status = hy__lab_go_on(go_on, err);
-        if (status == HY_OK)
-            status = measure(x, arm, l, p, be, &at.rate[p][round], &at.peak[p], err);
+        if (status == HY_OK) status = measure(x, now, p, be, &at, err);
     }
     hy__backend_free(be);
-    return status == HY_OK ? write_round(&at, round, err) : status;
+    return status == HY_OK ? write_round(&at, now.round, err) : status;
 }
 
 static void name_one(const void *user, int64_t i, char *out, size_t size) {
     const hy__crossover *x = user;
-    int arm, l, round;
-    place(x, i, &arm, &l, &round);
-    snprintf(out, size, "%.60s, %" PRId64 " tokens, round %d", x->scale->arm[arm].name,
-             x->length[l], round + 1);
+    const turn now = turn_of(x, i);
+    snprintf(out, size, "%.60s, %" PRId64 " tokens, round %d", x->scale->arm[now.arm].name,
+             x->length[now.l], now.round + 1);
 }
 
 static hy_status measure_all(hy__crossover *x, hy_error *err) {
     bool done[HY__LAB_ARMS * HY__CROSSOVER_LENGTHS * HY__CROSSOVER_ROUNDS];
     const int64_t n = (int64_t)x->n_arm * x->n_length * HY__CROSSOVER_ROUNDS;
-    int arm, l, round;
     for (int64_t i = 0; i < n; i++) {
-        place(x, i, &arm, &l, &round);
-        if (round == 0) HY_TRY(name_dir(x, arm, l, err));
-        done[i] = read_round(&x->at[arm][l], round) && is_done(&x->at[arm][l], round);
+        const turn now = turn_of(x, i);
+        hy__crossing *at = &x->at[now.arm][now.l];
+        if (now.round == 0) HY_TRY(name_dir(x, now.arm, now.l, err));
+        done[i] = read_round(at, now.round) && is_done(at, now.round);
     }
     const hy__chores chores = {.lab = x->lab->name,
                                .n = n,
@@ -186,10 +190,10 @@ static hy_status measure_all(hy__crossover *x, hy_error *err) {
                                .user = x};
     HY_TRY(hy__pool_run(&chores, 1, x->opt, err));
     for (int64_t i = 0; i < n; i++) {
-        place(x, i, &arm, &l, &round);
-        if (!read_round(&x->at[arm][l], round))
-            return hy__fail(err, HY_E_IO, "what a round measured is gone from %s",
-                            x->at[arm][l].dir);
+        const turn now = turn_of(x, i);
+        hy__crossing *at = &x->at[now.arm][now.l];
+        if (!read_round(at, now.round))
+            return hy__fail(err, HY_E_IO, "what a round measured is gone from %s", at->dir);
     }
     return HY_OK;
 }

@@ -57,7 +57,7 @@ hy_status hy__results_curves(hy__page *p, const hy__results *r, const char *out,
         n += c[a].n;
     }
     const hy__chart chart = {.kind = HY__CHART_LINES,
-                             .title = "Learning: loss in training over what was read",
+                             .title = "Learning: loss in training over what was asked",
                              .x = {.label = "tokens asked for", .unit = HY__UNIT_COUNT},
                              .y = {.label = "nats per token", .unit = HY__UNIT_PLAIN},
                              .series = series,

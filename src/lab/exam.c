@@ -160,20 +160,28 @@ static int64_t layers_of(const hy__model *m, char letter) {
     return n;
 }
 
-static hy_status conclude(hy__exam *e, const hy__tally *sum, bool task, hy__answer *a,
-                          hy_error *err) {
+/* Puts what the layers say of what was read. */
+static hy_status hear_layers(hy__exam *e, const hy__tally *sum, hy__answer *a, hy_error *err) {
     hy__model *m = e->model;
     hy__model_report(m);
-    a->asked = sum->asked;
-    a->value[HY__ACCURACY] = (double)sum->hits / (double)sum->asked;
-    a->value[HY__LOSS] = sum->nats / (double)sum->asked;
-    if (!task) a->value[HY__BITS] = a->value[HY__LOSS] / M_LN2; /* a token is a byte */
     a->value[HY__BETA] = sum->beta / (double)(sum->asked * layers_of(m, 'P')); /* 0/0 without P */
     a->value[HY__SLOTS] =
         hy__model_said(m, 'P', "slots") / (double)(m->cfg.pkm.n_key * m->cfg.pkm.n_key);
     a->value[HY__EVENNESS] = exp(-hy__model_said(m, 'P', "kl"));
-    HY_TRY(hy__exam_say_experts(e, sum, a, err));
-    hy__model_clear_stats(m);
+    return hy__exam_say_experts(e, sum, a, err);
+}
+
+/* Puts what the sums come to. Layers are not heard at rings, where nothing of them is summed up,
+ * nor of a text that is cut, which is read many times. */
+static hy_status conclude(hy__exam *e, const hy__probe *p, const hy__tally *sum, hy__answer *a,
+                          hy_error *err) {
+    a->asked = sum->asked;
+    a->value[HY__ACCURACY] = (double)sum->hits / (double)sum->asked;
+    a->value[HY__LOSS] = sum->nats / (double)sum->asked;
+    if (!hy__task_is(p->data))
+        a->value[HY__BITS] = a->value[HY__LOSS] / M_LN2; /* a token is a byte */
+    if (!hy__ring_is(p->data) && p->reading != HY__READ_CUT) HY_TRY(hear_layers(e, sum, a, err));
+    hy__model_clear_stats(e->model);
     return HY_OK;
 }
 
@@ -273,16 +281,17 @@ hy_status hy__exam_read(hy__exam *e, const char *name, hy__tally *sum, hy_error 
 
 static hy_status read_ring(hy__exam *e, const char *data, hy__tally *sum, hy_error *err) {
     hy__ring r;
+    hy__ring_sum of;
     HY_TRY(hy__ring_parse(&r, data, err));
     HY_TRY(open_mixture(e, err));
-    HY_TRY(hy__ring_ask(&r, e->model, &e->mixture, e->go_on, &sum->nats, &sum->hits, err));
-    sum->asked = r.size;
+    HY_TRY(hy__ring_ask(&r, &of, e->model, &e->mixture, e->go_on, err));
+    *sum = (hy__tally){.nats = of.nats, .hits = of.hits, .asked = r.size};
     return HY_OK;
 }
 
 /* A window of each corpus in turn, all of them one document, so long as no state need be longer. */
 static hy_status read_document(hy__exam *e, hy__loader *l, int64_t first, hy__state *const *state,
-                               hy__tally *sum, int64_t *read, hy_error *err) {
+                               hy__tally *sum, hy_error *err) {
     int64_t pos = 0;
     for (int64_t i = 0; i < e->mixture.n; i++) {
         const hy__loader_batch *b;
@@ -295,7 +304,6 @@ static hy_status read_document(hy__exam *e, hy__loader *l, int64_t first, hy__st
         HY_TRY(hy__exam_add(e, &batch, b->target, sum, err));
         pos += b->n_row;
     }
-    *read += pos;
     return HY_OK;
 }
 
@@ -306,8 +314,8 @@ static hy_status read_mixed(hy__exam *e, const char *name, hy__tally *sum, hy_er
     HY_TRY_GOTO(hy__exam_windows(e, name, 1, &l, err));
     for (int i = 0; i < 2; i++)
         HY_TRY_GOTO(hy__state_new(&state[i], e->model, e->mixture.n * e->seq_len, err));
-    for (int64_t at = 0, read = 0; read < e->rows; at += e->mixture.n)
-        HY_TRY_GOTO(read_document(e, l, at, state, sum, &read, err));
+    for (int64_t at = 0; sum->rows < e->rows; at += e->mixture.n)
+        HY_TRY_GOTO(read_document(e, l, at, state, sum, err));
 done:
     hy__state_free(state[0]);
     hy__state_free(state[1]);
@@ -342,21 +350,12 @@ static hy_status ask(hy__exam *e, const hy__probe *p, hy__tally *sum, hy__answer
     }
 }
 
-/* Whether a metric means something of what was asked: at rings no layer is listened to, and a text
- * that is cut is read many times. */
-static bool is_said(const hy__probe *p, hy__metric m) {
-    const bool partly = hy__ring_is(p->data) || p->reading == HY__READ_CUT;
-    return !partly || m == HY__ACCURACY || m == HY__LOSS || m == HY__BITS || m == HY__FUTURE;
-}
-
 hy_status hy__exam_ask(hy__exam *e, const hy__probe *p, hy__answer *a, hy_error *err) {
     hy__tally sum = {0};
     for (int i = 0; i < HY__METRICS; i++) a->value[i] = (double)NAN;
     if (p->k > 0) hy__exam_choose(e->model, p->k);
     hy_status status = ask(e, p, &sum, a, err);
-    if (status == HY_OK) status = conclude(e, &sum, hy__task_is(p->data), a, err);
-    for (hy__metric i = 0; i < HY__METRICS; i++)
-        if (!is_said(p, i)) a->value[i] = (double)NAN;
+    if (status == HY_OK) status = conclude(e, p, &sum, a, err);
     if (p->k > 0) hy__exam_choose(e->model, 0);
     return status;
 }

@@ -29,8 +29,8 @@ struct hy__exam {
 typedef struct hy__tally {
     double nats, beta; /* β: of all layers of P together */
     int64_t asked, hits;
-    double read;  /* bytes of experts, of all layers together */
-    int64_t rows; /* that read them */
+    int64_t rows; /* that were read */
+    double read;  /* by them: bytes of experts, of all layers together */
     double domain_nats[HY__DOMAINS];
     int64_t domain_asked[HY__DOMAINS];
 } hy__tally;

@@ -169,18 +169,26 @@ double hy__harm_share(double own, double beside) {
     return own < LEAST ? 0.0 : own / (own + fmax(beside, 0.0));
 }
 
+/* How many corpora something is asked of. */
+static int64_t domains_of(const hy__tally *t) {
+    int64_t n = 0;
+    for (int64_t d = 0; d < HY__DOMAINS; d++) n += t->domain_asked[d] > 0;
+    return n;
+}
+
 /* favourite[n_layer][HY__DOMAINS]: room. */
 static hy_status measure_harm(hy__exam *e, const char *name, int64_t *favourite, hy__tally *sum,
                               hy__answer *a, hy_error *err) {
-    double own = 0.0, least = INFINITY, n = 0.0;
+    double own = 0.0, least = INFINITY;
     const hy__config *cfg = &e->model->cfg;
     HY_TRY(hy__exam_read(e, name, sum, err));
-    if (!strchr(cfg->letter, 'E') || cfg->experts.k >= cfg->experts.n_expert) return HY_OK;
+    const int64_t n = domains_of(sum);
+    if (!strchr(cfg->letter, 'E') || cfg->experts.k >= cfg->experts.n_expert || n < 2) return HY_OK;
     hy__model_report(e->model);
     find_favourites(e->model, favourite);
     for (int64_t d = 0; d < HY__DOMAINS; d++) {
         hy__tally without = {0};
-        double rise = 0.0, beside = 0.0, n_other = 0.0;
+        double rise = 0.0, beside = 0.0;
         if (sum->domain_asked[d] == 0) continue;
         ban(e->model, d, favourite, true);
         const hy_status status = hy__exam_read(e, name, &without, err);
@@ -189,20 +197,16 @@ static hy_status measure_harm(hy__exam *e, const char *name, int64_t *favourite,
         for (int64_t c = 0; c < HY__DOMAINS; c++) {
             if (sum->domain_asked[c] == 0) continue;
             const double r = loss_of(&without, c) - loss_of(sum, c);
-            if (c == d) {
+            if (c == d)
                 rise = r;
-            } else {
+            else
                 beside += r;
-                n_other++;
-            }
         }
-        if (n_other <= 0.0) return HY_OK;
         own += rise;
-        least = fmin(least, hy__harm_share(rise, beside / n_other));
-        n++;
+        least = fmin(least, hy__harm_share(rise, beside / (double)(n - 1)));
     }
     hy__model_clear_stats(e->model); /* of what was banned nothing is to be said */
-    a->value[HY__HARM] = own / n;
+    a->value[HY__HARM] = own / (double)n;
     a->value[HY__HARM_SHARE] = least;
     return HY_OK;
 }

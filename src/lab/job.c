@@ -29,12 +29,12 @@ static hy_status no_memory(hy_error *err) {
 
 static hy_status job_config(const hy__job *j, const hy__lab *lab, const hy__lab_scale *s,
                             char **text, int64_t *parameters, hy_error *err) {
-    hy__config c;
-    hy__train_config t;
-    HY_TRY(hy__arm_config(lab, s, j->arm, &c, &t, parameters, err));
-    t.lr = s->rate[j->rate];
-    t.seed = j->seed;
-    *text = hy__config_print(&c, &t);
+    hy__sized arm;
+    HY_TRY(hy__arm_config(lab, s, j->arm, &arm, err));
+    arm.train.lr = s->rate[j->rate];
+    arm.train.seed = j->seed;
+    *parameters = arm.parameters;
+    *text = hy__config_print(&arm.cfg, &arm.train);
     return *text ? HY_OK : no_memory(err);
 }
 
@@ -96,6 +96,7 @@ static void read_result(hy__job *j, const hy__lab_scale *s) {
     hy_error ignored;
     json_t *json = NULL, *answers = NULL;
     json_int_t parameters, steps, read, tokens;
+    j->done = false;
     if (hy__json_read(&json, j->dir, RESULT, &ignored) != HY_OK) return;
     j->done = json_unpack(json, "{s:I, s:I, s:I, s:I, s:F, s:o}", "parameters", &parameters,
                           "steps", &steps, "read", &read, "tokens", &tokens, "seconds", &j->seconds,
@@ -133,32 +134,45 @@ hy_status hy__job_open(hy__job *j, const hy__lab *lab, const hy__lab_scale *s, c
 
 /* ---- running it ---- */
 
+/* What lies in its folder. */
+typedef struct paths {
+    char *config, *recipe; /* recipe NULL: none */
+    char *model;
+} paths;
+
+static void paths_release(paths *p) {
+    free(p->config);
+    free(p->recipe);
+    free(p->model);
+}
+
 static hy_status write_text(const char *dir, const char *name, const char *text, char **path,
                             hy_error *err) {
     *path = hy__path_join(dir, name);
     return *path ? hy__file_write(*path, text, strlen(text), err) : no_memory(err);
 }
 
-static hy_status train(hy__job *j, const hy__lab_scale *s, const char *config, const char *recipe,
-                       const char *out, hy_train_fn go_on, hy_error *err) {
-    hy_train_result r;
+static hy_status train(hy__job *j, const hy__lab_scale *s, const paths *at, hy_train_fn go_on,
+                       hy_error *err) {
+    hy_train_result r = {0};
     int64_t n_data = 0;
     while (s->data[n_data]) n_data++;
-    const hy_train_options opt = {.config = config,
-                                  .curriculum = recipe,
+    const hy_train_options opt = {.config = at->config,
+                                  .curriculum = at->recipe,
                                   .data = s->data,
                                   .n_data = n_data,
-                                  .out = out,
+                                  .out = at->model,
                                   .threads = 1,
                                   .resume = true,
                                   .on_step = go_on};
-    HY_TRY(hy_train(&opt, &r, err));
-    if (r.stopped) return hy__fail(err, HY_E_STOPPED, "the training was stopped");
-    j->steps = r.steps;
+    const hy_status status = hy_train(&opt, &r, err);
+    j->steps = r.steps; /* of one that diverged those before */
     j->read = r.read;
     j->tokens = r.tokens;
     j->seconds = r.seconds;
-    return HY_OK;
+    if (status == HY_OK && r.stopped)
+        return hy__fail(err, HY_E_STOPPED, "the training was stopped");
+    return status;
 }
 
 static hy_status evaluate(hy__job *j, const hy__lab *lab, const hy__lab_scale *s, const char *model,
@@ -166,14 +180,13 @@ static hy_status evaluate(hy__job *j, const hy__lab *lab, const hy__lab_scale *s
     hy__backend *be = NULL;
     hy__model *m = NULL;
     hy__exam *e = NULL;
-    hy__config c;
-    hy__train_config t;
+    hy__sized arm;
     hy_status status;
-    HY_TRY_GOTO(hy__arm_config(lab, s, j->arm, &c, &t, &j->parameters, err));
+    HY_TRY_GOTO(hy__arm_config(lab, s, j->arm, &arm, err));
     HY_TRY_GOTO(hy__backend_open(&be, "cpu", 1, err));
     HY_TRY_GOTO(hy__checkpoint_open_to_train(&m, be, model, err));
     HY_TRY_GOTO(hy__model_train(m, err));
-    HY_TRY_GOTO(hy__exam_new(&e, m, s, &t, go_on, err));
+    HY_TRY_GOTO(hy__exam_new(&e, m, s, &arm.train, go_on, err));
     for (int p = 0; s->probe[p].name; p++) {
         const int first = hy__probe_first(s, p);
         if (first < p)
@@ -191,17 +204,18 @@ done:
 hy_status hy__job_run(const hy__job *job, const hy__lab *lab, const hy__lab_scale *s,
                       hy_train_fn go_on, hy_error *err) {
     hy__job j = *job;
-    char *text = NULL, *config = NULL, *recipe = NULL, *model = hy__path_join(j.dir, "model");
+    paths at = {.model = hy__path_join(j.dir, "model")};
     const char *stages = hy__arm_recipe(s, j.arm);
-    hy_status status = model ? HY_OK : no_memory(err);
+    char *text = NULL;
+    hy_status status = at.model ? HY_OK : no_memory(err);
     if (status != HY_OK) goto done;
     HY_TRY_GOTO(hy__dir_make(j.dir, NULL, err));
     HY_TRY_GOTO(job_config(&j, lab, s, &text, &j.parameters, err));
-    HY_TRY_GOTO(write_text(j.dir, "config.yaml", text, &config, err));
-    if (stages) HY_TRY_GOTO(write_text(j.dir, "recipe.yaml", stages, &recipe, err));
+    HY_TRY_GOTO(write_text(j.dir, "config.yaml", text, &at.config, err));
+    if (stages) HY_TRY_GOTO(write_text(j.dir, "recipe.yaml", stages, &at.recipe, err));
     HY_TRY_GOTO(hy__entries_check(s, err));
-    status = train(&j, s, config, recipe, model, go_on, err);
-    if (status == HY_OK) status = evaluate(&j, lab, s, model, go_on, err);
+    status = train(&j, s, &at, go_on, err);
+    if (status == HY_OK) status = evaluate(&j, lab, s, at.model, go_on, err);
     if (status == HY_E_DIVERGED) {
         answer_nothing(&j);
         status = HY_OK;
@@ -213,8 +227,6 @@ hy_status hy__job_run(const hy__job *job, const hy__lab *lab, const hy__lab_scal
 done:
     if (status != HY_OK) hy__fail_in(err, status, "%.300s", j.dir);
     free(text);
-    free(config);
-    free(recipe);
-    free(model);
+    paths_release(&at);
     return status;
 }

@@ -39,11 +39,9 @@ typedef struct plan {
 
 /* Whether there is as much text as is asked for at the end. */
 static hy_status check_enough(const hy__lab *lab, const hy__lab_scale *s, hy_error *err) {
-    hy__config c;
-    hy__train_config t;
-    int64_t parameters;
-    HY_TRY(hy__arm_config(lab, s, 0, &c, &t, &parameters, err));
-    return hy__exam_check(s, &t, err);
+    hy__sized first;
+    HY_TRY(hy__arm_config(lab, s, 0, &first, err));
+    return hy__exam_check(s, &first.train, err);
 }
 
 static hy_status plan_sweep(plan *p, hy_error *err) {
@@ -83,8 +81,8 @@ static void name_job(const void *user, int64_t i, char *out, size_t size) {
              p->scale->rate[j->rate], (long long)j->seed);
 }
 
-/* Runs the first n_run jobs, one for each core at a time: a small model gains nothing from a second
- * thread. Then reads what they left. */
+/* Runs those of the first n_run jobs that are not done, one for each core at a time: a small model
+ * gains nothing from a second thread. Then reads what they left. */
 static hy_status run_jobs(plan *p, int64_t n_run, hy_error *err) {
     const long cores = sysconf(_SC_NPROCESSORS_ONLN);
     bool *done = calloc((size_t)p->n, sizeof *done);
@@ -102,6 +100,7 @@ static hy_status run_jobs(plan *p, int64_t n_run, hy_error *err) {
     free(done);
     HY_TRY(status);
     for (int64_t i = 0; i < n_run; i++) {
+        if (p->job[i].done) continue;
         HY_TRY(hy__job_open(&p->job[i], p->lab, p->scale, p->opt->out, err));
         if (!p->job[i].done)
             return hy__fail(err, HY_E_IO, "the result in %.400s is gone", p->job[i].dir);
@@ -172,18 +171,31 @@ static hy_status check_set(const hy__lab *lab, const hy__lab_scale *s, const cha
     return HY_OK;
 }
 
+/* A field that brings an arm to size has another value only where the size is another. */
+static hy_status check_fit(const hy__lab *lab, const hy__lab_scale *s, int arm,
+                           const hy__lab_options *opt, hy_error *err) {
+    const char *field = s->arm[arm].fit;
+    for (int64_t i = 0; field && i < opt->n_set; i++)
+        if (is_of(opt->set[i], field) && !hy__arm_follows(lab, s, arm))
+            return hy__fail(
+                err, HY_E_INVALID,
+                "--set %.100s does not reach arm \"%s\", whose %s brings it to the size "
+                "of \"%s\", which does not depend on it",
+                opt->set[i], s->arm[arm].name, field, s->arm[0].name);
+    return HY_OK;
+}
+
 /* Whether an arm can be made as the fields now are, and its stages leave something of them. */
 static hy_status check_arm(const hy__lab *lab, const hy__lab_scale *s, int arm,
                            const hy__lab_options *opt, hy_error *err) {
     const char *stages = hy__arm_recipe(s, arm);
-    hy__config c;
-    hy__train_config t;
+    hy__sized a;
     hy__recipe r;
-    int64_t parameters;
     hy_status status = HY_OK;
-    HY_TRY(hy__arm_config(lab, s, arm, &c, &t, &parameters, err));
+    HY_TRY(hy__arm_config(lab, s, arm, &a, err));
+    HY_TRY(check_fit(lab, s, arm, opt, err));
     if (!stages) return HY_OK;
-    HY_TRY(hy__recipe_parse(&r, stages, strlen(stages), lab->name, &c, &t, err));
+    HY_TRY(hy__recipe_parse(&r, stages, strlen(stages), lab->name, &a.cfg, &a.train, err));
     for (int64_t i = 0; i < opt->n_set && status == HY_OK; i++)
         if (hy__recipe_sets(&r, opt->set[i]))
             status = hy__fail(err, HY_E_INVALID,

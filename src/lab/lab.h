@@ -12,8 +12,8 @@
  *   ring.c       held-out text at lengths of context
  *   experts.c    what its experts specialise in, and what it hurts to lose them
  *   leak.c       what it gains from tokens that it must not see
- *   results.c    means, spreads, goals; results.json and results.csv
- *   verdict.c    whether goals are met, as a table and as JSON
+ *   results.c    means and spreads; results.json and results.csv
+ *   verdict.c    whether goals are met; verdicts as a table and as JSON
  *   lab_page.c   the page and its figures
  *   samples.c    what is trained on, printed
  *   setup.c      the configuration, the arms and the command, printed
@@ -258,13 +258,20 @@ int hy__scale_probe(const hy__lab_scale *s, const char *name, hy__metric metric)
 /* Its curriculum, or NULL. */
 const char *hy__arm_recipe(const hy__lab_scale *s, int arm);
 
-/* The configuration of an arm, its parameters within 2% of the first one's. HY_E_INVALID where its
- * field cannot do that. */
-hy_status hy__arm_config(const hy__lab *lab, const hy__lab_scale *s, int arm, hy__config *c,
-                         hy__train_config *t, int64_t *parameters, hy_error *err);
-/* What its field has become to bring it to size; 0 where it has none. */
-hy_status hy__arm_width(const hy__lab *lab, const hy__lab_scale *s, int arm, int64_t *width,
-                        hy_error *err);
+/* An arm, brought to size. */
+typedef struct hy__sized {
+    hy__config cfg;
+    hy__train_config train;
+    int64_t parameters;
+    int64_t width; /* what its field has become; 0 where it has none */
+} hy__sized;
+
+/* Its parameters, or FLOPs, are within 2% of the first one's. HY_E_INVALID where its field cannot
+ * do that. */
+hy_status hy__arm_config(const hy__lab *lab, const hy__lab_scale *s, int arm, hy__sized *out,
+                         hy_error *err);
+/* Whether the first arm, to whose size this one is brought, grows with the field that does it. */
+bool hy__arm_follows(const hy__lab *lab, const hy__lab_scale *s, int arm);
 
 /* ---- job.c ---- */
 
@@ -390,6 +397,11 @@ typedef struct hy__verdict {
     bool met;
 } hy__verdict;
 
+struct hy__results;
+
+/* Judges the goals of an experiment by what was added up, into r->verdict. HY_E_INTERNAL where one
+ * names what is not there. */
+hy_status hy__verdicts_judge(struct hy__results *r, hy_error *err);
 /* The caller's; "met" is null where it is not known, and "unknown" says why. */
 struct json_t *hy__verdicts_json(const hy__verdict *v, int n);
 void hy__verdicts_put(struct hy__page *p, const hy__verdict *v, int n);

@@ -282,9 +282,7 @@ static hy_status put_reproduce(hy__page *p, const hy__results *r, hy_error *err)
 hy_status hy__results_page(const hy__results *r, const char *out, hy_error *err) {
     char *path = hy__path_join(out, "index.html");
     hy__page p = {0};
-    hy__config c;
-    hy__train_config t;
-    int64_t parameters;
+    hy__sized first;
     hy_status status =
         path ? HY_OK : hy__fail(err, HY_E_MEMORY, "there is not enough memory for a page");
     if (status != HY_OK) return status;
@@ -295,8 +293,8 @@ hy_status hy__results_page(const hy__results *r, const char *out, hy_error *err)
     put_verdicts(&p, r);
     hy__page_heading(&p, 2, "The task");
     hy__page_paragraph(&p, "%s", r->lab->about);
-    HY_TRY_GOTO(hy__arm_config(r->lab, r->scale, 0, &c, &t, &parameters, err));
-    HY_TRY_GOTO(hy__lab_put_samples(&p, r->scale, t.val_fraction, err));
+    HY_TRY_GOTO(hy__arm_config(r->lab, r->scale, 0, &first, err));
+    HY_TRY_GOTO(hy__lab_put_samples(&p, r->scale, first.train.val_fraction, err));
     put_values(&p, r);
     HY_TRY_GOTO(hy__results_leads(&p, r, out, err));
     HY_TRY_GOTO(hy__lab_put_arms(&p, r->lab, r->scale, err));

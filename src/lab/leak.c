@@ -47,15 +47,17 @@ static hy_status walk_init(walk *w, hy__exam *e, const hy__loader *l, hy_error *
     return hy__exam_reserve(e, w->n_piece, err);
 }
 
-/* Reads the first n rows of every piece's unit `u`. Where n is the unit, all of them are asked and
- * the states go on; else those that have so many are asked the last. */
-static hy_status read_unit(walk *w, const hy__loader_batch *b, int64_t u, int64_t n, bool whole,
-                           hy__tally *sum, hy_error *err) {
+/* Reads every piece's unit `u`: of those that have so many the first n rows, of which the last is
+ * asked; or, n = 0, of all as many as there are, all of which are asked, and the states go on. */
+static hy_status read_unit(walk *w, const hy__loader_batch *b, int64_t u, int64_t n, hy__tally *sum,
+                           hy_error *err) {
     hy__exam *e = w->exam;
+    const bool whole = n == 0;
     int64_t n_seq = 0, n_row = 0;
     for (int64_t p = 0; p < b->n_piece; p++) {
         const int64_t left = b->piece[p].len - u * w->unit;
-        const int64_t len = whole && left < n ? left : n, from = b->piece[p].start + u * w->unit;
+        const int64_t len = !whole ? n : left < w->unit ? left : w->unit;
+        const int64_t from = b->piece[p].start + u * w->unit;
         if (left <= 0 || left < len) continue;
         for (int64_t i = 0; i < len; i++) {
             w->token[n_row + i] = b->token[from + i];
@@ -81,8 +83,8 @@ static hy_status read_batch(walk *w, const hy__loader_batch *b, hy__tally *whole
     for (int64_t p = 0; p < b->n_piece; p++)
         if (b->piece[p].len > longest) longest = b->piece[p].len;
     for (int64_t u = 0; u * w->unit < longest; u++) {
-        for (int64_t n = 1; n <= w->unit; n++) HY_TRY(read_unit(w, b, u, n, false, cut, err));
-        HY_TRY(read_unit(w, b, u, w->unit, true, whole, err));
+        for (int64_t n = 1; n <= w->unit; n++) HY_TRY(read_unit(w, b, u, n, cut, err));
+        HY_TRY(read_unit(w, b, u, 0, whole, err));
     }
     return HY_OK;
 }

@@ -42,11 +42,6 @@ const hy__metric_info hy__metric_of[HY__METRICS] = {
 
 /* ---- adding up ---- */
 
-/* Of two values of a metric, whether the first is better. */
-static bool is_better(hy__metric m, double a, double b) {
-    return hy__metric_of[m].less ? a < b : a > b;
-}
-
 /* The first metric's sum over the probes that were trained on; more is better. */
 static double merit(const hy__job *j, const hy__lab_scale *s) {
     const hy__metric m = s->probe[0].metric;
@@ -103,128 +98,12 @@ static hy__seeds spread(const hy__results *r, int arm, int probe) {
     return spread_of(x, r->n_seed);
 }
 
-/* What an arm must be better than to be ahead at a probe: chance, and every seed of a rival.
- * NaN where one of these is not known. */
-static double best_other(const hy__results *r, int arm, int probe) {
-    const hy__metric m = r->scale->probe[probe].metric;
-    double best = hy__metric_of[m].less ? INFINITY : -INFINITY;
-    if (is_better(m, r->chance[probe], best)) best = r->chance[probe];
-    for (int a = 0; a < r->n_arm; a++) {
-        if (a == arm || r->scale->arm[a].kin) continue;
-        const hy__seeds *s = &r->value[a][probe];
-        const double x = hy__metric_of[m].less ? s->low : s->high;
-        if (isnan(x) || is_better(m, x, best)) best = x;
-    }
-    return best;
-}
-
 /* The same seed is the same text in the same order. */
 hy__seeds hy__results_beside(const hy__results *r, int arm, int beside, int probe) {
     double x[HY__LAB_SEEDS];
     for (int64_t i = 0; i < r->n_seed; i++)
         x[i] = value_of(r, arm, i + 1, probe) - value_of(r, beside, i + 1, probe);
     return spread_of(x, r->n_seed);
-}
-
-/* A goal, its names looked up. */
-typedef struct claim {
-    const hy__goal *goal;
-    int arm, from, to;
-    int beside; /* an arm; of HY__HOLDS a probe */
-} claim;
-
-static bool find_claim(claim *c, const hy__lab_scale *s, const hy__goal *g) {
-    const char *beside = g->beside ? g->beside : g->kind == HY__HOLDS ? g->at : g->arm;
-    *c = (claim){.goal = g,
-                 .arm = hy__scale_arm(s, g->arm),
-                 .from = hy__scale_probe(s, g->at, g->metric),
-                 .to = hy__scale_probe(s, g->to ? g->to : g->at, g->metric),
-                 .beside = g->kind == HY__HOLDS ? hy__scale_probe(s, beside, g->metric)
-                                                : hy__scale_arm(s, beside)};
-    if (c->arm < 0 || c->from < 0 || c->to < c->from || c->beside < 0) return false;
-    for (int p = c->from; p <= c->to; p++)
-        if (s->probe[p].metric != g->metric) return false;
-    return true;
-}
-
-/* What a goal is about at one of its probes, and what it must be there; `above`: at least that. */
-static void weigh(const hy__results *r, const claim *c, int probe, double *got, double *wanted,
-                  bool *above) {
-    const hy__goal_kind kind = c->goal->kind;
-    const hy__seeds *s = &r->value[c->arm][probe];
-    const hy__seeds *beside =
-        kind == HY__HOLDS ? &r->value[c->arm][c->beside] : &r->value[c->beside][probe];
-    const bool less = hy__metric_of[r->scale->probe[probe].metric].less;
-    *got = s->mean;
-    *wanted = c->goal->wanted;
-    *above = kind == HY__AT_LEAST || kind == HY__EACH;
-    switch (kind) {
-    case HY__AT_LEAST:
-    case HY__AT_MOST:
-        break;
-    case HY__ABOUT_0:
-        *got = fabs(s->mean);
-        break;
-    case HY__AHEAD:
-        *got = less ? s->high : s->low;
-        *wanted = best_other(r, c->arm, probe);
-        *above = !less;
-        break;
-    case HY__WITHIN:
-    case HY__HOLDS:
-        *got = less ? s->mean - beside->mean : beside->mean - s->mean;
-        break;
-    case HY__EACH: {
-        const hy__seeds lead = hy__results_beside(r, c->arm, c->beside, probe);
-        *got = less ? -lead.high : lead.low;
-        break;
-    }
-    case HY__ONWARD:
-        *got = -INFINITY; /* at the first */
-        if (probe > c->from) *got = less ? s->mean - s[-1].mean : s[-1].mean - s->mean;
-        break;
-    case HY__TIMES:
-        *got = s->mean / beside->mean;
-        break;
-    }
-}
-
-static void judge(const hy__results *r, const claim *c, hy__verdict *v) {
-    const hy__lab_scale *s = r->scale;
-    const hy__goal_kind kind = c->goal->kind;
-    const bool strictly = kind == HY__AHEAD || kind == HY__EACH;
-    double least = INFINITY; /* by how much it is met */
-    *v = (hy__verdict){.goal = c->goal->text,
-                       .kind = kind,
-                       .beside =
-                           kind == HY__HOLDS ? s->probe[c->beside].name : s->arm[c->beside].name,
-                       .met = true};
-    for (int p = c->from; p <= c->to && !v->unknown; p++) {
-        double got, wanted;
-        bool above;
-        weigh(r, c, p, &got, &wanted, &above);
-        const double spare = above ? got - wanted : wanted - got;
-        if (isnan(spare)) v->unknown = "a training that this is about has no value";
-        if (!(strictly ? spare > 0.0 : spare >= 0.0)) v->met = false;
-        if (spare >= least) continue;
-        least = spare;
-        v->got = got;
-        v->wanted = wanted;
-        if (c->to > c->from) v->at = s->probe[p].name;
-    }
-}
-
-static hy_status judge_all(hy__results *r, hy_error *err) {
-    for (const hy__goal *g = r->scale->goal; g && g->text; g++) {
-        claim c;
-        if (r->n_verdict == HY__LAB_GOALS || !find_claim(&c, r->scale, g))
-            return hy__fail(err, HY_E_INTERNAL,
-                            "lab %s: the goal \"%s\" is one too many, or names an arm or a probe "
-                            "that is not there",
-                            r->lab->name, g->text);
-        judge(r, &c, &r->verdict[r->n_verdict++]);
-    }
-    return HY_OK;
 }
 
 static hy_status find_chance(const hy__probe *p, double *chance, hy_error *err) {
@@ -260,7 +139,7 @@ hy_status hy__results_init(hy__results *r, hy_error *err) {
         for (int a = 0; a < r->n_arm; a++) r->value[a][p] = spread(r, a, p);
     }
     HY_TRY(place_reported(r, err));
-    return judge_all(r, err);
+    return hy__verdicts_judge(r, err);
 }
 
 /* ---- results.json ---- */
@@ -319,12 +198,22 @@ static hy_status save_json(const hy__results *r, const char *out, hy_error *err)
 
 /* ---- results.csv: a line for each metric of each answer of each job ---- */
 
+/* Of the probes that share p's answer the one whose line a metric has: the first that asks for it,
+ * or where none does the first of all. */
+static int line_of(const hy__lab_scale *s, int p, hy__metric m) {
+    const int first = hy__probe_first(s, p);
+    for (int i = first; s->probe[i].name; i++)
+        if (s->probe[i].metric == m && hy__probe_first(s, i) == first) return i;
+    return first;
+}
+
 static void put_job(hy__text *t, const hy__results *r, const hy__job *j) {
     for (int p = 0; p < r->n_probe; p++) {
         const hy__probe *probe = &r->scale->probe[p];
         for (hy__metric m = 0; m < HY__METRICS; m++) {
             const bool own = m == probe->metric; /* a line also where there is no value */
-            if (!own && !isfinite(j->answer[p].value[m])) continue;
+            if (line_of(r->scale, p, m) != p || (!own && !isfinite(j->answer[p].value[m])))
+                continue;
             hy__text_add(t,
                          "%s,%s,\"%s\",%" PRId64 ",%g,%d,%" PRId64 ",%" PRId64 ",%" PRId64
                          ",%" PRId64 ",%.1f,\"%s\",%d,%" PRId64 ",%s",

@@ -51,6 +51,7 @@ typedef struct group {
     hy__state *state[TOGETHER];
     hy__seq seq[TOGETHER];
     int32_t *token, *target; /* [TOGETHER · PIECE] */
+    hy__ring_sum sum;
 } group;
 
 static void put_piece(group *g, int64_t first, int64_t pos, int64_t len) {
@@ -65,43 +66,41 @@ static void put_piece(group *g, int64_t first, int64_t pos, int64_t len) {
     }
 }
 
-static hy_status read_piece(group *g, int64_t pos, int64_t len, double *nats, int64_t *hits,
-                            hy_error *err) {
+static hy_status read_piece(group *g, int64_t pos, int64_t len, hy_error *err) {
     const hy__batch batch = {.rows = {.n_row = g->n * len, .n_seq = g->n, .seq = g->seq},
                              .token = g->token,
                              .state_in = g->state,
                              .state_out = g->state};
-    double sum;
+    double nats;
     int64_t counted;
     HY_TRY(hy__lab_go_on(g->go_on, err));
     HY_TRY(hy__forward(g->work, &batch, err));
     if (pos + len <= g->context / 2) return HY_OK;
-    HY_TRY(hy__loss(g->work, g->target, 0.0, NULL, &sum, &counted, err));
-    *nats += sum;
-    *hits += hy__loss_hits(g->work);
+    HY_TRY(hy__loss(g->work, g->target, 0.0, NULL, &nats, &counted, err));
+    g->sum.nats += nats;
+    g->sum.hits += hy__loss_hits(g->work);
     return HY_OK;
 }
 
 /* n sequences from the first-th on, from their beginning to their end. */
-static hy_status read_group(group *g, int64_t first, int64_t n, double *nats, int64_t *hits,
-                            hy_error *err) {
+static hy_status read_group(group *g, int64_t first, int64_t n, hy_error *err) {
     g->n = n;
     for (int64_t i = 0; i < n; i++) hy__state_reset(g->state[i]);
     for (int64_t pos = 0; pos < g->context; pos += PIECE) {
         const int64_t left = g->context - pos, len = left < PIECE ? left : PIECE;
         put_piece(g, first, pos, len);
-        HY_TRY(read_piece(g, pos, len, nats, hits, err));
+        HY_TRY(read_piece(g, pos, len, err));
     }
     return HY_OK;
 }
 
-static hy_status read_all(group *g, double *nats, int64_t *hits, hy_error *err) {
+static hy_status read_all(group *g, hy_error *err) {
     const int64_t n = g->size / (g->context / 2), some = HELD / g->context;
     const int64_t together = some < 1 ? 1 : some < TOGETHER ? some : TOGETHER;
     for (int64_t i = 0; i < together; i++)
         HY_TRY(hy__state_new(&g->state[i], g->model, g->context, err));
     for (int64_t first = 0; first < n; first += together)
-        HY_TRY(read_group(g, first, n - first < together ? n - first : together, nats, hits, err));
+        HY_TRY(read_group(g, first, n - first < together ? n - first : together, err));
     return HY_OK;
 }
 
@@ -130,10 +129,8 @@ static hy_status fill(int32_t *ring, int64_t size, const hy__mixture *text, hy_e
     return HY_OK;
 }
 
-hy_status hy__ring_ask(const hy__ring *r, hy__model *m, const hy__mixture *text, hy_train_fn go_on,
-                       double *nats, int64_t *hits, hy_error *err) {
-    *nats = 0.0;
-    *hits = 0;
+hy_status hy__ring_ask(const hy__ring *r, hy__ring_sum *sum, hy__model *m, const hy__mixture *text,
+                       hy_train_fn go_on, hy_error *err) {
     HY_TRY(hy__ring_check(r, text, err));
     int32_t *ring = calloc((size_t)r->size, sizeof *ring);
     group g = {.model = m, .ring = ring, .size = r->size, .context = r->context, .go_on = go_on};
@@ -144,7 +141,8 @@ hy_status hy__ring_ask(const hy__ring *r, hy__model *m, const hy__mixture *text,
         status = hy__fail(err, HY_E_MEMORY, "there is not enough memory for a text");
     if (status == HY_OK) status = fill(ring, r->size, text, err);
     if (status == HY_OK) status = hy__work_new(&g.work, m, (hy__work_options){0}, err);
-    if (status == HY_OK) status = read_all(&g, nats, hits, err);
+    if (status == HY_OK) status = read_all(&g, err);
+    *sum = g.sum;
     for (int i = 0; i < TOGETHER; i++) hy__state_free(g.state[i]);
     hy__work_free(g.work);
     free(ring);

@@ -24,10 +24,15 @@ hy_status hy__ring_parse(hy__ring *r, const char *data, hy_error *err);
 /* HY_E_INVALID where less is held out than the ring has. */
 hy_status hy__ring_check(const hy__ring *r, const struct hy__mixture *text, hy_error *err);
 
-/* Sums up over the tokens of the ring: nats, and those that were the likeliest. HY_E_INVALID as
- * above; HY_E_STOPPED when go_on, which is asked with NULLs before every forward, says so; NULL: it
- * goes on. */
-hy_status hy__ring_ask(const hy__ring *r, struct hy__model *m, const struct hy__mixture *text,
-                       hy_train_fn go_on, double *nats, int64_t *hits, hy_error *err);
+/* Summed up over the tokens of a ring. */
+typedef struct hy__ring_sum {
+    double nats;
+    int64_t hits; /* tokens that were the likeliest */
+} hy__ring_sum;
+
+/* HY_E_INVALID as above; HY_E_STOPPED when go_on, which is asked with NULLs before every forward,
+ * says so; NULL: it goes on. */
+hy_status hy__ring_ask(const hy__ring *r, hy__ring_sum *sum, struct hy__model *m,
+                       const struct hy__mixture *text, hy_train_fn go_on, hy_error *err);
 
 #endif

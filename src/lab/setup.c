@@ -28,13 +28,13 @@ static void put_item(hy__page *p, const char *name, hy__text *t) {
 static hy_status put_arm(hy__page *p, const hy__lab *lab, const hy__lab_scale *s, int arm,
                          hy_error *err) {
     const hy__arm *a = &s->arm[arm];
-    int64_t width;
+    hy__sized made;
     hy__text t = {0};
-    HY_TRY(hy__arm_width(lab, s, arm, &width, err));
+    HY_TRY(hy__arm_config(lab, s, arm, &made, err));
     add_sets(&t, a->set);
     if (a->fit) {
         add_comma(&t);
-        hy__text_add(&t, "`%s=%" PRId64 "` for equal %s", a->fit, width,
+        hy__text_add(&t, "`%s=%" PRId64 "` for equal %s", a->fit, made.width,
                      a->flops ? "FLOPs" : "parameters");
     }
     if (a->recipe) {

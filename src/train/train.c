@@ -355,14 +355,16 @@ static hy_status train(const hy_train_options *opt, back *b, bool *again, hy_tra
     if (*again) pass_over(tr, b);
     const int64_t tokens = tr->tokens;
     const double seconds = tr->at.seconds;
-    HY_TRY_GOTO(run(tr, &stopped, err));
+    status = run(tr, &stopped, err);
+    if (result && (status == HY_OK || status == HY_E_DIVERGED))
+        describe_result(tr, tokens, seconds, stopped, result);
+    if (status != HY_OK) goto done;
     *again = tr->guard.back;
     *b = (back){.rewound = tr->guard.rewound + 1,
                 .in_row = tr->guard.in_row,
                 .next = hy__stage_position(tr),
                 .seconds = tr->at.seconds,
                 .save_seconds = tr->save_seconds};
-    if (result) describe_result(tr, tokens, seconds, stopped, result);
 done:
     release_all(tr);
     free(tr);

@@ -12,6 +12,7 @@ done
 is "$(ls whole/leak/runs | wc -l)" 6 "trainings"
 rows() { sed 's/unit, which/unit which/' "$1/leak/results.csv"; }
 is "$(rows whole | cut -d, -f3,5,7 | sort -u | wc -l)" $((1 + 6)) "trainings in results.csv"
+is "$(rows whole | cut -d, -f3,5,7,12,15 | sort | uniq -d)" "" "lines of results.csv that stand twice"
 for text in 'What would a router' 'Verdict' 'missed' 'own unit, which leaks' train.steps=3 'The text: ' ' --text text.txt'; do
     grep -qF -- "$text" whole/leak/index.html || die "the page does not say \"$text\""
 done
@@ -21,7 +22,7 @@ grep -q '<td class="n">6144</td>' whole/leak/index.html || die "the page does no
 grep -q '"published": "' whole/leak/results.json || die "results.json: $(head -c 300 whole/leak/results.json)"
 
 # What stands behind a token tells the routing by the unit before it nothing.
-future=$(grep '^leak,quick,"previous unit".*,future,' whole/leak/results.csv | sed 's/.*,future,//;s/,.*//' | head -n 1)
+future=$(grep '^leak,quick,"previous unit".*,future,' whole/leak/results.csv | sed 's/.*,future,//;s/,.*//')
 [ -n "$future" ] || die "nothing is said of the future"
 awk '$1 > 1e-5 || $1 < -1e-5 { exit 1 }' <<<"$future" || die "previous unit gains from the future: $future"
 
@@ -90,6 +91,7 @@ fails 2 'lab wants --quick or --full, not both' lab recall --quick --full --out 
 fails 1 'within 2%' lab stretch --out z --set experts.d_ff=4
 fails 1 'no field' lab recall --out z --set train.nothing=1
 fails 1 'wanted section.key=value' lab recall --out z --set nonsense
+fails 1 'brings it to the size of "S W, 4 reads", which does not depend on it' lab hops --out z --set ffn.d_ff=999
 fails 1 'does not reach arm "S, N = 4"' lab recall --out z --set ssm.d_state=8
 fails 1 'whose stages all have a value for it' lab experts --out z --set experts.balance_rate=0.01
 fails 1 'measures does not depend on it' lab crossover --out z --set train.batch=2
@@ -98,6 +100,8 @@ fails 1 'its stages say how long' lab recall --out z --set train.steps=3
 fails 2 'wanted a folder' lab recall --out ''
 for seeds in 0 -1 1000000000 x; do fails 2 --seeds lab recall --out z --seeds $seeds; done
 for jobs in -1 65; do fails 2 --jobs lab recall --out z --jobs $jobs; done
+fails 2 'lab crossover trains nothing, and measures one thing at a time; wanted no --seeds' lab crossover --out z --seeds 3
+fails 2 'wanted no --jobs' lab crossover --out z --jobs 1
 # A task: three arms of two rates.
 ok lab facts --quick --seeds 1 --out tasks --set train.steps=3 --set train.batch=1 --set model.d_model=32 --set ssm.head_dim=16
 is "$(ls tasks/facts/runs | wc -l)" 6 "trainings of a task"

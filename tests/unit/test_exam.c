@@ -168,6 +168,7 @@ static void check_experts(const char *const *data, const char *route, bool leaks
     good(hy__exam_ask(e, &(hy__probe){.data = "*"}, &whole, &err), &err);
     good(hy__exam_ask(e, &(hy__probe){.data = "*", .reading = HY__READ_CUT}, &cut, &err), &err);
     assert_true(isnan(whole.value[HY__FUTURE]) && isnan(cut.value[HY__INFORMATION]));
+    assert_true(isnan(cut.value[HY__FLOPS]) && isnan(cut.value[HY__EXPERT_READ]));
     assert_true(leaks ? fabs(cut.value[HY__FUTURE]) > 1e-5 : fabs(cut.value[HY__FUTURE]) < 1e-6);
     assert_true(whole.value[HY__INFORMATION] >= 0.0 && whole.value[HY__INFORMATION] <= 1.0);
     const double matrix = 3.0 * 32 * 32 * sizeof(float); /* of one expert */
@@ -185,12 +186,37 @@ static void check_experts(const char *const *data, const char *route, bool leaks
     assert_true(other.value[HY__HARM] != 0.0); /* something was banned */
     good(hy__exam_ask(e, &(hy__probe){.data = "*"}, &other, &err), &err);
     assert_true(other.value[HY__LOSS] == whole.value[HY__LOSS]); /* and nothing is any more */
+    assert_true(other.value[HY__INFORMATION] == whole.value[HY__INFORMATION]);
     if (!leaks) {
         const hy__probe mixed = {.data = "*", .reading = HY__READ_MIXED};
         good(hy__exam_ask(e, &mixed, &other, &err), &err);
         assert_true(other.asked > 0 && other.value[HY__LOSS] > 4.5);
     }
     subject_close(&s);
+}
+
+/* Of one corpus no harm can be measured, and nothing is banned: what is said of balance is what a
+ * plain reading of as much says. */
+static void check_one_corpus(const char *entry) {
+    static const char YAML[] = "model: {layers: SE, d_model: 32, chunk: 16}\n"
+                               "ssm: {head_dim: 16, d_state: 16}\n"
+                               "experts: {n_expert: 4, k: 2, d_ff: 32, expert_chunk: 16}\n"
+                               "train: {seq_len: 64, val_tokens: ";
+    hy_error err = {0};
+    hy__answer a[2];
+    for (int i = 0; i < 2; i++) { /* a quarter is read where experts are to be banned */
+        char yaml[sizeof YAML + 10];
+        subject s;
+        snprintf(yaml, sizeof yaml, "%s%d}\n", YAML, i == 0 ? 4096 : 1024);
+        subject_open(&s, yaml, "token", &(hy__lab_scale){.data = {entry}});
+        const hy__probe p = {.data = "*", .reading = i == 0 ? HY__READ_BANNED : HY__READ_WINDOWS};
+        good(hy__exam_ask(s.e, &p, &a[i], &err), &err);
+        subject_close(&s);
+    }
+    assert_int_equal(a[0].asked, a[1].asked);
+    assert_true(isnan(a[0].value[HY__HARM]) && isnan(a[0].value[HY__HARM_SHARE]));
+    assert_true(a[0].value[HY__VIOLATION] == a[1].value[HY__VIOLATION]);
+    assert_true(a[0].value[HY__VIOLATION] > 0.0);
 }
 
 static void test_experts(void **state) {
@@ -210,6 +236,7 @@ static void test_experts(void **state) {
     check_experts(data, "previous", false);
     check_experts(data, "token", false);
     check_experts(data, "own", true);
+    check_one_corpus(entry[0]);
     for (int i = 0; i < 2; i++) assert_int_equal(unlink(text[i]), 0);
 }
 

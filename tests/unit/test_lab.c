@@ -54,10 +54,10 @@ static void test_equal_flops(void **state) {
     hy_error err = {0};
     const hy__lab_scale *s = &hy__lab_experts.quick;
     for (int a = 0; a < hy__scale_arms(s); a++) {
-        int64_t width;
+        hy__sized dense;
         if (!s->arm[a].flops) continue;
-        good(hy__arm_width(&hy__lab_experts, s, a, &width, &err), &err);
-        assert_in_range(width, 2 * 128, 2 * 128 + 8);
+        good(hy__arm_config(&hy__lab_experts, s, a, &dense, &err), &err);
+        assert_in_range(dense.width, 2 * 128, 2 * 128 + 8);
         return;
     }
     fail_msg("no arm has equal FLOPs");
@@ -65,18 +65,20 @@ static void test_equal_flops(void **state) {
 
 static void check_sizes(const hy__lab *lab, const hy__lab_scale *s) {
     hy_error err = {0};
-    int64_t size[HY__LAB_ARMS], tokens = 0;
+    int64_t first = 0, tokens = 0;
     for (int a = 0; a < hy__scale_arms(s); a++) {
-        hy__config c;
-        hy__train_config t;
-        good(hy__arm_config(lab, s, a, &c, &t, &size[a], &err), &err);
-        assert_true(s->arm[a].flops || llabs(size[a] - size[0]) <= size[0] / 50);
+        hy__sized arm;
+        good(hy__arm_config(lab, s, a, &arm, &err), &err);
+        if (a == 0) first = arm.parameters;
+        assert_true(s->arm[a].flops || llabs(arm.parameters - first) <= first / 50);
         const char *recipe = hy__arm_recipe(s, a);
         hy__recipe r;
         if (recipe)
-            good(hy__recipe_parse(&r, recipe, strlen(recipe), lab->name, &c, &t, &err), &err);
+            good(
+                hy__recipe_parse(&r, recipe, strlen(recipe), lab->name, &arm.cfg, &arm.train, &err),
+                &err);
         else
-            good(hy__recipe_single(&r, &c, &t, &err), &err);
+            good(hy__recipe_single(&r, &arm.cfg, &arm.train, &err), &err);
         if (!s->recipe) check_tokens(lab, &r, &tokens);
         for (int64_t i = 0; i < r.n; i++) check_lengths(lab, &r.stage[i]);
         hy__recipe_release(&r);
@@ -299,6 +301,27 @@ static void check_file(const char *dir, const char *name, const char *said) {
     free(text);
 }
 
+/* Of a training each metric of an answer has one line, whichever probes share the answer: two lines
+ * for each of `asked` answers, for accuracy and loss. */
+static void check_lines(const char *dir, int64_t n_job, int64_t asked) {
+    hy_error err = {0};
+    char path[600], *text;
+    size_t size;
+    int64_t lines = 0, accuracies = 0, chances = 0;
+    snprintf(path, sizeof path, "%s/results.csv", dir);
+    good(hy__file_read(path, 1 << 20, &text, &size, &err), &err);
+    for (const char *at = text; (at = strchr(at, '\n')); at++) lines++;
+    for (const char *at = text; (at = strstr(at, ",accuracy,")); at++) {
+        const char *behind = strchr(at + strlen(",accuracy,"), ',');
+        chances += behind && behind[1] != ','; /* the line is of the probe that asks for it */
+        accuracies++;
+    }
+    assert_int_equal(lines, 1 + n_job * asked * 2);
+    assert_int_equal(accuracies, n_job * asked);
+    assert_int_equal(chances, accuracies);
+    free(text);
+}
+
 static void test_results(void **state) {
     (void)state;
     hy_error err = {0};
@@ -370,6 +393,7 @@ static void test_results(void **state) {
     check_file(dir, "results.csv", ",0.76000\n");
     check_file(dir, "results.csv", ",0.12000\n");
     check_file(dir, "results.csv", ",accuracy,0.90000,0.");
+    check_lines(dir, 6, 2);
     check_file(dir, "accuracy.svg", "published, beside one");
     static const char *const NAME[] = {"results.json", "results.csv", "index.html", "accuracy.svg",
                                        "loss.svg"};
@@ -519,6 +543,9 @@ static void test_job_that_is_not_whole(void **state) {
         if (j.done != CASE[i].done) fail_msg("%s is %sdone", text, j.done ? "" : "not ");
     }
     assert_int_equal(remove(path), 0);
+    j.done = true; /* and gone since */
+    good(hy__job_open(&j, &hy__lab_recall, &scale, out, &err), &err);
+    assert_false(j.done);
     hy__dir_unmake(j.dir, strlen(out));
     assert_int_equal(rmdir(out), 0);
 }
@@ -546,6 +573,8 @@ static void test_job_that_diverges(void **state) {
     good(hy__job_open(&job[0], &hy__lab_recall, &scale, out, &err), &err);
     assert_true(job[0].done);
     assert_true(isnan(job[0].answer[0].value[HY__ACCURACY]));
+    assert_in_range(job[0].steps, 1, 59);
+    assert_true(job[0].read >= job[0].tokens && job[0].tokens > 0 && job[0].seconds > 0.0);
     job[1].answer[0].value[HY__LOSS] = 100.0;
     assert_int_equal(hy__results_best_rate(job, 2, 0, &scale), 1);
     snprintf(command, sizeof command, "rm -r %s", out);
@@ -568,6 +597,7 @@ static void change(const hy__lab *lab, const char *set) {
 
 static void test_options(void **state) {
     (void)state;
+    hy_error err = {0};
     char far[HY__LAB_OUT + 2];
     memset(far, 'x', sizeof far);
     far[sizeof far - 1] = '\0';
@@ -580,6 +610,16 @@ static void test_options(void **state) {
                            "does not reach arm \"S, N = 4\", which has ssm.d_state=4"));
     assert_non_null(strstr(refused(&hy__lab_crossover, "attention.topk=8", "out"),
                            "does not reach arm \"Transformer\""));
+    /* what arms have by their size, where that depends on it and where not */
+    assert_non_null(
+        strstr(refused(&hy__lab_hops, "ffn.d_ff=999", "out"),
+               "does not reach arm \"Transformer\", whose ffn.d_ff brings it to the size "
+               "of \"S W, 4 reads\", which does not depend on it"));
+    change(&hy__lab_hops, "ssm.d_state=64");
+    change(&hy__lab_hops, "ssm.d_state=32"); /* as it is */
+    static const char *const OF_8[] = {"experts.n_expert=8", "experts.d_ff=640"};
+    const hy__lab_options both = {.seeds = 1, .set = OF_8, .n_set = 2, .out = "out"};
+    good(hy__lab_check(&hy__lab_crossover, &both, &err), &err);
     /* what all stages of an arm set, and what one of them leaves */
     assert_non_null(strstr(refused(&hy__lab_experts, "experts.balance_rate=0.01", "out"),
                            "does not reach arm \"previous unit\", whose stages all have a value"));

@@ -113,19 +113,18 @@ static void test_losses(void **state) {
     good(hy__corpus_read(text.corpus[0], held[0].start, SIZE, ring, &err), &err);
     for (int i = 0; i < 4; i++) {
         const hy__ring r = {.context = CONTEXT[i], .size = SIZE};
-        double nats, want = 0.0;
-        int64_t hits;
-        good(hy__ring_ask(&r, m, &text, NULL, &nats, &hits, &err), &err);
+        hy__ring_sum got;
+        double want = 0.0;
+        good(hy__ring_ask(&r, &got, m, &text, NULL, &err), &err);
         for (int64_t from = 0; from < SIZE; from += r.context / 2)
             want += read_whole(ring, SIZE, from, r.context);
-        if (!(nats > want - 1e-4 * want && nats < want + 1e-4 * want))
-            fail_msg("context %lld: %g nats, wanted %g", (long long)r.context, nats, want);
-        assert_in_range(hits, 0, SIZE);
+        if (!(got.nats > want - 1e-4 * want && got.nats < want + 1e-4 * want))
+            fail_msg("context %lld: %g nats, wanted %g", (long long)r.context, got.nats, want);
+        assert_in_range(got.hits, 0, SIZE);
     }
     const hy__ring more = {.context = 64, .size = 8192};
-    double nats;
-    int64_t hits;
-    assert_int_equal(hy__ring_ask(&more, m, &text, NULL, &nats, &hits, &err), HY_E_INVALID);
+    hy__ring_sum got;
+    assert_int_equal(hy__ring_ask(&more, &got, m, &text, NULL, &err), HY_E_INVALID);
     assert_non_null(strstr(err.text, "held out, wanted 8192; name more text with --text"));
 }
 
