@@ -234,15 +234,14 @@ typedef struct hy_train_progress {
     double expert_entropy;   /* 1: all experts get as much */
     double expert_violation; /* what the busiest one gets more than the mean, over the mean */
     double dead_experts;
-    double table_used;   /* share of P's table that was read */
-    bool evaluated;      /* val_loss is new */
-    bool saved;          /* a checkpoint was written */
-    const char *unsound; /* why the step was dropped: a clause; NULL = it was not */
-    int64_t dropped;     /* steps that were, so far */
-    int64_t rewound;     /* times that the run went back to a checkpoint */
-    const char *stage;   /* of the curriculum; NULL without one */
-    const char
-        *stage_end; /* "length", "val_loss" or "accuracy" when this step ended it, else NULL */
+    double table_used;     /* share of P's table that was read */
+    bool evaluated;        /* val_loss is new */
+    bool saved;            /* a checkpoint was written */
+    const char *unsound;   /* why the step was dropped: a clause; NULL = it was not */
+    int64_t dropped;       /* steps that were, so far */
+    int64_t rewound;       /* times that the run went back to a checkpoint */
+    const char *stage;     /* of the curriculum; NULL without one */
+    const char *stage_end; /* what ended it with this step: "length", "val_loss", "accuracy" */
 } hy_train_progress;
 
 /* Called after every step; returning false ends the training after a checkpoint. */

@@ -4,9 +4,9 @@
 #include "base/memory.h"
 
 #include <hy_commit.h> /* made by cmake/commit.cmake in every build */
+#include <omp.h>
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 /* The first line "model name : …" of /proc/cpuinfo. */
 static void name_cpu(char *out, size_t size) {
@@ -39,7 +39,7 @@ static int64_t largest_cache(void) {
 
 hy__machine hy__machine_describe(void) {
     hy__machine m = {
-        .cores = sysconf(_SC_NPROCESSORS_ONLN), .memory = hy__memory_bytes(), .commit = HY_COMMIT};
+        .cores = omp_get_num_procs(), .memory = hy__memory_bytes(), .commit = HY_COMMIT};
     name_cpu(m.cpu, sizeof m.cpu);
     m.last_cache = largest_cache();
     return m;

@@ -26,11 +26,11 @@ typedef struct hy__workload {
     hy__optim *optim;  /* train */
     hy__state **state; /* [batch]; not train */
     hy__seq *seq;      /* [batch] */
-    int32_t *token,
-        *target;    /* [batch * tokens]; of decode [batch * HY__DECODED]; target: when training */
-    int32_t *piece; /* the rows of one forward */
-    float *logits;  /* [batch, vocab] */
-    bool made_up;   /* decode: the past is random numbers */
+    int32_t *token;    /* [batch * tokens]; of decode [batch * HY__DECODED] */
+    int32_t *target;   /* as many; train */
+    int32_t *piece;    /* the rows of one forward */
+    float *logits;     /* [batch, vocab] */
+    bool made_up;      /* decode: the past is random numbers */
 } hy__workload;
 
 /* For a model whose weights lie as shape->store says (train: in fp32). Allocates everything, and

@@ -49,7 +49,7 @@ static hy_status draw_pattern(const hy_model_info *info, hy_error *err) {
     hy__config *c = calloc(1, sizeof *c);
     if (!c) return hy__fail(err, HY_E_MEMORY, "there is not enough memory to draw the pattern");
     snprintf(c->model.layers, sizeof c->model.layers, "%s", info->layers);
-    const hy_status status = hy__pattern_expand(c, err);
+    const hy_status status = hy__layers_expand(c, err);
     for (int64_t b = 0; status == HY_OK && b < c->n_block; b += BLOCKS_PER_LINE)
         draw_line(c, b, b + BLOCKS_PER_LINE < c->n_block ? b + BLOCKS_PER_LINE : c->n_block);
     free(c);

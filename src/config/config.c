@@ -123,7 +123,7 @@ static hy_status check_pkm(const hy__config *c, hy_error *err) {
 
 hy_status hy__config_finish(hy__config *c, hy_error *err) {
     underive(c);
-    HY_TRY(hy__pattern_expand(c, err));
+    HY_TRY(hy__layers_expand(c, err));
     HY_TRY(derive(c, err));
     HY_TRY(check_model(c, err));
     if (strchr(c->letter, 'S')) HY_TRY(check_ssm(c, err));

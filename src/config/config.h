@@ -163,7 +163,7 @@ bool hy__config_sees_ahead(const hy__config *c);
 
 /* Expands e.g. "2x(SE 2x(S) A)" to letters and block numbers. Errors show the place with a caret.
  */
-hy_status hy__pattern_expand(hy__config *c, hy_error *err);
+hy_status hy__layers_expand(hy__config *c, hy_error *err);
 
 /* Sets one field by its dotted name from text, e.g. "train.lr", "3e-4" (for flags and tests). After
  * the last one hy__config_finish must follow. */

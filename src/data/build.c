@@ -8,11 +8,11 @@
 #include "data/extract.h"
 #include "data/place.h"
 
+#include <omp.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 enum { MAX_THREADS = 64 };
 
@@ -253,7 +253,7 @@ static void *work(void *user) {
 
 static hy_status read_all(build *b) {
     pthread_t thread[MAX_THREADS];
-    int64_t n = b->opt->threads > 0 ? b->opt->threads : sysconf(_SC_NPROCESSORS_ONLN);
+    int64_t n = b->opt->threads > 0 ? b->opt->threads : omp_get_num_procs();
     if (n > MAX_THREADS) n = MAX_THREADS;
     int64_t started = 0;
     /* where the system gives no more threads, those that there are do it */

@@ -1,4 +1,4 @@
-/* exam.h: a model that is asked, shared by exam.c and the files of what is asked: experts.c,
+/* exam.h: a model that is asked, shared by exam.c and the files of what is asked: specialise.c,
  * leak.c. Not for others: they see lab.h. */
 #ifndef HY_LAB_EXAM_H
 #define HY_LAB_EXAM_H
@@ -52,7 +52,7 @@ hy_status hy__exam_windows(hy__exam *e, const char *name, int64_t rows, hy__load
 /* Adds what e->rows of them come to. */
 hy_status hy__exam_read(hy__exam *e, const char *name, hy__tally *sum, hy_error *err);
 
-/* ---- experts.c: of models with E ---- */
+/* ---- specialise.c: of models with E ---- */
 
 /* Adds what the last forward, of those rows, would have read of experts, token by token. */
 hy_status hy__exam_add_read(hy__exam *e, const hy__rows *rows, hy__tally *sum, hy_error *err);

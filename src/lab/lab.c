@@ -4,10 +4,10 @@
 #include "base/file.h"
 #include "config/recipe.h"
 
+#include <omp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 const hy__lab *const hy__labs[HY__LABS + 1] = {
     &hy__lab_crossover, &hy__lab_logic,   &hy__lab_hops,   &hy__lab_recall,
@@ -84,7 +84,6 @@ static void name_job(const void *user, int64_t i, char *out, size_t size) {
 /* Runs those of the first n_run jobs that are not done, one for each core at a time: a small model
  * gains nothing from a second thread. Then reads what they left. */
 static hy_status run_jobs(plan *p, int64_t n_run, hy_error *err) {
-    const long cores = sysconf(_SC_NPROCESSORS_ONLN);
     bool *done = calloc((size_t)p->n, sizeof *done);
     if (!done) return hy__fail(err, HY_E_MEMORY, "there is not enough memory for a lab");
     for (int64_t i = 0; i < n_run; i++) done[i] = p->job[i].done;
@@ -95,7 +94,7 @@ static hy_status run_jobs(plan *p, int64_t n_run, hy_error *err) {
                                .run = run_job,
                                .name = name_job,
                                .user = p};
-    const int64_t most = p->opt->jobs > 0 ? p->opt->jobs : cores > 0 ? cores : 1;
+    const int64_t most = p->opt->jobs > 0 ? p->opt->jobs : omp_get_num_procs();
     const hy_status status = hy__pool_run(&chores, most, p->opt, err);
     free(done);
     HY_TRY(status);

@@ -10,13 +10,13 @@
  *   pool.c       as many jobs at a time as there are cores, each a process
  *   exam.c       what a model answers to a task, and what it makes of held-out text
  *   ring.c       held-out text at lengths of context
- *   experts.c    what its experts specialise in, and what it hurts to lose them
+ *   specialise.c what its experts specialise in, and what it hurts to lose them
  *   leak.c       what it gains from tokens that it must not see
  *   results.c    means and spreads; results.json and results.csv
  *   verdict.c    whether goals are met; verdicts as a table and as JSON
  *   lab_page.c   the page and its figures
  *   samples.c    what is trained on, printed
- *   setup.c      the configuration, the arms and the command, printed
+ *   lab_setup.c  the configuration, the arms and the command, printed
  *   curves.c     how the arms learned
  *   leads.c      losses beside the first arm's, seed by seed
  *   crossover.c  an experiment that trains nothing: it measures rates and memory
@@ -71,7 +71,7 @@ typedef enum hy__metric {
     HY__BETA,        /* of P: mean β where something is asked */
     HY__SLOTS,       /* of P: share of the rows that were read */
     HY__EVENNESS,    /* of P: the share that as much would be read of evenly: e^-KL */
-    HY__VIOLATION,   /* of E, as are the next: experts.c */
+    HY__VIOLATION,   /* of E, as are the next: specialise.c */
     HY__DEAD,        /* experts that nobody chose */
     HY__INFORMATION, /* normalised mutual information of expert and corpus */
     HY__HARM,        /* nats per token that banning a corpus's experts costs it */
@@ -367,7 +367,7 @@ hy_status hy__exam_ask(hy__exam *e, const hy__probe *p, hy__answer *a, hy_error 
 /* The first of a scale's probes that asks for the same as p, so that one answer serves both. */
 int hy__probe_first(const hy__lab_scale *s, int p);
 
-/* ---- experts.c ---- */
+/* ---- specialise.c ---- */
 
 typedef struct hy__balance {
     double violation, dead, information;
@@ -441,7 +441,7 @@ hy__seeds hy__results_beside(const hy__results *r, int arm, int beside, int prob
 hy_status hy__results_write(const hy__results *r, const char *out, hy_error *err);
 hy_status hy__results_page(const hy__results *r, const char *out, hy_error *err);
 
-/* ---- samples.c, setup.c ---- */
+/* ---- samples.c, lab_setup.c ---- */
 
 /* Puts some documents of everything that is trained on, which is not held out. */
 hy_status hy__lab_put_samples(struct hy__page *p, const hy__lab_scale *s, double val_fraction,

@@ -35,7 +35,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     const size_t n = size < sizeof c.model.layers ? size : sizeof c.model.layers - 1;
     memcpy(c.model.layers, data, n);
     c.model.layers[n] = '\0';
-    status = hy__pattern_expand(&c, &err);
+    status = hy__layers_expand(&c, &err);
     check(status != HY_OK || (c.n_layer == (int64_t)strlen(c.letter) && c.n_block <= c.n_layer));
     return 0;
 }

@@ -133,7 +133,7 @@ static void patterns(void **state) {
         hy_error err = {0};
         hy__config_default(&c, NULL);
         snprintf(c.model.layers, sizeof c.model.layers, "%s", row[i].pattern);
-        if (hy__pattern_expand(&c, &err) != HY_OK) fail_msg("%s: %s", row[i].pattern, err.text);
+        if (hy__layers_expand(&c, &err) != HY_OK) fail_msg("%s: %s", row[i].pattern, err.text);
         if (row[i].letters) assert_string_equal(c.letter, row[i].letters);
         assert_int_equal(c.n_layer, strlen(c.letter));
         assert_int_equal(c.n_block, row[i].n_block);
@@ -176,7 +176,7 @@ static void bad_patterns(void **state) {
         hy_error err = {0};
         hy__config_default(&c, NULL);
         snprintf(c.model.layers, sizeof c.model.layers, "%s", row[i].pattern);
-        if (hy__pattern_expand(&c, &err) != HY_E_INVALID) fail_msg("accepted %s", row[i].pattern);
+        if (hy__layers_expand(&c, &err) != HY_E_INVALID) fail_msg("accepted %s", row[i].pattern);
         if (!strstr(err.text, row[i].want)) fail_msg("%s: %s", row[i].pattern, err.text);
         const char *last = strrchr(err.text, '\n');
         assert_non_null(last);

@@ -20,4 +20,9 @@ expect account/a.c model/model.h 'src/account may not include'
 expect new/a.c base/status.h 'src/new is not in the table'
 echo '#include "model/component.h"' >"$tree/src/account/a.c"
 echo '#include "hydralm.h"' >"$tree/src/base/a.c"
+if said=$(tools/check_includes "$tree") || [[ $said != *"two files are called a.c"* ]]; then
+    echo "two files of one name: said '$said'"
+    exit 1
+fi
+mv "$tree/src/base/a.c" "$tree/src/base/b.c"
 tools/check_includes "$tree"

@@ -128,7 +128,7 @@ typedef struct attn_tile {
 
 static inline void attn_tile_resize(attn_tile *w, int64_t n) {
     w->n = n;
-    w->n_pad = (n + VL - 1) / VL * VL;
+    w->n_pad = padded(n);
     w->half = w->bf16 && n > VL; /* fewer do not pay for packing */
 }
 

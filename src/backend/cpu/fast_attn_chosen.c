@@ -65,7 +65,7 @@ INLINE float exponentials(float *s, int64_t n_key, float m) {
 
 /* s becomes exp(s - maximum); maxima, sums and alpha move on. */
 static void softmax_step(chosen *w, int64_t n_key) {
-    const int64_t whole = (n_key + VL - 1) / VL * VL;
+    const int64_t whole = padded(n_key);
     for (int64_t r = 0; r < w->n; r++) {
         float *s = w->s + r * ATTN_KEYS, *top = w->top + w->row[r] - w->begin;
         for (int64_t key = n_key; key < whole; key++) s[key] = ATTN_MASKED;

@@ -184,7 +184,7 @@ static void meet_in_form(float *sum, const float *q, const visit *x, const hy__a
 
 /* Floats of what a head has summed up. */
 static int64_t sum_size(const hy__attn_args *a) {
-    return (a->head_dim + 2 + VL - 1) / VL * VL;
+    return padded(a->head_dim + 2);
 }
 
 /* What comes after the stretch of KV head j: the next head's, or the first one's next stretch. */

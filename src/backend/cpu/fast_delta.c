@@ -46,13 +46,6 @@ typedef struct lane {
     float *dwr, *dbias;              /* the task's sums [dk,dv], [n] */
 } lane;
 
-static int64_t min_i64(int64_t x, int64_t y) {
-    return x < y ? x : y;
-}
-static int64_t round_up(int64_t x, int64_t unit) {
-    return (x + unit - 1) / unit * unit;
-}
-
 /* Hands out the lane's memory from `base`; NULL only counts. Returns the floats needed. */
 static int64_t lane_carve(lane *l, const hy__delta_args *a, bool backward, float *base) {
     const int64_t dk = a->d_k, dv = a->d_v, n = a->reads, back = backward ? 1 : 0;
@@ -134,21 +127,21 @@ static void store_rows(const lane *l, hy__tensor t, int64_t row, int64_t ld, int
 
 /* How many columns of row t lower_product writes. */
 static int64_t reach(int64_t t, int64_t len) {
-    return round_up(min_i64(t / ROWS * ROWS + ROWS, len), PAD);
+    return round_up(least(t / ROWS * ROWS + ROWS, len), PAD);
 }
 
 /* c[t,i] = x_t·y_i for i < reach(t): x [len,width], yt [width,SUB], of which columns from len on
  * are undefined. */
 static void lower_product(int64_t len, int64_t width, const float *x, const float *yt, float *c) {
     for (int64_t t = 0; t < len; t += ROWS)
-        mm(min_i64(ROWS, len - t), reach(t, len), width, x + t * width, width, 1, yt, SUB,
+        mm(least(ROWS, len - t), reach(t, len), width, x + t * width, width, 1, yt, SUB,
            c + t * SUB, SUB, false);
 }
 
 /* c [len,width] += tri·x */
 static void tri_times(int64_t len, int64_t width, const float *tri, const float *x, float *c) {
     for (int64_t t = 0; t < len; t += ROWS) {
-        const int64_t rows = min_i64(ROWS, len - t);
+        const int64_t rows = least(ROWS, len - t);
         mm(rows, width, t + rows, tri + t * SUB, SUB, 1, x, width, c + t * width, width, true);
     }
 }
@@ -156,7 +149,7 @@ static void tri_times(int64_t len, int64_t width, const float *tri, const float 
 /* c [len,width] += triᵀ·x */
 static void tri_t_times(int64_t len, int64_t width, const float *tri, const float *x, float *c) {
     for (int64_t t = 0; t < len; t += ROWS)
-        mm(min_i64(ROWS, len - t), width, len - t, tri + t * SUB + t, 1, SUB, x + t * width, width,
+        mm(least(ROWS, len - t), width, len - t, tri + t * SUB + t, 1, SUB, x + t * width, width,
            c + t * width, width, true);
 }
 
@@ -214,7 +207,7 @@ static void write_block(lane *l, int64_t row, int64_t len) {
         for (int64_t i = 0; i < dv; i++) u[t * dv + i] = v[i] - l->e[t] * u[t * dv + i];
     }
     for (int64_t begin = 0; begin < len; begin += ROWS) {
-        const int64_t end = min_i64(begin + ROWS, len);
+        const int64_t end = least(begin + ROWS, len);
         const float *n = l->minus_n + begin * SUB;
         mm(end - begin, dv, begin, n, SUB, 1, u, dv, u + begin * dv, dv, true);
         for (int64_t t = begin; t < end; t++) {
@@ -311,7 +304,7 @@ static void forward_blocks(lane *l) {
             float *keep = at(l, a->chunk_state, unit++, 0, m_len);
             if (keep) copy(keep, l->m, m_len);
         }
-        len = min_i64(min_i64(SUB, a->chunk - in_chunk), s->len - t);
+        len = least(least(SUB, a->chunk - in_chunk), s->len - t);
         load_block(l, row, len);
         load_pairs(l, len);
         write_block(l, row, len);
@@ -483,7 +476,7 @@ static void solve_backward(lane *l, int64_t row, int64_t len) {
     const int64_t dv = l->dv;
     float *du = l->grad_u;
     for (int64_t begin = (len - 1) / ROWS * ROWS; begin >= 0; begin -= ROWS) {
-        const int64_t end = min_i64(begin + ROWS, len);
+        const int64_t end = least(begin + ROWS, len);
         mm(end - begin, dv, len - end, l->minus_n + end * SUB + begin, 1, SUB, du + end * dv, dv,
            du + begin * dv, dv, true);
         for (int64_t t = end - 1; t >= begin; t--) {
@@ -573,7 +566,7 @@ static void backward_chunk(lane *l, int64_t begin, int64_t end, const float *fir
     }
     for (int64_t t = begin + (end - begin - 1) / SUB * SUB; t >= begin; t -= SUB) {
         copy(l->m, l->stash + (t - begin) / SUB * m_len, m_len);
-        backward_block(l, start + t, min_i64(SUB, end - t));
+        backward_block(l, start + t, least(SUB, end - t));
     }
 }
 

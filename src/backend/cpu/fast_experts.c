@@ -177,11 +177,6 @@ static int64_t prior_row(const hy__route_args *a, int64_t r) {
     return hy__present(a->prior_of) ? ((const int32_t *)hy__ptr(a->prior_of))[r] : r;
 }
 
-/* Rounded up to whole vectors. */
-static int64_t padded(int64_t n) {
-    return (n + VL - 1) / VL * VL;
-}
-
 /* l[padded E] = (logits + prior) / temperature, then -inf. */
 static void row_logits(const hy__route_args *a, int64_t r, float *l) {
     const int64_t n = a->n_expert;

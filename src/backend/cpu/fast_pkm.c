@@ -20,10 +20,6 @@ static int thread_count(const hy__backend *be, int64_t n_task, int64_t work) {
     return n_task < 2 ? 1 : threads_for(be, work);
 }
 
-static int64_t padded(int64_t n) {
-    return (n + VL - 1) / VL * VL;
-}
-
 /* ---- the k best of n ------------------------------------------------------------------------- */
 
 /* How many of score[n] (whole vectors) reach t. */

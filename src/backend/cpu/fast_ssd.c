@@ -88,13 +88,6 @@ typedef struct work {
 
 /* ---- sizes and scratch ---------------------------------------------------------------------- */
 
-INLINE int64_t round_up(int64_t n, int64_t to) {
-    return (n + to - 1) / to * to;
-}
-INLINE int64_t least(int64_t a, int64_t b) {
-    return a < b ? a : b;
-}
-
 /* The next n floats of a block that starts at base; with base NULL only counts. */
 static void *take(char *base, size_t *used, int64_t n) {
     void *p = base ? base + *used : NULL;

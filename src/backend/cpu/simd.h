@@ -131,6 +131,17 @@ INLINE void vf_store_to(float *p, vf x, int64_t left) {
         vf_store_n(p, x, left);
 }
 
+INLINE int64_t least(int64_t a, int64_t b) {
+    return a < b ? a : b;
+}
+INLINE int64_t round_up(int64_t n, int64_t to) {
+    return (n + to - 1) / to * to;
+}
+/* To whole vectors. */
+INLINE int64_t padded(int64_t n) {
+    return round_up(n, VL);
+}
+
 /* VL bf16 numbers, widened exactly; and rounded as hy__f32_to_bf16 does. */
 typedef uint16_t vh __attribute__((vector_size(2 * HY__VL), aligned(1), may_alias));
 typedef uint32_t vu __attribute__((vector_size(4 * HY__VL), aligned(4), may_alias));

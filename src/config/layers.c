@@ -1,4 +1,4 @@
-/* pattern.c: from "2x(SE 2x(S) A)" to one letter and one block number per layer.
+/* layers.c: from "2x(SE 2x(S) A)" to one letter and one block number per layer.
  *
  *   pattern = { word | count 'x(' pattern ')' | space }
  *   word    = letters of S A E F W P; one word is one block, and every repetition makes new ones
@@ -102,7 +102,7 @@ static hy_status read_words(reader *r, int depth, hy_error *err) {
     return HY_OK;
 }
 
-hy_status hy__pattern_expand(hy__config *c, hy_error *err) {
+hy_status hy__layers_expand(hy__config *c, hy_error *err) {
     c->n_layer = c->n_block = 0;
     memset(c->letter, 0, sizeof c->letter);
     memset(c->block, 0, sizeof c->block);

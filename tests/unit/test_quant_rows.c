@@ -1,4 +1,4 @@
-/* test_quant.c: quantised rows: where each number lies, how far it may move, what is kept exactly.
+/* test_quant_rows.c: quantised rows: where each number lies, how far it may move, what is kept exactly.
  */
 #include "tensor/quant.h"
 

@@ -1,4 +1,4 @@
-/* memory.c: what a process holds: weights, gradients, moments, planned activations, states; and
+/* held.c: what a process holds: weights, gradients, moments, planned activations, states; and
  * what fits into a given memory. */
 #include "account/account.h"
 

@@ -1,4 +1,4 @@
-/* experts.c: what experts specialise in, and what it hurts to lose them; see lab.h.
+/* specialise.c: what experts specialise in, and what it hurts to lose them; see lab.h.
  *
  * Of a layer let p(e, d) be the share of expert e and corpus d among all choices of all tokens.
  *

@@ -1,4 +1,4 @@
-/* test_quant.c: models with quantised weights: every letter computes what its numbers stand for, a
+/* test_quantised.c: models with quantised weights: every letter computes what its numbers stand for, a
  * cut sequence gives the same logits, equal runs equal bits; a directory is written, opened in
  * place and refused. */
 #include "ckpt/quantize.h"

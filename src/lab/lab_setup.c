@@ -1,4 +1,4 @@
-/* setup.c: how an experiment is set up, for its page: its configuration, what its arms set, their
+/* lab_setup.c: how an experiment is set up, for its page: its configuration, what its arms set, their
  * curricula, and the command; see lab.h. */
 #include "lab/lab.h"
 #include "page/page.h"
