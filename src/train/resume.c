@@ -188,13 +188,12 @@ static hy_status list_all(listing *l, hy__trainer *tr, hy_error *err) {
 static hy_status fill(void *user, int64_t i, int64_t first, int64_t n, void *dst, hy_error *err) {
     const listing *l = user;
     const size_t size = (size_t)n * hy__st_dtype_size(l->entry[i].dtype);
-    (void)err;
     if (hy__present(l->tensor[i])) {
         l->be->read(l->be, dst, hy__at(l->tensor[i], first), size);
     } else {
         memcpy(dst, l->host[i] + first, size);
     }
-    return HY_OK;
+    return hy__backend_check(l->be, err);
 }
 
 static hy_status put_tensors(hy__trainer *tr, hy__fileset *set, hy_error *err) {
