@@ -33,7 +33,11 @@ static hy_status fill_row(hy__agenda_row *row, const hy__stage *s, const hy__acc
     hy__spent part[HY__PART_MAX + 1];
     hy__memory memory;
     const double batches = (double)s->steps * (double)s->train.accumulate;
+    hy__shape shortest = shape;
+    shortest.document = 1;
     HY_TRY(hy__account_memory(all, &shape, &row->memory, err));
+    HY_TRY(hy__account_memory(all, &shortest, &memory, err));
+    row->grown = row->memory.states - memory.states;
     HY_TRY(hy__account_memory(run, &shape, &memory, err));
     HY_TRY(hy__account_spend(run, &shape, part, err));
     row->memory.total += memory.activations - row->memory.activations;
@@ -93,7 +97,7 @@ void hy__agenda_release(hy__agenda *a) {
 
 hy_status hy__agenda_check_memory(const hy__agenda *a, double bytes, hy_error *err) {
     for (int64_t i = 0; i < a->recipe->n; i++) {
-        const double need = a->row[i].memory.total - a->row[i].memory.states;
+        const double need = a->row[i].memory.total - a->row[i].grown;
         if (need <= bytes) continue;
         hy__fail(err, HY_E_MEMORY,
                  "it needs %s of memory, and there are %s; a smaller train.batch or "

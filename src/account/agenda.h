@@ -16,6 +16,7 @@ typedef struct hy__agenda_row {
     double flops;      /* of the whole stage, as are */
     double seconds;    /* at least, on the hardware; 0 = none was named */
     hy__memory memory; /* bytes; where F becomes E, of both models */
+    double grown;      /* of it: states of long documents beyond those of the shortest */
 } hy__agenda_row;
 
 typedef struct hy__agenda {
@@ -33,7 +34,7 @@ hy_status hy__agenda_init(hy__agenda *a, const hy__recipe *r, const hy__hardware
 void hy__agenda_release(hy__agenda *a);
 
 /* HY_E_MEMORY, with file, line and stage, when a stage needs more than so many bytes, whatever the
- * documents: without states, which may grow with them. */
+ * documents: with the states of the shortest. */
 hy_status hy__agenda_check_memory(const hy__agenda *a, double bytes, hy_error *err);
 
 void hy__agenda_text(hy__text *t, const hy__agenda *a);

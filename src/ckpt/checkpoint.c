@@ -182,9 +182,10 @@ hy_status hy__checkpoint_copy_text(hy__fileset *set, const char *from, hy_error 
         char *path, *data;
         size_t size;
         HY_TRY(hy__fileset_find(&path, from, names[i], err));
-        if (!path && !hy__fileset_has(set, names[i]))
-            HY_TRY(hy__fileset_remove(set, names[i], err));
-        if (!path) continue;
+        if (!path) {
+            if (!hy__fileset_has(set, names[i])) HY_TRY(hy__fileset_remove(set, names[i], err));
+            continue;
+        }
         hy_status status = hy__file_read(path, TOKENIZER_BYTES, &data, &size, err);
         free(path);
         HY_TRY(status);

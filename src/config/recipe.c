@@ -296,11 +296,13 @@ hy_status hy__recipe_single(hy__recipe *r, const hy__config *c, const hy__train_
     *r->stage = (hy__stage){
         .name = "all", .n_part = 1, .cfg = *c, .train = *t, .steps = t->steps, .on = "SAEFWP"};
     const int64_t each = hy__stage_step_tokens(r->stage);
-    if (t->steps > INT64_MAX / each)
+    if (t->steps > INT64_MAX / each) {
+        hy__recipe_release(r);
         return hy__fail(err, HY_E_INVALID,
                         "train.steps = %" PRId64 " of %" PRId64
                         " tokens each are too many to be counted",
                         t->steps, each);
+    }
     r->stage->tokens = t->steps * each;
     return HY_OK;
 }

@@ -46,6 +46,8 @@ grep -q "recipe.yaml:2: stage 'short': it needs" stderr || die "too little memor
 # documents that are long enough may need too much, which is no reason to refuse
 ok train --config tiny.yaml --dry-run --hardware peak=1T,bandwidth=1T,memory=38M
 grep -q "documents of 64K tokens would need" stderr || die "states that may grow: $(cat stderr)"
+fails 1 "too many to be counted" train --config tiny.yaml --dry-run --set train.steps=1000000000000000 \
+    --set train.batch=65536
 ok train --config tiny.yaml --dry-run
 grep -q "^all .* 12 " <<<"$out" || die "the dry run of one stage says: $out"
 

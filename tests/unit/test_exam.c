@@ -1,6 +1,7 @@
 /* What a model is asked at the end of a training: of tasks, of text, of its experts. */
 #include "lab/lab.h"
 #include "model/model.h"
+#include "support/law.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -12,10 +13,6 @@
 #include <unistd.h>
 
 #include <cmocka.h>
-
-static void good(hy_status status, const hy_error *err) {
-    if (status != HY_OK) fail_msg("%s", err->text);
-}
 
 /* An untrained model, and the exam of it. */
 typedef struct subject {
@@ -30,14 +27,14 @@ typedef struct subject {
 static void subject_open(subject *s, const char *yaml, const char *route,
                          const hy__lab_scale *scale) {
     hy_error err = {0};
-    good(hy__config_parse_yaml(yaml, strlen(yaml), "exam", &s->c, &s->t, &err), &err);
-    if (route) good(hy__config_set(&s->c, &s->t, "experts.route", route, &err), &err);
-    good(hy__config_finish(&s->c, &err), &err);
-    good(hy__backend_open(&s->be, "cpu", 1, &err), &err);
-    good(hy__model_new(&s->m, s->be, &s->c, s->be->real, &err), &err);
+    law_ok(hy__config_parse_yaml(yaml, strlen(yaml), "exam", &s->c, &s->t, &err), &err);
+    if (route) law_ok(hy__config_set(&s->c, &s->t, "experts.route", route, &err), &err);
+    law_ok(hy__config_finish(&s->c, &err), &err);
+    law_ok(hy__backend_open(&s->be, "cpu", 1, &err), &err);
+    law_ok(hy__model_new(&s->m, s->be, &s->c, s->be->real, &err), &err);
     hy__model_randomize(s->m, 1);
-    good(hy__model_train(s->m, &err), &err);
-    good(hy__exam_new(&s->e, s->m, scale, &s->t, NULL, &err), &err);
+    law_ok(hy__model_train(s->m, &err), &err);
+    law_ok(hy__exam_new(&s->e, s->m, scale, &s->t, NULL, &err), &err);
 }
 
 static void subject_close(subject *s) {
@@ -50,7 +47,7 @@ static void subject_close(subject *s) {
 static void check_answer(hy__exam *e, const char *data, int64_t asked) {
     hy_error err = {0};
     hy__answer a;
-    good(hy__exam_ask(e, &(hy__probe){.data = data}, &a, &err), &err);
+    law_ok(hy__exam_ask(e, &(hy__probe){.data = data}, &a, &err), &err);
     if (asked > 0) assert_int_equal(a.asked, asked);
     assert_true(a.asked > 0);
     assert_true(a.value[HY__LOSS] > 4.5 && a.value[HY__LOSS] < 6.5);
@@ -69,7 +66,7 @@ static void check_stop(const subject *s, const char *text) {
     hy__exam *e;
     hy__answer a;
     const char *const asked[] = {"task:logic", text + strlen("/tmp/"), "context:64/128"};
-    good(hy__exam_new(&e, s->m, &(hy__lab_scale){.data = {text}}, &s->t, never, &err), &err);
+    law_ok(hy__exam_new(&e, s->m, &(hy__lab_scale){.data = {text}}, &s->t, never, &err), &err);
     for (size_t i = 0; i < sizeof asked / sizeof *asked; i++)
         assert_int_equal(hy__exam_ask(e, &(hy__probe){.data = asked[i]}, &a, &err), HY_E_STOPPED);
     hy__exam_free(e);
@@ -113,7 +110,7 @@ static void test_memory(void **state) {
     subject s;
     hy__answer a;
     subject_open(&s, YAML, NULL, &(hy__lab_scale){.data = {TASK}});
-    good(hy__exam_ask(s.e, &(hy__probe){.data = TASK}, &a, &err), &err);
+    law_ok(hy__exam_ask(s.e, &(hy__probe){.data = TASK}, &a, &err), &err);
     assert_true(a.value[HY__BETA] > 0.0 && a.value[HY__BETA] < 1.0);
     assert_true(a.value[HY__SLOTS] > 0.0 && a.value[HY__SLOTS] <= 1.0);
     assert_true(a.value[HY__EVENNESS] > 0.0 && a.value[HY__EVENNESS] < 1.0);
@@ -165,8 +162,8 @@ static void check_experts(const char *const *data, const char *route, bool leaks
     hy__answer whole, cut, other;
     subject_open(&s, YAML, route, &(hy__lab_scale){.data = {data[0], data[1]}});
     hy__exam *e = s.e;
-    good(hy__exam_ask(e, &(hy__probe){.data = "*"}, &whole, &err), &err);
-    good(hy__exam_ask(e, &(hy__probe){.data = "*", .reading = HY__READ_CUT}, &cut, &err), &err);
+    law_ok(hy__exam_ask(e, &(hy__probe){.data = "*"}, &whole, &err), &err);
+    law_ok(hy__exam_ask(e, &(hy__probe){.data = "*", .reading = HY__READ_CUT}, &cut, &err), &err);
     assert_true(isnan(whole.value[HY__FUTURE]) && isnan(cut.value[HY__INFORMATION]));
     assert_true(isnan(cut.value[HY__FLOPS]) && isnan(cut.value[HY__EXPERT_READ]));
     assert_true(leaks ? fabs(cut.value[HY__FUTURE]) > 1e-5 : fabs(cut.value[HY__FUTURE]) < 1e-6);
@@ -175,21 +172,21 @@ static void check_experts(const char *const *data, const char *route, bool leaks
     const bool by_token = strcmp(route, "token") == 0;   /* room for all four: each is read once */
     const double read = whole.value[HY__EXPERT_READ] / matrix;
     assert_true(read >= 2.0 / 64 && read <= (by_token ? 4.0 : 2.0) / 16);
-    good(hy__exam_ask(e, &(hy__probe){.data = "*", .k = 1}, &other, &err), &err);
+    law_ok(hy__exam_ask(e, &(hy__probe){.data = "*", .k = 1}, &other, &err), &err);
     assert_true(other.value[HY__LOSS] != whole.value[HY__LOSS]);
     const double saved = whole.value[HY__FLOPS] - other.value[HY__FLOPS]; /* its weights, its sum */
     assert_true(saved == 2.0 * (matrix / sizeof(float) + 32));
-    good(hy__exam_ask(e, &(hy__probe){.data = "*", .reading = HY__READ_BANNED}, &other, &err),
-         &err);
+    law_ok(hy__exam_ask(e, &(hy__probe){.data = "*", .reading = HY__READ_BANNED}, &other, &err),
+           &err);
     assert_true(fabs(other.value[HY__LOSS] - whole.value[HY__LOSS]) < 0.1); /* of a part of it */
     assert_true(other.value[HY__HARM_SHARE] >= 0.0 && other.value[HY__HARM_SHARE] <= 1.0);
     assert_true(other.value[HY__HARM] != 0.0); /* something was banned */
-    good(hy__exam_ask(e, &(hy__probe){.data = "*"}, &other, &err), &err);
+    law_ok(hy__exam_ask(e, &(hy__probe){.data = "*"}, &other, &err), &err);
     assert_true(other.value[HY__LOSS] == whole.value[HY__LOSS]); /* and nothing is any more */
     assert_true(other.value[HY__INFORMATION] == whole.value[HY__INFORMATION]);
     if (!leaks) {
         const hy__probe mixed = {.data = "*", .reading = HY__READ_MIXED};
-        good(hy__exam_ask(e, &mixed, &other, &err), &err);
+        law_ok(hy__exam_ask(e, &mixed, &other, &err), &err);
         assert_true(other.asked > 0 && other.value[HY__LOSS] > 4.5);
     }
     subject_close(&s);
@@ -210,7 +207,7 @@ static void check_one_corpus(const char *entry) {
         snprintf(yaml, sizeof yaml, "%s%d}\n", YAML, i == 0 ? 4096 : 1024);
         subject_open(&s, yaml, "token", &(hy__lab_scale){.data = {entry}});
         const hy__probe p = {.data = "*", .reading = i == 0 ? HY__READ_BANNED : HY__READ_WINDOWS};
-        good(hy__exam_ask(s.e, &p, &a[i], &err), &err);
+        law_ok(hy__exam_ask(s.e, &p, &a[i], &err), &err);
         subject_close(&s);
     }
     assert_int_equal(a[0].asked, a[1].asked);

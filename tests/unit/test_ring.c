@@ -3,6 +3,7 @@
 #include "data/mixture.h"
 #include "lab/ring.h"
 #include "model/model.h"
+#include "support/law.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -14,16 +15,12 @@
 
 #include <cmocka.h>
 
-static void good(hy_status status, const hy_error *err) {
-    if (status != HY_OK) fail_msg("%s", err->text);
-}
-
 static void test_names(void **state) {
     (void)state;
     hy_error err = {0};
     hy__ring r;
     assert_true(hy__ring_is("context:64/256") && !hy__ring_is("task:logic"));
-    good(hy__ring_parse(&r, "context:64/256", &err), &err);
+    law_ok(hy__ring_parse(&r, "context:64/256", &err), &err);
     assert_int_equal(r.context, 64);
     assert_int_equal(r.size, 256);
     static const char *const BAD[] = {"context:",       "context:64",     "context:63/126",
@@ -59,13 +56,13 @@ static int set_up(void **state) {
     }
     close(fd);
     const char *const file = path;
-    good(hy__tokenizer_open(&tok, NULL, &err), &err);
+    law_ok(hy__tokenizer_open(&tok, NULL, &err), &err);
     const hy__build_options opt = {
         .path = &file, .n_path = 1, .tokenizer = tok, .val_fraction = 0.2, .threads = 1};
-    good(hy__mixture_open(&text, &opt, &err), &err);
-    good(hy__config_parse_yaml(YAML, strlen(YAML), "ring", &c, NULL, &err), &err);
-    good(hy__backend_open(&be, "cpu", 1, &err), &err);
-    good(hy__model_new(&m, be, &c, be->real, &err), &err);
+    law_ok(hy__mixture_open(&text, &opt, &err), &err);
+    law_ok(hy__config_parse_yaml(YAML, strlen(YAML), "ring", &c, NULL, &err), &err);
+    law_ok(hy__backend_open(&be, "cpu", 1, &err), &err);
+    law_ok(hy__model_new(&m, be, &c, be->real, &err), &err);
     hy__model_randomize(m, 1);
     return 0;
 }
@@ -92,9 +89,9 @@ static double read_whole(const int32_t *ring, int64_t size, int64_t from, int64_
     }
     const hy__seq seq = {.len = n};
     const hy__batch batch = {.rows = {.n_row = n, .n_seq = 1, .seq = &seq}, .token = token};
-    good(hy__work_new(&work, m, (hy__work_options){0}, &err), &err);
-    good(hy__forward(work, &batch, &err), &err);
-    good(hy__loss(work, target, 0.0, NULL, &nats, &counted, &err), &err);
+    law_ok(hy__work_new(&work, m, (hy__work_options){0}, &err), &err);
+    law_ok(hy__forward(work, &batch, &err), &err);
+    law_ok(hy__loss(work, target, 0.0, NULL, &nats, &counted, &err), &err);
     assert_int_equal(counted, n / 2);
     hy__work_free(work);
     free(token);
@@ -110,12 +107,12 @@ static void test_losses(void **state) {
     int32_t ring[SIZE];
     const hy__document *held = text.corpus[0]->document[HY__PART_VAL];
     assert_true(held[0].len >= SIZE);
-    good(hy__corpus_read(text.corpus[0], held[0].start, SIZE, ring, &err), &err);
+    law_ok(hy__corpus_read(text.corpus[0], held[0].start, SIZE, ring, &err), &err);
     for (int i = 0; i < 4; i++) {
         const hy__ring r = {.context = CONTEXT[i], .size = SIZE};
         hy__ring_sum got;
         double want = 0.0;
-        good(hy__ring_ask(&r, &got, m, &text, NULL, &err), &err);
+        law_ok(hy__ring_ask(&r, &got, m, &text, NULL, &err), &err);
         for (int64_t from = 0; from < SIZE; from += r.context / 2)
             want += read_whole(ring, SIZE, from, r.context);
         if (!(got.nats > want - 1e-4 * want && got.nats < want + 1e-4 * want))
