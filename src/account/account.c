@@ -3,21 +3,21 @@
 
 #include <math.h>
 
+const char *const hy__store_name[HY__STORE_N + 1] = {[HY__STORE_FP32] = "fp32",
+                                                     [HY__STORE_BF16] = "bf16",
+                                                     [HY__STORE_INT8] = "int8",
+                                                     [HY__STORE_INT4] = "int4"};
+
 static const struct {
-    const char *name;
     hy__dtype narrow;
     hy__operand operand;
 } STORE[] = {
-    [HY__STORE_FP32] = {"fp32", HY__DTYPE_F32, HY__OPERAND_FP32},
-    [HY__STORE_BF16] = {"bf16", HY__DTYPE_BF16, HY__OPERAND_BF16},
-    [HY__STORE_INT8] = {"int8", HY__DTYPE_Q8, HY__OPERAND_INT8},
-    [HY__STORE_INT4] = {"int4", HY__DTYPE_Q4, HY__OPERAND_INT8},
+    [HY__STORE_FP32] = {HY__DTYPE_F32, HY__OPERAND_FP32},
+    [HY__STORE_BF16] = {HY__DTYPE_BF16, HY__OPERAND_BF16},
+    [HY__STORE_INT8] = {HY__DTYPE_Q8, HY__OPERAND_INT8},
+    [HY__STORE_INT4] = {HY__DTYPE_Q4, HY__OPERAND_INT8},
 };
 _Static_assert(sizeof STORE / sizeof *STORE == HY__STORE_N, "every way to store has a row");
-
-const char *hy__store_name(hy__store s) {
-    return STORE[s].name;
-}
 
 hy__dtype hy__store_dtype(hy__store s) {
     return STORE[s].narrow;

@@ -24,7 +24,7 @@ static void put_tiles(hy__page *p, const hy__sheet *s) {
     hy__page_item(p, "parameters", "%s", hy__count((double)s->param).text);
     hy__page_item(p, "active for a token", "%s", hy__count((double)s->active).text);
     char weights[32];
-    snprintf(weights, sizeof weights, "weights in %s", hy__store_name(s->opt.store));
+    snprintf(weights, sizeof weights, "weights in %s", hy__store_name[s->opt.store]);
     hy__page_item(p, weights, "%s", hy__bytes(s->weights[s->opt.store]).text);
     hy__page_item(p, "to read a token", "%s", hy__flop(hy__flops_each(at, all, false)).text);
     hy__page_item(p, "moved to write one", "%s",
@@ -72,7 +72,7 @@ static void put_parameters(hy__page *p, const hy__sheet *s) {
                                               {"parameters", true},
                                               {"active", true}};
     for (hy__store k = 0; k < HY__STORE_N; k++)
-        column[FIXED + k] = (hy__column){hy__store_name(k), true};
+        column[FIXED + k] = (hy__column){hy__store_name[k], true};
     hy__page_heading(p, 2, "Parameters");
     put_split(p, s);
     hy__page_table(p, column, FIXED + HY__STORE_N);
@@ -234,7 +234,7 @@ static void put_comparison(hy__page *p, const hy__sheet *s) {
                        s->name);
     put_crossings(p, s);
     snprintf(kept, sizeof kept, "States and caches, where weights are in %s.",
-             hy__store_name(s->opt.store));
+             hy__store_name[s->opt.store]);
     hy__page_grid(p);
     put_curves(p, s, HY__MEASURE_PREFILL, HY__UNIT_FLOP, true, "FLOPs for each token read",
                "One sequence, read at once.");

@@ -10,7 +10,7 @@ static json_t *part_json(const hy__account_part *p) {
     const char letter[2] = {p->letter, 0};
     json_t *bytes = json_object(), *terms = json_array();
     for (hy__store k = 0; k < HY__STORE_N; k++)
-        json_object_set_new(bytes, hy__store_name(k), hy__number_json(p->weight_bytes[k]));
+        json_object_set_new(bytes, hy__store_name[k], hy__number_json(p->weight_bytes[k]));
     for (int i = 0; i < p->cost.n_term; i++) {
         const hy__term *t = &p->cost.term[i];
         json_array_append_new(terms, json_pack("{s:s, s:s, s:s, s:o, s:o}", "what", t->what, "per",
@@ -130,7 +130,7 @@ struct json_t *hy__sheet_json(const hy__sheet *s) {
     for (int64_t i = 0; i < s->n_rival; i++)
         json_array_append_new(against, rival_json(s, &s->rival[i]));
     for (hy__store k = 0; k < HY__STORE_N; k++)
-        json_object_set_new(weights, hy__store_name(k), hy__number_json(s->weights[k]));
+        json_object_set_new(weights, hy__store_name[k], hy__number_json(s->weights[k]));
     json_t *j = json_pack("{s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:o}", "name", s->name,
                           "pattern", c->model.layers, "n_layer", (json_int_t)c->n_layer, "d_model",
                           (json_int_t)c->model.d_model, "vocab", (json_int_t)c->model.vocab,
@@ -141,7 +141,7 @@ struct json_t *hy__sheet_json(const hy__sheet *s) {
         training_json(s), "state",
         json_pack("{s:o, s:o, s:I}", "fixed_bytes", hy__number_json(g.fixed), "bytes_per_token",
                   hy__number_json(g.per_token), "until_tokens", (json_int_t)g.until),
-        "dtype", hy__store_name(s->opt.store), "sequences", (json_int_t)s->opt.sequences, "budget",
+        "dtype", hy__store_name[s->opt.store], "sequences", (json_int_t)s->opt.sequences, "budget",
         s->opt.budget, "devices", (json_int_t)s->opt.devices, "lengths", lengths, "hardware",
         hardware, "against", against);
     if (!j || !more || json_object_update(j, more) != 0) {

@@ -153,7 +153,7 @@ hy_status hy__derivation_markdown(hy__text *t, hy_error *err) {
 
 static void put_parameters(hy__text *t, const hy__sheet *s) {
     hy__text_put(t, "\n| part | layers | of one | parameters | active |");
-    for (hy__store k = 0; k < HY__STORE_N; k++) hy__text_add(t, " %s |", hy__store_name(k));
+    for (hy__store k = 0; k < HY__STORE_N; k++) hy__text_add(t, " %s |", hy__store_name[k]);
     hy__text_put(t, "\n|---|--:|--:|--:|--:|");
     for (hy__store k = 0; k < HY__STORE_N; k++) hy__text_put(t, "--:|");
     for (int64_t i = 0; i < s->account.n_part; i++) {
@@ -254,7 +254,7 @@ void hy__sheet_markdown(hy__text *t, const hy__sheet *s) {
                  "\n## %s\n`%s`, d_model %lld, vocabulary %lld, chunk %lld; weights in %s where "
                  "tokens are decoded.\n",
                  s->name, c->model.layers, (long long)c->model.d_model, (long long)c->model.vocab,
-                 (long long)c->model.chunk, hy__store_name(s->opt.store));
+                 (long long)c->model.chunk, hy__store_name[s->opt.store]);
     put_parameters(t, s);
     put_lengths(t, s);
     put_training(t, s);

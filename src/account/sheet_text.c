@@ -59,7 +59,7 @@ static void put_parameters(hy__text *t, const hy__sheet *s) {
     short_word(t, "of one");
     short_word(t, "all");
     short_word(t, "active");
-    for (hy__store k = 0; k < HY__STORE_N; k++) short_word(t, hy__store_name(k));
+    for (hy__store k = 0; k < HY__STORE_N; k++) short_word(t, hy__store_name[k]);
     end(t);
     for (int64_t i = 0; i < a->n_part; i++) {
         const hy__account_part *p = &a->part[i];
@@ -142,7 +142,7 @@ static void put_bytes(hy__text *t, const hy__sheet *s, bool decode) {
     char title[96];
     snprintf(title, sizeof title, "Bytes moved %s, %s weights",
              decode ? "by one token more after T" : "for each token, T read at once",
-             hy__store_name(s->opt.store));
+             hy__store_name[s->opt.store]);
     head(t, title);
     put_lengths(t, s, "T");
     for (int64_t p = 0; p < all; p++) {
@@ -210,7 +210,7 @@ static void put_serving(hy__text *t, const hy__sheet *s) {
     char title[96];
     snprintf(title, sizeof title, "Memory of serving %s sequence%s of T tokens, %s weights",
              hy__count((double)s->opt.sequences).text, s->opt.sequences == 1 ? "" : "s",
-             hy__store_name(s->opt.store));
+             hy__store_name[s->opt.store]);
     head(t, title);
     put_lengths(t, s, "T");
     for (int k = 0; k < HY__MEMORY_KINDS; k++) {

@@ -549,7 +549,10 @@ struct hy__backend {
 hy_status hy__backend_open(hy__backend **out, const char *name, int n_thread, hy_error *err);
 void hy__backend_free(hy__backend *be); /* NULL is fine */
 
-/* The names that hy__backend_open can open on this machine, first the one that "cpu" stands for;
+/* All names that hy__backend_open knows, NULL-terminated. */
+const char *const *hy__backend_known(void);
+
+/* Those that it can open on this machine, first the one that "cpu" stands for;
  * NULL-terminated. */
 const char *const *hy__backend_names(void);
 

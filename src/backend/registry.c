@@ -12,6 +12,10 @@ void hy__backend_free(hy__backend *be) {
     if (be) be->free(be);
 }
 
+const char *const *hy__backend_known(void) {
+    return hy__cpu_known();
+}
+
 const char *const *hy__backend_names(void) {
     return hy__cpu_names();
 }

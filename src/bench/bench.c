@@ -48,7 +48,7 @@ enum { TITLE = 128 /* bytes */ };
 
 static void title(const hy__shape *s, char out[TITLE]) {
     snprintf(out, TITLE, "%s %s, %" PRId64 " x %" PRId64 " tokens", hy__phase_name(s->phase),
-             hy__store_name(s->store), s->batch, s->tokens);
+             hy__store_name[s->store], s->batch, s->tokens);
 }
 
 /* ---- before anything is built ---- */
@@ -104,7 +104,7 @@ static hy_status can_train(const hy__backend *be, const hy__bench_options *opt, 
             return hy__fail(err, HY_E_INVALID,
                             "a model cannot train in %s, wanted fp32 or bf16; leave train out of "
                             "--what for the others",
-                            hy__store_name(store));
+                            hy__store_name[store]);
         }
         if (!be->has_bf16) {
             return hy__fail(
@@ -149,7 +149,7 @@ static hy_status open_model(runner *r, const hy__shape *shape, hy_error *err) {
     hy__model_free(r->model);
     r->model = NULL;
     r->model_store = store;
-    return load_model(r, train, hy__store_name(store), err);
+    return load_model(r, train, hy__store_name[store], err);
 }
 
 static hy_status open_ceilings(runner *r, hy__store store, hy_error *err) {

@@ -48,7 +48,7 @@ static void put_key(hy__text *t, const hy__bench *b, const hy__bench_row *r, con
     put_word(t, b->name);
     put_word(t, b->settings);
     put_word(t, hy__phase_name(r->shape.phase));
-    put_word(t, hy__store_name(r->shape.store));
+    put_word(t, hy__store_name[r->shape.store]);
     put_whole(t, r->shape.batch);
     put_whole(t, r->shape.tokens);
     put_word(t, r->shape.phase != HY__PHASE_DECODE ? "" : r->made_up ? "random" : "read");

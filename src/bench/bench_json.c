@@ -77,7 +77,7 @@ static void add_numbers(json_t *j, const hy__bench_row *r) {
 
 static json_t *row_json(const hy__bench *b, const hy__bench_row *r) {
     json_t *j = json_pack("{s:s, s:s, s:I, s:I}", "what", hy__phase_name(r->shape.phase), "dtype",
-                          hy__store_name(r->shape.store), "batch", (json_int_t)r->shape.batch,
+                          hy__store_name[r->shape.store], "batch", (json_int_t)r->shape.batch,
                           "tokens", (json_int_t)r->shape.tokens);
     if (r->refused.status != HY_OK)
         json_object_set_new(j, "refused", json_string(r->refused.text));

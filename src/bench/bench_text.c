@@ -35,7 +35,7 @@ static void rate(hy__text *t, int width, hy__unit unit, double amount, double se
 /* "decode fp32, 1 x 512" */
 static void row_title(const hy__bench_row *r, char *out, size_t size) {
     snprintf(out, size, "%s %s, %lld x %s", hy__phase_name(r->shape.phase),
-             hy__store_name(r->shape.store), (long long)r->shape.batch,
+             hy__store_name[r->shape.store], (long long)r->shape.batch,
              hy__tokens((double)r->shape.tokens).text);
 }
 
@@ -129,7 +129,7 @@ static void put_ceilings(hy__text *t, const hy__bench *b) {
     hy__text_put(t, "\nPeaks of this machine, between the runs\n");
     for (hy__store store = 0; store < HY__STORE_N; store++) {
         char name[40];
-        snprintf(name, sizeof name, "product %s, %lld^3", hy__store_name(store),
+        snprintf(name, sizeof name, "product %s, %lld^3", hy__store_name[store],
                  (long long)b->dense_size[store]);
         put_ceiling(t, b, name, store, HY__UNIT_FLOP_RATE, hy__ceiling_dense);
     }

@@ -6,6 +6,7 @@
 #ifndef HY_CMD_CMD_H
 #define HY_CMD_CMD_H
 
+#include "backend/backend.h"
 #include "cmd/options.h"
 
 int cmd_init(int argc, char **argv);
@@ -35,8 +36,7 @@ typedef struct cmd_shared {
 /* Rows of a table for `s`, a cmd_shared: the last ones of every command. */
 #define CMD_SHARED_OPTIONS(s)                                                                      \
     {.name = "backend", .kind = OPTION_TEXT, .to = &(s).backend, .value = "NAME",                  \
-     .doc = "where to compute: cpu, cpu:avx512vnni, cpu:avx512, cpu:avx2, cpu:generic, ref, "      \
-            "ref64"},                                                                              \
+     .words = hy__backend_known(), .doc = "where to compute"},                                     \
     {.name = "threads", .kind = OPTION_INT, .to = &(s).threads, .value = "N", .max = 4096,         \
      .doc = "threads; 0 = all cores"},                                                             \
     {.name = "json", .kind = OPTION_FLAG, .to = &(s).json,                                         \

@@ -6,89 +6,23 @@
 #include "cmd/cmd.h"
 
 #include <errno.h>
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
 typedef struct bench_options {
-    const char *model, *config, *what, *dtype, *csv;
+    const char *model, *config, *csv;
+    bool what[HY__PHASE_N + 1], dtype[HY__STORE_N]; /* the last of `what` is kernels */
     text_list set;
     int_list tokens;
     int64_t batch, runs, warm_up;
     cmd_shared shared;
 } bench_options;
 
-/* ---- options ---- */
-
-/* Calls take for each word of "a,b,c". */
-typedef hy_status (*take_fn)(void *to, const char *word, hy_error *err);
-
-static hy_status each_word(const char *list, take_fn take, void *to, hy_error *err) {
-    for (const char *at = list;; at++) {
-        char word[64];
-        const size_t n = strcspn(at, ",");
-        snprintf(word, sizeof word, "%.*s", (int)(n < 60 ? n : 60), at);
-        HY_TRY(take(to, word, err));
-        at += n;
-        if (!*at) return HY_OK;
-    }
-}
-
-static hy_status take_what(void *to, const char *word, hy_error *err) {
-    hy__bench_options *o = to;
-    for (hy__phase p = 0; p < HY__PHASE_N; p++) {
-        if (strcmp(word, hy__phase_name(p)) != 0) continue;
-        o->phase[p] = true;
-        return HY_OK;
-    }
-    if (strcmp(word, "kernels") == 0) {
-        o->kernels = true;
-        return HY_OK;
-    }
-    return hy__fail(err, HY_E_INVALID,
-                    "--what has \"%s\", wanted some of train, prefill, decode and kernels", word);
-}
-
-static hy_status take_dtype(void *to, const char *word, hy_error *err) {
-    hy__bench_options *o = to;
-    char known[64] = "";
-    for (hy__store k = 0; k < HY__STORE_N; k++) {
-        if (strcmp(word, hy__store_name(k)) == 0) {
-            o->store[k] = true;
-            return HY_OK;
-        }
-        snprintf(known + strlen(known), sizeof known - strlen(known), "%s%s", k ? ", " : "",
-                 hy__store_name(k));
-    }
-    return hy__fail(err, HY_E_INVALID, "--dtype has \"%s\", wanted some of %s", word, known);
-}
-
-static hy_status take_tokens(hy__bench_options *o, const bench_options *b, hy_error *err) {
-    static const int64_t usual[] = {512, 2048, 8192};
-    o->tokens = b->tokens.n > 0 ? b->tokens.item : usual;
-    o->n_tokens = b->tokens.n > 0 ? b->tokens.n : (int64_t)(sizeof usual / sizeof *usual);
-    for (int64_t i = 0; i < o->n_tokens; i++) {
-        if (o->tokens[i] >= 1) continue;
-        return hy__fail(err, HY_E_INVALID, "--tokens has %lld, wanted lengths of at least 1 token",
-                        (long long)o->tokens[i]);
-    }
-    return HY_OK;
-}
-
 /* ---- the model ---- */
 
 static hy_status read_config(hy__bench_options *o, const bench_options *b, hy_error *err) {
     o->dir = b->model;
-    if (b->model && b->config) {
-        return hy__fail(err, HY_E_INVALID,
-                        "--model and --config are both given, wanted one: a model's directory, or "
-                        "a configuration to be filled with random weights");
-    }
-    if (b->model && b->set.n > 0) {
-        return hy__fail(err, HY_E_INVALID,
-                        "--set changes a configuration, but the weights in %s have theirs; give "
-                        "--config instead of --model",
-                        b->model);
-    }
     if (b->model) return hy__checkpoint_config(b->model, &o->cfg, &o->train, err);
     HY_TRY(hy__config_read_yaml(b->config, &o->cfg, &o->train, err));
     for (int64_t i = 0; i < b->set.n; i++)
@@ -156,10 +90,19 @@ static void join(const text_list *list, char *out, size_t size) {
 }
 
 static hy_status take_options(hy__bench_options *o, const bench_options *b, hy_error *err) {
-    *o = (hy__bench_options){.batch = b->batch, .runs = b->runs, .warm_up = b->warm_up};
-    HY_TRY(each_word(b->what, take_what, o, err));
-    HY_TRY(each_word(b->dtype, take_dtype, o, err));
-    HY_TRY(take_tokens(o, b, err));
+    static const int64_t USUAL[] = {512, 2048, 8192};
+    *o = (hy__bench_options){.tokens = USUAL,
+                             .n_tokens = sizeof USUAL / sizeof *USUAL,
+                             .kernels = b->what[HY__PHASE_N],
+                             .batch = b->batch,
+                             .runs = b->runs,
+                             .warm_up = b->warm_up};
+    memcpy(o->phase, b->what, sizeof o->phase);
+    memcpy(o->store, b->dtype, sizeof o->store);
+    if (b->tokens.n > 0) {
+        o->tokens = b->tokens.item;
+        o->n_tokens = b->tokens.n;
+    }
     HY_TRY(read_config(o, b, err));
     /* profiles are of the runs that are asked for; alone of training, which calls every kernel */
     if (!o->phase[HY__PHASE_PREFILL] && !o->phase[HY__PHASE_DECODE])
@@ -195,24 +138,30 @@ done:
 
 int cmd_bench(int argc, char **argv) {
     const char *operand;
-    bench_options b = {.what = "train,prefill,decode",
-                       .dtype = "fp32",
-                       .batch = 1,
-                       .runs = 5,
-                       .warm_up = 1,
-                       .shared = CMD_SHARED};
+    static const char *const WHAT[] = {[HY__PHASE_TRAIN] = "train",
+                                       [HY__PHASE_PREFILL] = "prefill",
+                                       [HY__PHASE_DECODE] = "decode",
+                                       [HY__PHASE_N] = "kernels",
+                                       NULL};
+    bench_options b = {
+        .what = {[HY__PHASE_TRAIN] = true, [HY__PHASE_PREFILL] = true, [HY__PHASE_DECODE] = true},
+        .dtype = {[HY__STORE_FP32] = true},
+        .batch = 1,
+        .runs = 5,
+        .warm_up = 1,
+        .shared = CMD_SHARED};
     /* clang-format off */
     option table[] = {
-        {.name = "config", .kind = OPTION_TEXT, .to = &b.config, .value = "FILE", .required = true, .unless = "model", .doc = "configuration (YAML), with random weights"},
-        {.name = "model", .kind = OPTION_TEXT, .to = &b.model, .value = "DIR", .doc = "or a model's directory"},
-        {.name = "set", .kind = OPTION_EACH, .to = &b.set, .value = "KEY=VALUE", .doc = "change a field of the configuration, e.g. train.recompute=true"},
-        {.name = "what", .kind = OPTION_TEXT, .to = &b.what, .value = "LIST", .doc = "some of train, prefill, decode and kernels (where their time goes)"},
-        {.name = "tokens", .kind = OPTION_INTS, .to = &b.tokens, .value = "T,…", .doc = "lengths; of decode, what stands before the token (default 512,2048,8192)"},
-        {.name = "dtype", .kind = OPTION_TEXT, .to = &b.dtype, .value = "LIST", .doc = "of weights, in training of products: fp32,bf16,int8,int4"},
+        {.name = "config", .kind = OPTION_PATH, .to = &b.config, .value = "FILE", .required = true, .unless = "model", .doc = "configuration (YAML), with random weights"},
+        {.name = "model", .kind = OPTION_PATH, .to = &b.model, .value = "DIR", .excludes = "config", .doc = "or a model's directory"},
+        {.name = "set", .kind = OPTION_EACH, .to = &b.set, .value = "KEY=VALUE", .excludes = "model", .doc = "change a field of the configuration, e.g. train.recompute=true"},
+        {.name = "what", .kind = OPTION_WORDS, .to = b.what, .value = "LIST", .words = WHAT, .doc = "what is measured (kernels: where their time goes)"},
+        {.name = "tokens", .kind = OPTION_INTS, .to = &b.tokens, .value = "T,…", .min = 1, .max = HUGE_VAL, .doc = "lengths; of decode, what stands before the token (default 512,2048,8192)"},
+        {.name = "dtype", .kind = OPTION_WORDS, .to = b.dtype, .value = "LIST", .words = hy__store_name, .doc = "of weights, in training of products"},
         {.name = "batch", .kind = OPTION_INT, .to = &b.batch, .value = "N", .min = 1, .max = 65536, .doc = "sequences at once"},
         {.name = "runs", .kind = OPTION_INT, .to = &b.runs, .value = "N", .min = 1, .max = HY__BENCH_RUNS, .doc = "measured runs of each row"},
         {.name = "warm-up", .kind = OPTION_INT, .to = &b.warm_up, .value = "N", .min = 0, .max = HY__BENCH_RUNS, .doc = "runs before them"},
-        {.name = "csv", .kind = OPTION_TEXT, .to = &b.csv, .value = "FILE", .doc = "append the results to a table, too"},
+        {.name = "csv", .kind = OPTION_PATH, .to = &b.csv, .value = "FILE", .doc = "append the results to a table, too"},
         CMD_SHARED_OPTIONS(b.shared),
     };
     /* clang-format on */

@@ -7,16 +7,17 @@
 #include <jansson.h>
 
 int cmd_convert(int argc, char **argv) {
+    static const char *const FORMAT[] = {"int8", "int4", NULL};
     const char *from = NULL, *out = NULL, *operand;
     hy_convert_options opt = {0};
     bool force = false;
     cmd_shared shared = CMD_SHARED;
     /* clang-format off */
     option table[] = {
-        {.name = "from", .kind = OPTION_TEXT, .to = &from, .value = "DIR", .required = true, .doc = "directory to read"},
-        {.name = "out", .kind = OPTION_TEXT, .to = &out, .value = "DIR", .required = true, .doc = "directory to write"},
+        {.name = "from", .kind = OPTION_PATH, .to = &from, .value = "DIR", .required = true, .doc = "directory to read"},
+        {.name = "out", .kind = OPTION_PATH, .to = &out, .value = "DIR", .required = true, .doc = "directory to write"},
         {.name = "to-hf", .kind = OPTION_FLAG, .to = &opt.to_hf, .doc = "write a Hugging Face directory of a model of S layers"},
-        {.name = "quantize", .kind = OPTION_TEXT, .to = &opt.quantize, .value = "FORMAT", .doc = "write a model with weights in int8 or int4, to be run, not trained"},
+        {.name = "quantize", .kind = OPTION_TEXT, .to = &opt.quantize, .value = "FORMAT", .excludes = "to-hf", .words = FORMAT, .doc = "write a model to be run, not trained, with weights in this format"},
         {.name = "force", .kind = OPTION_FLAG, .to = &force, .doc = "replace a model that is already in the directory"},
         CMD_SHARED_OPTIONS(shared),
     };

@@ -7,6 +7,7 @@
 #include "base/file.h"
 #include "base/progress.h"
 #include "base/status.h"
+#include "base/words.h"
 #include "ckpt/tokenizer_dir.h"
 #include "cmd/dispatch.h"
 #include "data/build.h"
@@ -86,15 +87,6 @@ static hy_status unescape(const char *text, char **out, hy_error *err) {
     return HY_OK;
 }
 
-static hy_status read_split(hy__split *split, const char *name, hy_error *err) {
-    for (int i = HY__SPLIT_AUTO; i <= HY__SPLIT_TAIL; i++) {
-        *split = (hy__split)i;
-        if (strcmp(name, hy__split_name(*split)) == 0) return HY_OK;
-    }
-    return hy__fail(err, HY_E_INVALID, "--split is \"%.100s\", wanted auto, documents or tail",
-                    name);
-}
-
 static hy_status run_build(hy__build_options *opt, bool json, bool quiet, hy_error *err) {
     watcher w = {.start = hy__now()};
     hy__corpus *c;
@@ -121,6 +113,10 @@ static hy_status run_build(hy__build_options *opt, bool json, bool quiet, hy_err
 }
 
 static int data_build(int argc, char **argv) {
+    static const char *const SPLIT[] = {[HY__SPLIT_AUTO] = "auto",
+                                        [HY__SPLIT_DOCUMENTS] = "documents",
+                                        [HY__SPLIT_TAIL] = "tail",
+                                        NULL};
     hy__build_options opt = {.val_fraction = 0.1};
     const char *operand, *tokenizer = NULL, *separator = NULL, *split = "auto";
     text_list path = {0};
@@ -130,11 +126,11 @@ static int data_build(int argc, char **argv) {
     hy__tokenizer *tok = NULL;
     /* clang-format off */
     option table[] = {
-        {.name = "tokenizer", .kind = OPTION_TEXT, .to = &tokenizer, .value = "T", .required = true, .doc = "bytes, a tokenizer.json, or a folder that holds one"},
-        {.name = "out", .kind = OPTION_TEXT, .to = &opt.out, .value = "DIR", .required = true, .doc = "folder to write"},
+        {.name = "tokenizer", .kind = OPTION_PATH, .to = &tokenizer, .value = "T", .required = true, .doc = "bytes, a tokenizer.json, or a folder that holds one"},
+        {.name = "out", .kind = OPTION_PATH, .to = &opt.out, .value = "DIR", .required = true, .doc = "folder to write"},
         {.name = "separator", .kind = OPTION_TEXT, .to = &separator, .value = "TEXT", .doc = "between the documents of a text file (\\n: line break); otherwise a file is one"},
         {.name = "val-fraction", .kind = OPTION_REAL, .to = &opt.val_fraction, .value = "F", .min = 0, .max = 0.9, .doc = "share that is held out"},
-        {.name = "split", .kind = OPTION_TEXT, .to = &split, .value = "HOW", .doc = "what is held out: documents (by hash), tail (the last of the text), auto (tail where documents are few)"},
+        {.name = "split", .kind = OPTION_TEXT, .to = &split, .value = "HOW", .words = SPLIT, .doc = "what is held out, documents by hash or the tail of the text (auto: the tail where documents are few)"},
         {.name = "skip-broken", .kind = OPTION_FLAG, .to = &opt.skip_broken, .doc = "leave broken lines of JSON out instead of failing"},
         {.name = "shard-tokens", .kind = OPTION_INT, .to = &opt.shard_tokens, .value = "N", .min = 1024, .max = 1e12, .doc = "tokens of one file; otherwise 2^28"},
         {.name = "force", .kind = OPTION_FLAG, .to = &opt.force, .doc = "replace built data that are already in DIR"},
@@ -158,8 +154,8 @@ static int data_build(int argc, char **argv) {
     opt.path = path.item;
     opt.n_path = path.n;
     opt.threads = (int)threads;
-    hy_status status = read_split(&opt.split, split, &err);
-    if (status == HY_OK) status = unescape(separator, &mark, &err);
+    opt.split = (hy__split)hy__words_place(SPLIT, split);
+    hy_status status = unescape(separator, &mark, &err);
     if (status == HY_OK) status = hy__tokenizer_open_path(&tok, tokenizer, &err);
     opt.separator = mark;
     opt.tokenizer = tok;

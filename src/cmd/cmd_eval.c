@@ -33,8 +33,8 @@ int cmd_eval(int argc, char **argv) {
     cmd_shared shared = CMD_SHARED;
     /* clang-format off */
     option table[] = {
-        {.name = "model", .kind = OPTION_TEXT, .to = &dir, .value = "DIR", .required = true, .doc = "model directory"},
-        {.name = "data", .kind = OPTION_TEXT, .to = &data, .value = "FILE", .required = true, .doc = "text, read from first to last with the state carried"},
+        {.name = "model", .kind = OPTION_PATH, .to = &dir, .value = "DIR", .required = true, .doc = "model directory"},
+        {.name = "data", .kind = OPTION_PATH, .to = &data, .value = "FILE", .required = true, .doc = "text, read from first to last with the state carried"},
         CMD_SHARED_OPTIONS(shared),
     };
     /* clang-format on */

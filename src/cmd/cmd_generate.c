@@ -122,7 +122,7 @@ int cmd_generate(int argc, char **argv) {
     const char *operand;
     option table[] = {
         {.name = "model",
-         .kind = OPTION_TEXT,
+         .kind = OPTION_PATH,
          .to = &q.model,
          .value = "DIR",
          .required = true,
@@ -135,12 +135,12 @@ int cmd_generate(int argc, char **argv) {
          .unless = "session",
          .doc = "what to go on from"},
         {.name = "session",
-         .kind = OPTION_TEXT,
+         .kind = OPTION_PATH,
          .to = &q.session,
          .value = "FILE",
          .doc = "go on from this saved session; the prompt follows what it has seen"},
         {.name = "save-session",
-         .kind = OPTION_TEXT,
+         .kind = OPTION_PATH,
          .to = &q.save_session,
          .value = "FILE",
          .doc = "save the session after the text, for --session"},

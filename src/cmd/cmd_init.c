@@ -1,4 +1,5 @@
 /* cmd_init.c: hydralm init: a randomly initialised model directory of a configuration. */
+#include "account/account.h"
 #include "cmd/cmd.h"
 
 #include "base/status.h"
@@ -33,11 +34,11 @@ int cmd_init(int argc, char **argv) {
     cmd_shared shared = CMD_SHARED;
     /* clang-format off */
     option table[] = {
-        {.name = "config", .kind = OPTION_TEXT, .to = &config, .value = "FILE", .required = true, .doc = "configuration (YAML)"},
-        {.name = "out", .kind = OPTION_TEXT, .to = &out, .value = "DIR", .required = true, .doc = "model directory to write"},
+        {.name = "config", .kind = OPTION_PATH, .to = &config, .value = "FILE", .required = true, .doc = "configuration (YAML)"},
+        {.name = "out", .kind = OPTION_PATH, .to = &out, .value = "DIR", .required = true, .doc = "model directory to write"},
         {.name = "seed", .kind = OPTION_INT, .to = &seed, .value = "N", .max = (double)INT64_MAX, .doc = "of the random weights"},
-        {.name = "tokenizer", .kind = OPTION_TEXT, .to = &tokenizer, .value = "T", .doc = "bytes (default), a tokenizer.json, or a folder that holds one: its files come along, and model.vocab grows to it"},
-        {.name = "dtype", .kind = OPTION_TEXT, .to = &dtype, .value = "TYPE", .doc = "of the weights: fp32, bf16, int8 or int4"},
+        {.name = "tokenizer", .kind = OPTION_PATH, .to = &tokenizer, .value = "T", .doc = "bytes (default), a tokenizer.json, or a folder that holds one: its files come along, and model.vocab grows to it"},
+        {.name = "dtype", .kind = OPTION_TEXT, .to = &dtype, .value = "TYPE", .words = hy__store_name, .doc = "of the weights"},
         {.name = "force", .kind = OPTION_FLAG, .to = &force, .doc = "replace a model that is already in DIR"},
         CMD_SHARED_OPTIONS(shared),
     };

@@ -39,13 +39,10 @@ static void on_end(void *user, const hy__lab *lab, const hy_error *err) {
 }
 
 /* What is wrong with the command itself. *lab stays as it is with --all. */
-static hy_status check_usage(const char *name, bool all, bool quick, const hy__lab_options *opt,
+static hy_status check_usage(const char *name, bool all, const hy__lab_options *opt,
                              const hy__lab **lab, hy_error *err) {
     if (!name && !all) return hy__fail(err, HY_E_INVALID, "lab wants NAME or --all");
     if (name && all) return hy__fail(err, HY_E_INVALID, "lab wants NAME or --all, not both");
-    if (quick && opt->full)
-        return hy__fail(err, HY_E_INVALID, "lab wants --quick or --full, not both");
-    if (!*opt->out) return hy__fail(err, HY_E_INVALID, "--out is empty, wanted a folder");
     if (all) return HY_OK;
     HY_TRY(hy__lab_find(lab, name, err));
     return hy__lab_check_text(*lab, opt, err);
@@ -89,9 +86,9 @@ int cmd_lab(int argc, char **argv) {
     char names[1024] = "Experiments:\n";
     /* clang-format off */
     option table[] = {
-        {.name = "out", .kind = OPTION_TEXT, .to = &opt.out, .value = "DIR", .required = true, .doc = "folder for the trainings, results and pages; each experiment has its own in it"},
+        {.name = "out", .kind = OPTION_PATH, .to = &opt.out, .value = "DIR", .required = true, .doc = "folder for the trainings, results and pages; each experiment has its own in it"},
         {.name = "quick", .kind = OPTION_FLAG, .to = &quick, .doc = "within 15 minutes on two cores (this is what happens anyway)"},
-        {.name = "full", .kind = OPTION_FLAG, .to = &opt.full, .doc = "within 8 hours"},
+        {.name = "full", .kind = OPTION_FLAG, .to = &opt.full, .excludes = "quick", .doc = "within 8 hours"},
         {.name = "all", .kind = OPTION_FLAG, .to = &all, .doc = "all experiments, and a page that leads to them"},
         {.name = "seeds", .kind = OPTION_INT, .to = &opt.seeds, .value = "N", .min = 1, .max = HY__LAB_SEEDS, .doc = "trainings of each arm at its best rate"},
         {.name = "set", .kind = OPTION_EACH, .to = &set, .value = "KEY=VALUE", .doc = "change a field of every arm's configuration, one that no arm sets itself, as train.steps=10000"},
@@ -120,7 +117,7 @@ int cmd_lab(int argc, char **argv) {
     opt.text = text.item;
     opt.n_text = text.n;
     const hy__lab *lab = NULL;
-    if (check_usage(name, all, quick, &opt, &lab, &err) != HY_OK ||
+    if (check_usage(name, all, &opt, &lab, &err) != HY_OK ||
         check_trainings(&self, lab, &err) != HY_OK)
         return cmd_wrong(&self, &err);
     return cmd_end(&self, run(lab, &opt, quiet, &err), &err);

@@ -85,9 +85,9 @@ int cmd_logits(int argc, char **argv) {
     cmd_shared shared = CMD_SHARED;
     /* clang-format off */
     option table[] = {
-        {.name = "model", .kind = OPTION_TEXT, .to = &dir, .value = "DIR", .required = true, .doc = "model directory"},
-        {.name = "tokens", .kind = OPTION_TEXT, .to = &tokens, .value = "FILE.npy", .required = true, .doc = "token ids, one dimension"},
-        {.name = "out", .kind = OPTION_TEXT, .to = &out, .value = "FILE.npy", .required = true, .doc = "logits to write: float32, [tokens, vocabulary]"},
+        {.name = "model", .kind = OPTION_PATH, .to = &dir, .value = "DIR", .required = true, .doc = "model directory"},
+        {.name = "tokens", .kind = OPTION_PATH, .to = &tokens, .value = "FILE.npy", .required = true, .doc = "token ids, one dimension"},
+        {.name = "out", .kind = OPTION_PATH, .to = &out, .value = "FILE.npy", .required = true, .doc = "logits to write: float32, [tokens, vocabulary]"},
         {.name = "cut", .kind = OPTION_INTS, .to = &cut, .value = "I,J,...", .doc = "positions at which to feed a new piece"},
         CMD_SHARED_OPTIONS(shared),
     };

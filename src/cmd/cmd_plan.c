@@ -1,9 +1,11 @@
 /* cmd_plan.c: hydralm plan: what a configuration costs, before it is built. */
 #include "account/sheet_faces.h"
 #include "base/file.h"
+#include "base/words.h"
 #include "ckpt/checkpoint.h"
 #include "cmd/cmd.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -63,10 +65,6 @@ static hy_status add_rivals(hy__sheet *s, const hy__account *a, const text_list 
     if (against->n == 0) add_baselines(s, a);
     for (int64_t i = 0; i < against->n; i++) {
         if (strcmp(against->item[i], "none") == 0) continue;
-        if (s->n_rival == HY__SHEET_RIVALS) {
-            return hy__fail(err, HY_E_INVALID, "--against is given %lld times, wanted at most %d",
-                            (long long)against->n, HY__SHEET_RIVALS);
-        }
         HY_TRY(add_rival(s, a, against->item[i], err));
     }
     return HY_OK;
@@ -74,48 +72,38 @@ static hy_status add_rivals(hy__sheet *s, const hy__account *a, const text_list 
 
 /* ---- options ---- */
 
-static hy_status take_lengths(hy__sheet_options *o, const int_list *lengths, hy_error *err) {
-    if (lengths->n == 0) return HY_OK;
-    if (lengths->n > HY__SHEET_LENGTHS) {
-        return hy__fail(err, HY_E_INVALID, "--lengths has %lld lengths, wanted at most %d",
-                        (long long)lengths->n, HY__SHEET_LENGTHS);
-    }
-    for (int64_t i = 0; i < lengths->n; i++) {
-        if (lengths->item[i] < 1 || (i > 0 && lengths->item[i] <= lengths->item[i - 1])) {
+/* What the table cannot tell. */
+static hy_status check_usage(const plan_options *p, hy_error *err) {
+    const struct {
+        const char *name;
+        int64_t n, most;
+    } many[] = {{"lengths", p->lengths.n, HY__SHEET_LENGTHS},
+                {"hardware", p->hardware.n, HY__SHEET_HARDWARE},
+                {"against", p->against.n, HY__SHEET_RIVALS}};
+    for (size_t i = 0; i < sizeof many / sizeof *many; i++)
+        if (many[i].n > many[i].most)
+            return hy__fail(err, HY_E_INVALID, "--%s has %lld values, wanted at most %lld",
+                            many[i].name, (long long)many[i].n, (long long)many[i].most);
+    for (int64_t i = 1; i < p->lengths.n; i++)
+        if (p->lengths.item[i] <= p->lengths.item[i - 1])
             return hy__fail(err, HY_E_INVALID,
                             "length %lld of --lengths is %lld, wanted rising numbers of tokens, "
                             "for example 1024,8192,65536",
-                            (long long)i + 1, (long long)lengths->item[i]);
-        }
-        o->length[i] = lengths->item[i];
-    }
-    o->n_length = lengths->n;
+                            (long long)i + 1, (long long)p->lengths.item[i]);
     return HY_OK;
 }
 
-static hy_status take_dtype(hy__sheet_options *o, const char *dtype, hy_error *err) {
-    char known[64] = "";
-    for (hy__store k = 0; k < HY__STORE_N; k++) {
-        if (strcmp(dtype, hy__store_name(k)) == 0) {
-            o->store = k;
-            return HY_OK;
-        }
-        const char *before = k == 0 ? "" : k + 1 < HY__STORE_N ? ", " : " or ";
-        snprintf(known + strlen(known), sizeof known - strlen(known), "%s%s", before,
-                 hy__store_name(k));
-    }
-    return hy__fail(err, HY_E_INVALID, "--dtype is \"%.60s\", wanted %s", dtype, known);
-}
-
-static hy_status take_hardware(hy__sheet_options *o, const text_list *hardware, hy_error *err) {
-    if (hardware->n == 0) return HY_OK;
-    if (hardware->n > HY__SHEET_HARDWARE) {
-        return hy__fail(err, HY_E_INVALID, "--hardware is given %lld times, wanted at most %d",
-                        (long long)hardware->n, HY__SHEET_HARDWARE);
-    }
-    for (int64_t i = 0; i < hardware->n; i++)
-        HY_TRY(hy__hardware_find(&o->hardware[i], hardware->item[i], err));
-    o->n_hardware = hardware->n;
+static hy_status take_options(hy__sheet_options *o, const plan_options *p, hy_error *err) {
+    o->sequences = p->sequences;
+    o->devices = p->devices;
+    o->document = p->document;
+    o->budget = p->budget;
+    o->store = (hy__store)hy__words_place(hy__store_name, p->dtype);
+    if (p->lengths.n > 0) o->n_length = p->lengths.n;
+    for (int64_t i = 0; i < p->lengths.n; i++) o->length[i] = p->lengths.item[i];
+    if (p->hardware.n > 0) o->n_hardware = p->hardware.n;
+    for (int64_t i = 0; i < p->hardware.n; i++)
+        HY_TRY(hy__hardware_find(&o->hardware[i], p->hardware.item[i], err));
     return HY_OK;
 }
 
@@ -133,13 +121,7 @@ static hy_status fill(hy__sheet **out, const char *path, const plan_options *p, 
     }
     HY_TRY_GOTO(read_account(a, path, &p->set, err));
     o = hy__sheet_defaults(a);
-    o.sequences = p->sequences;
-    o.devices = p->devices;
-    o.document = p->document;
-    o.budget = p->budget;
-    HY_TRY_GOTO(take_lengths(&o, &p->lengths, err));
-    HY_TRY_GOTO(take_dtype(&o, p->dtype, err));
-    HY_TRY_GOTO(take_hardware(&o, &p->hardware, err));
+    HY_TRY_GOTO(take_options(&o, p, err));
     HY_TRY_GOTO(add_rivals(s, a, &p->against, err));
     hy__path_title(path, name, sizeof name);
     HY_TRY_GOTO(hy__sheet_fill(s, a, name, &o, err));
@@ -218,8 +200,6 @@ done:
 /* A folder without a model in it holds configurations. */
 static hy_status plan(const char *path, const plan_options *p, hy_error *err) {
     char *config = NULL;
-    if (p->html && !*p->html)
-        return hy__fail(err, HY_E_INVALID, "--html is empty, wanted a file's name");
     if (!hy__path_is_dir(path)) return plan_one(path, p, err);
     HY_TRY(hy__fileset_find(&config, path, "config.json", err));
     const bool model = config != NULL;
@@ -238,15 +218,15 @@ int cmd_plan(int argc, char **argv) {
     /* clang-format off */
     option table[] = {
         {.name = "set", .kind = OPTION_EACH, .to = &p.set, .value = "KEY=VALUE", .doc = "change a field of the configuration, e.g. train.batch=4"},
-        {.name = "lengths", .kind = OPTION_INTS, .to = &p.lengths, .value = "T,…", .doc = "lengths to show, in tokens (default 1024,8192,65536,1048576)"},
-        {.name = "dtype", .kind = OPTION_TEXT, .to = &p.dtype, .value = "NAME", .doc = "weights of the running model: fp32, bf16, int8 or int4"},
+        {.name = "lengths", .kind = OPTION_INTS, .to = &p.lengths, .value = "T,…", .min = 1, .max = HUGE_VAL, .doc = "lengths to show, in tokens (default 1024,8192,65536,1048576)"},
+        {.name = "dtype", .kind = OPTION_TEXT, .to = &p.dtype, .value = "NAME", .words = hy__store_name, .doc = "weights of the running model"},
         {.name = "sequences", .kind = OPTION_INT, .to = &p.sequences, .value = "N", .min = 1, .max = 1e6, .doc = "sequences served at once"},
         {.name = "train-tokens", .kind = OPTION_REAL, .to = &p.budget, .value = "N", .min = 0, .max = 1e18, .doc = "length of a training; 0 = 20 tokens for each active parameter"},
         {.name = "devices", .kind = OPTION_INT, .to = &p.devices, .value = "N", .min = 1, .max = 1e6, .doc = "devices that train together"},
         {.name = "document", .kind = OPTION_INT, .to = &p.document, .value = "T", .min = 1, .max = 1e12, .doc = "longest document of a training that carries its states (default 65536)"},
         {.name = "hardware", .kind = OPTION_EACH, .to = &p.hardware, .value = "NAME", .doc = "named hardware, or peak=989T,bandwidth=3.35T,memory=80G (default: all named)"},
         {.name = "against", .kind = OPTION_EACH, .to = &p.against, .value = "WHAT", .doc = "compare with transformer, mamba2 (of equal parameters; default: both), a configuration, or none"},
-        {.name = "html", .kind = OPTION_TEXT, .to = &p.html, .value = "FILE", .doc = "write one page with charts, too"},
+        {.name = "html", .kind = OPTION_PATH, .to = &p.html, .value = "FILE", .doc = "write one page with charts, too"},
         {.name = "markdown", .kind = OPTION_FLAG, .to = &p.markdown, .doc = "as docs/accounting.md: formulas and tables; CONFIG may be a folder of them"},
         {.name = "json", .kind = OPTION_FLAG, .to = &p.json, .doc = "the result as one line of JSON on stdout"},
     };
@@ -261,5 +241,6 @@ int cmd_plan(int argc, char **argv) {
     hy_error err = {0};
     int exit_status;
     if (!cmd_begin(&self, argc, argv, &path, &exit_status)) return exit_status;
+    if (check_usage(&p, &err) != HY_OK) return cmd_wrong(&self, &err);
     return cmd_end(&self, plan(path, &p, &err), &err);
 }

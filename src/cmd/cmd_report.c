@@ -2,6 +2,7 @@
 #include "cmd/cmd.h"
 
 #include "base/status.h"
+#include "base/words.h"
 #include "report/report.h"
 
 #include <stdlib.h>
@@ -13,20 +14,11 @@ typedef struct report_options {
     bool json, quiet;
 } report_options;
 
-static hy_status read_over(const char *name, hy__over *over, hy_error *err) {
-    static const char *const names[] = {"steps", "tokens", "time"};
-    for (int i = 0; i < 3; i++) {
-        *over = (hy__over)i;
-        if (strcmp(name, names[i]) == 0) return HY_OK;
-    }
-    return hy__fail(err, HY_E_INVALID, "--x is '%s', wanted steps, tokens or time", name);
-}
+static const char *const OVER[] = {
+    [HY__OVER_STEPS] = "steps", [HY__OVER_TOKENS] = "tokens", [HY__OVER_TIME] = "time", NULL};
 
 static hy_status report(const report_options *o, hy_error *err) {
-    if (o->out && !*o->out)
-        return hy__fail(err, HY_E_INVALID, "--out is empty, wanted a file's name");
-    hy__over over;
-    HY_TRY(read_over(o->over, &over, err));
+    const hy__over over = (hy__over)hy__words_place(OVER, o->over);
     hy__report *r = calloc(1, sizeof *r);
     if (!r) return hy__fail(err, HY_E_MEMORY, "there is not enough memory for a report");
     hy_status status;
@@ -45,8 +37,8 @@ int cmd_report(int argc, char **argv) {
     const char *operand;
     /* clang-format off */
     option table[] = {
-        {.name = "out", .kind = OPTION_TEXT, .to = &o.out, .value = "FILE", .required = true, .unless = "json", .doc = "the page to write (HTML)"},
-        {.name = "x", .kind = OPTION_TEXT, .to = &o.over, .value = "AXIS", .doc = "what curves are drawn over: steps, tokens or time"},
+        {.name = "out", .kind = OPTION_PATH, .to = &o.out, .value = "FILE", .required = true, .unless = "json", .doc = "the page to write (HTML)"},
+        {.name = "x", .kind = OPTION_TEXT, .to = &o.over, .value = "AXIS", .words = OVER, .doc = "what curves are drawn over"},
         {.name = "json", .kind = OPTION_FLAG, .to = &o.json, .doc = "a summary as one line of JSON on stdout"},
         {.name = "quiet", .letter = 'q', .kind = OPTION_FLAG, .to = &o.quiet, .doc = "nothing on stderr but errors"},
     };

@@ -198,6 +198,7 @@ done:
 }
 
 static int run_train(int argc, char **argv) {
+    static const char *const PATTERN[] = {"gpt2", "llama3", NULL};
     hy__bpe_train_options opt = {.vocab = 32768, .pattern = "llama3"};
     text_list path = {0}, special = {0};
     const char *out = NULL, *operand;
@@ -206,10 +207,10 @@ static int run_train(int argc, char **argv) {
     /* clang-format off */
     option table[] = {
         {.name = "vocab", .kind = OPTION_INT, .to = &opt.vocab, .value = "N", .min = 256, .max = 1 << 24, .doc = "tokens: 256 bytes, the special ones, and pairs"},
-        {.name = "pattern", .kind = OPTION_TEXT, .to = &opt.pattern, .value = "NAME", .doc = "how text is cut into words: gpt2 or llama3"},
+        {.name = "pattern", .kind = OPTION_TEXT, .to = &opt.pattern, .value = "NAME", .words = PATTERN, .doc = "how text is cut into words"},
         {.name = "special", .kind = OPTION_MANY, .to = &special, .value = "TOKEN...", .doc = "tokens that are found as they stand, as '<|endoftext|>'"},
         {.name = "skip-broken", .kind = OPTION_FLAG, .to = &skip_broken, .doc = "leave broken lines of JSON out instead of failing"},
-        {.name = "out", .kind = OPTION_TEXT, .to = &out, .value = "FILE|DIR", .required = true, .doc = "NAME.json, or a folder that gets tokenizer.json"},
+        {.name = "out", .kind = OPTION_PATH, .to = &out, .value = "FILE|DIR", .required = true, .doc = "NAME.json, or a folder that gets tokenizer.json"},
         CMD_SHARED_OPTIONS(shared),
     };
     /* clang-format on */
@@ -290,7 +291,7 @@ static int run_encode(int argc, char **argv) {
     cmd_shared shared = CMD_SHARED;
     /* clang-format off */
     option table[] = {
-        {.name = "tokenizer", .kind = OPTION_TEXT, .to = &tokenizer, .value = "FILE|DIR", .required = true, .doc = "bytes, a tokenizer.json, or a folder that holds one"},
+        {.name = "tokenizer", .kind = OPTION_PATH, .to = &tokenizer, .value = "FILE|DIR", .required = true, .doc = "bytes, a tokenizer.json, or a folder that holds one"},
         {.name = "count", .kind = OPTION_FLAG, .to = &count, .doc = "only how many tokens, bytes, and bytes a second"},
         CMD_SHARED_OPTIONS(shared),
     };
@@ -402,7 +403,7 @@ static int run_decode(int argc, char **argv) {
     cmd_shared shared = CMD_SHARED;
     /* clang-format off */
     option table[] = {
-        {.name = "tokenizer", .kind = OPTION_TEXT, .to = &tokenizer, .value = "FILE|DIR", .required = true, .doc = "bytes, a tokenizer.json, or a folder that holds one"},
+        {.name = "tokenizer", .kind = OPTION_PATH, .to = &tokenizer, .value = "FILE|DIR", .required = true, .doc = "bytes, a tokenizer.json, or a folder that holds one"},
         CMD_SHARED_OPTIONS(shared),
     };
     /* clang-format on */

@@ -123,11 +123,11 @@ int cmd_train(int argc, char **argv) {
     bool help_config = false, dry_run = false;
     /* clang-format off */
     option table[] = {
-        {.name = "config", .kind = OPTION_TEXT, .to = &opt.config, .value = "FILE", .required = true, .doc = "configuration (YAML)"},
-        {.name = "curriculum", .kind = OPTION_TEXT, .to = &opt.curriculum, .value = "FILE", .doc = "recipe of stages (YAML); docs/curriculum.md"},
+        {.name = "config", .kind = OPTION_PATH, .to = &opt.config, .value = "FILE", .required = true, .doc = "configuration (YAML)"},
+        {.name = "curriculum", .kind = OPTION_PATH, .to = &opt.curriculum, .value = "FILE", .doc = "recipe of stages (YAML); docs/curriculum.md"},
         {.name = "data", .kind = OPTION_MANY, .to = &data, .value = "PATH...", .required = true, .unless = "dry-run", .doc = "files and folders of text, 'DIR/*.txt', folders of `data build`, made tasks (task:NAME, docs/tasks.md); each with :WEIGHT behind it for a mixture"},
-        {.name = "tokenizer", .kind = OPTION_TEXT, .to = &opt.tokenizer, .value = "T", .doc = "bytes, a tokenizer.json, or a folder that holds one; otherwise that of built data, or bytes"},
-        {.name = "out", .kind = OPTION_TEXT, .to = &opt.out, .value = "DIR", .required = true, .unless = "dry-run", .doc = "model directory to write"},
+        {.name = "tokenizer", .kind = OPTION_PATH, .to = &opt.tokenizer, .value = "T", .doc = "bytes, a tokenizer.json, or a folder that holds one; otherwise that of built data, or bytes"},
+        {.name = "out", .kind = OPTION_PATH, .to = &opt.out, .value = "DIR", .required = true, .unless = "dry-run", .doc = "model directory to write"},
         {.name = "dry-run", .kind = OPTION_FLAG, .to = &dry_run, .doc = "print the stages with what they cost, and train nothing"},
         {.name = "hardware", .kind = OPTION_TEXT, .to = &hardware, .value = "NAME", .doc = "dry run: the machine to count time and memory of, as for plan"},
         {.name = "steps", .kind = OPTION_INT, .to = &opt.steps, .value = "N", .min = 1, .max = 1e12, .doc = "steps in all; otherwise train.steps"},

@@ -2,6 +2,7 @@
 #include "cmd/options.h"
 
 #include "base/nearest.h"
+#include "base/words.h"
 
 #include <errno.h>
 #include <math.h>
@@ -9,7 +10,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { NAME_CAP = 64 }; /* longer options are not looked up */
+enum {
+    NAME_CAP = 64,  /* longer options are not looked up */
+    LIST_CAP = 128, /* bytes of what an option may be, listed */
+};
 
 static parse_result wrong(hy_error *err, const char *fmt, ...)
     __attribute__((format(printf, 2, 3)));
@@ -101,6 +105,42 @@ static parse_result put_ints(const option *o, const char *text, hy_error *err) {
     }
 }
 
+static const char *last_of(const option *o) {
+    return o->kind == OPTION_WORDS ? " and " : " or ";
+}
+
+static parse_result not_among(const option *o, const char *word, hy_error *err) {
+    char known[LIST_CAP];
+    const bool several = o->kind == OPTION_WORDS;
+    hy__words_list(known, sizeof known, o->words, last_of(o));
+    return wrong(err, "--%s %s \"%.60s\", wanted %s%s", o->name, several ? "has" : "is", word,
+                 several ? "some of " : "", known);
+}
+
+static parse_result put_word(const option *o, const char *text, hy_error *err) {
+    const char **to = o->to;
+    if (o->words && hy__words_place(o->words, text) < 0) return not_among(o, text, err);
+    if (o->kind == OPTION_PATH && !*text)
+        return wrong(err, "--%s is empty, wanted %s", o->name, o->value);
+    *to = text;
+    return PARSE_RUN;
+}
+
+static parse_result put_words(const option *o, const char *text, hy_error *err) {
+    bool *to = o->to;
+    for (int i = 0; o->words[i]; i++) to[i] = false;
+    for (const char *at = text;; at++) {
+        char word[NAME_CAP];
+        const size_t n = strcspn(at, ",");
+        snprintf(word, sizeof word, "%.*s", (int)n, at);
+        const int place = hy__words_place(o->words, word);
+        if (place < 0) return not_among(o, word, err);
+        to[place] = true;
+        at += n;
+        if (!*at) return PARSE_RUN;
+    }
+}
+
 static parse_result put(const option *o, const char *text, hy_error *err) {
     switch (o->kind) {
     case OPTION_INT:
@@ -113,8 +153,10 @@ static parse_result put(const option *o, const char *text, hy_error *err) {
     case OPTION_INTS:
         return put_ints(o, text, err);
     case OPTION_TEXT:
-        *(const char **)o->to = text;
-        break;
+    case OPTION_PATH:
+        return put_word(o, text, err);
+    case OPTION_WORDS:
+        return put_words(o, text, err);
     case OPTION_FLAG:
         *(bool *)o->to = true;
         break;
@@ -160,7 +202,10 @@ static parse_result parse_one(const command *c, int argc, char **argv, int *at, 
     return PARSE_RUN;
 }
 
-static parse_result check_required(const command *c, const option *o, hy_error *err) {
+/* Whether an option is there that must be, and none that must not. */
+static parse_result check_presence(const command *c, const option *o, hy_error *err) {
+    if (o->given && o->excludes && options_given(c, o->excludes))
+        return wrong(err, "--%s and --%s are both given, wanted one of them", o->name, o->excludes);
     if (!o->required || o->given) return PARSE_RUN;
     if (!o->unless) return wrong(err, "%s wants --%s %s", c->name, o->name, o->value);
     if (options_given(c, o->unless)) return PARSE_RUN;
@@ -184,7 +229,7 @@ parse_result options_parse(const command *c, int argc, char **argv, const char *
         }
     }
     for (int i = 0; i < c->n_option; i++)
-        if (check_required(c, &c->option[i], err) != PARSE_RUN) return PARSE_WRONG;
+        if (check_presence(c, &c->option[i], err) != PARSE_RUN) return PARSE_WRONG;
     if (c->operand && !*operand && !c->operand_optional)
         return wrong(err, "%s wants %s", c->name, c->operand);
     return PARSE_RUN;
@@ -204,6 +249,18 @@ void options_release(const command *c) {
     }
 }
 
+/* "a,b": the words that an option has before it is given. */
+static void print_chosen(const option *o, FILE *to) {
+    const bool *chosen = o->to;
+    const char *before = " (default ";
+    for (int i = 0; o->words[i]; i++) {
+        if (!chosen[i]) continue;
+        fprintf(to, "%s%s", before, o->words[i]);
+        before = ",";
+    }
+    if (*before == ',') fputc(')', to);
+}
+
 /* "(default 0.8)", from what the variable holds. */
 static void print_default(const option *o, FILE *to) {
     if (o->required || o->given) return;
@@ -213,6 +270,14 @@ static void print_default(const option *o, FILE *to) {
         fprintf(to, " (default %g)", *(double *)o->to);
     if (o->kind == OPTION_TEXT && *(const char **)o->to)
         fprintf(to, " (default %s)", *(const char **)o->to);
+    if (o->kind == OPTION_WORDS) print_chosen(o, to);
+}
+
+static void print_words(const option *o, FILE *to) {
+    char known[LIST_CAP];
+    if (!o->words) return;
+    hy__words_list(known, sizeof known, o->words, last_of(o));
+    fprintf(to, "%s%s", o->kind == OPTION_WORDS ? ": some of " : ": ", known);
 }
 
 void options_help(const command *c, FILE *to) {
@@ -228,6 +293,7 @@ void options_help(const command *c, FILE *to) {
         snprintf(left, sizeof left, "%s--%s %s", o->letter ? "-v, " : "", o->name, value);
         if (o->letter) left[1] = o->letter;
         fprintf(to, "  %-28s %s", left, o->doc);
+        print_words(o, to);
         print_default(o, to);
         fputc('\n', to);
     }

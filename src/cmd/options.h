@@ -11,13 +11,15 @@
 #include <stdio.h>
 
 typedef enum option_kind {
-    OPTION_FLAG, /* bool *: no value */
-    OPTION_INT,  /* int64_t * */
-    OPTION_REAL, /* double * */
-    OPTION_TEXT, /* const char ** */
-    OPTION_EACH, /* text_list *: one value each time it is given */
-    OPTION_MANY, /* text_list *: all values up to the next option */
-    OPTION_INTS, /* int_list *: "i,j,…" */
+    OPTION_FLAG,  /* bool *: no value */
+    OPTION_INT,   /* int64_t * */
+    OPTION_REAL,  /* double * */
+    OPTION_TEXT,  /* const char **: any, or one of `words` */
+    OPTION_PATH,  /* const char **: of a file or a folder, so not empty */
+    OPTION_WORDS, /* bool *: [words] whether it is among those of "a,b,…" */
+    OPTION_EACH,  /* text_list *: one value each time it is given */
+    OPTION_MANY,  /* text_list *: all values up to the next option */
+    OPTION_INTS,  /* int_list *: "i,j,…" */
 } option_kind;
 
 typedef struct text_list {
@@ -36,11 +38,13 @@ typedef struct option {
     option_kind kind;
     void *to;
     const char *value; /* what the help calls its value */
-    const char *doc;
+    const char *doc;   /* with `words`, these follow */
     bool required;
-    const char *unless; /* not required where this option is given */
-    double min, max;    /* of numbers; both 0 = any */
-    bool given;         /* set by options_parse */
+    const char *unless;       /* not required where this option is given */
+    const char *excludes;     /* not together with this option */
+    const char *const *words; /* that it may be, NULL behind the last; or NULL */
+    double min, max;          /* of numbers; both 0 = any */
+    bool given;               /* set by options_parse */
 } option;
 
 typedef struct command {

@@ -30,9 +30,9 @@ bench --what kernels --backend ref --set model.layers=S
 
 # ---- refusals
 refused() { fails 1 "$1" bench --config tiny.yaml "${@:2}"; }
-refused "wanted some of train, prefill, decode and kernels" --what train,prefil
-refused "wanted some of fp32, bf16, int8, int4" --dtype int3
-refused "at least 1 token" --tokens 512,0
+fails 2 '"prefil", wanted some of train, prefill, decode and kernels' bench --config tiny.yaml --what train,prefil
+fails 2 "wanted some of fp32, bf16, int8 and int4" bench --config tiny.yaml --dtype int3
+fails 2 "--tokens is 512,0, wanted 1 or more" bench --config tiny.yaml --tokens 512,0
 refused "are free" --tokens 1000000 --batch 8
 refused "train fp32, 60 x 1000000 tokens: " --what train --tokens 1000000 --batch 60
 refused "d_modle" --set model.d_modle=3
@@ -44,7 +44,7 @@ refused "are free" --tokens 1000000 --batch 8 --csv kept.csv
 [ -e kept.csv ] || die "an empty table that was there is gone"
 fails 2 "--config FILE or --model" bench
 fails 2 "wanted" bench --config tiny.yaml --batch 0
-fails 1 "wanted one" bench --config tiny.yaml --model model
-fails 1 "give --config" bench --model model --set train.batch=2
+fails 2 "wanted one" bench --config tiny.yaml --model model
+fails 2 "--set and --model are both given" bench --model model --set train.batch=2
 fails 1 "nowhere" bench --model nowhere
 exit 0

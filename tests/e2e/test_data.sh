@@ -138,9 +138,11 @@ fails 1 "b holds other things (notes.txt)" data build text --tokenizer bytes --o
 mkdir empty
 build text --out empty
 fails 1 "but must be a folder" data build text --tokenizer bytes --out tiny.yaml --quiet
-for out in . .. a/. / ''; do
+for out in . .. a/. /; do
     fails 1 'is not the name of a folder to make' data build text --tokenizer bytes --out "$out" --quiet
 done
+fails 2 "--out is empty, wanted DIR" data build text --tokenizer bytes --out ""
+fails 2 "wanted auto, documents or tail" data build text --tokenizer bytes --out x --split none
 fails 1 "holds built data, wanted text" data build c --tokenizer bytes --out x --quiet
 mkdir d.building && echo junk >d.building/tokens-00007.bin # of a build that was killed
 build text --out d

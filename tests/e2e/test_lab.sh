@@ -87,7 +87,7 @@ fails 2 'there is no experiment "recal"; there are crossover, logic, hops, recal
 fails 2 'lab wants NAME or --all' lab --out z
 fails 2 'lab wants NAME or --all, not both' lab recall --all --out z
 fails 1 'no field' lab --all --out z --set train.nothing=1
-fails 2 'lab wants --quick or --full, not both' lab recall --quick --full --out z
+fails 2 '--full and --quick are both given' lab recall --quick --full --out z
 fails 1 'within 2%' lab stretch --out z --set experts.d_ff=4
 fails 1 'no field' lab recall --out z --set train.nothing=1
 fails 1 'wanted section.key=value' lab recall --out z --set nonsense

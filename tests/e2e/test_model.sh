@@ -14,7 +14,7 @@ differ m/model.safetensors other/model.safetensors "another seed"
 fails 1 "already holds a model" init --config tiny.yaml --out m --seed 3
 ok init --config tiny.yaml --out other --seed 3 --force
 same m/model.safetensors other/model.safetensors "--force"
-fails 1 "wanted fp32, bf16, int8 or int4" init --config tiny.yaml --out x --seed 1 --dtype fp8
+fails 2 "wanted fp32, bf16, int8 or int4" init --config tiny.yaml --out x --seed 1 --dtype fp8
 absent x "a refused dtype"
 
 ok inspect m

@@ -41,13 +41,13 @@ ok convert --from half --out fromhalf --quantize int8
 
 # ---- what is refused
 fails 1 "already holds a model" convert --from m --out int4 --quantize int4
-fails 1 "wanted int8 or int4" convert --from m --out x --quantize int3
+fails 2 "wanted int8 or int4" convert --from m --out x --quantize int3
 fails 1 "int8 already" convert --from int8 --out x --quantize int4
 sed 's/SE A WP F/2x(S)/' tiny.yaml >mamba.yaml
 ok init --config mamba.yaml --out mamba --seed 1
 ok convert --from mamba --out mamba4 --quantize int4
 fails 1 "weights are int4" convert --from mamba4 --out x --to-hf
-fails 1 "Hugging Face" convert --from m --out x --to-hf --quantize int4
+fails 2 "both given" convert --from m --out x --to-hf --quantize int4
 fails 1 "nowhere" convert --from nowhere --out x --quantize int4
 absent x "a refused conversion"
 fails 1 "cannot be resumed" train --config tiny.yaml --data text.txt --out int8 --resume --steps 30 --quiet

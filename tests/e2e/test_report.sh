@@ -64,7 +64,7 @@ tokens=$(tail -n 1 half/metrics.jsonl | grep -oE '"tokens":[0-9]+' | cut -d: -f2
 grep -qx "$tokens" at || die "the end of the shorter run is not drawn at its $tokens tokens: $(xargs <at)"
 ok report plain --x time --out page.html
 page "over time" page.html ">time<"
-fails 1 "--x is 'epochs', wanted steps, tokens or time" report plain --x epochs --out page.html
+fails 2 '--x is "epochs", wanted steps, tokens or time' report plain --x epochs --out page.html
 echo '{"step": 1, "loss": 2}' >bare.jsonl
 fails 1 "bare.jsonl does not say its tokens" report bare.jsonl --x tokens --out page.html
 
@@ -122,7 +122,7 @@ fails 1 "line 1: there is no step" report broken --out page.html
 echo '{"step": 1, "E": {"load": [[1], [1, 2]]}}' >broken/metrics.jsonl
 fails 1 "line 1: lists in a list differ in length" report broken --out page.html
 fails 1 "no/such/page.html" report whole --out no/such/page.html
-fails 1 "--out is empty" report whole --out ""
+fails 2 "--out is empty" report whole --out ""
 fails 2 "RUN" report --out page.html
 fails 2 "--out FILE or --json" report whole
 exit 0

@@ -51,7 +51,7 @@ fails 1 'lines.jsonl:2: it has no field "text"' tokenizer train lines.jsonl --ou
 ok tokenizer train lines.jsonl --skip-broken --out l.json --json
 is "$(field broken_lines)" 1 "broken lines"
 fails 1 "wanted 257" tokenizer train text --vocab 256 --special '<e>' --out n.json
-fails 1 "wanted gpt2" tokenizer train text --pattern gpt --out n.json
+fails 2 "wanted gpt2 or llama3" tokenizer train text --pattern gpt --out n.json
 absent n.json "a failed training"
 
 tiny_config >tiny.yaml

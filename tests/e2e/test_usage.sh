@@ -38,7 +38,8 @@ fails 2 "whole number" train --config c --data d --out o --steps many
 fails 2 "wanted 0 to 1" generate --model m --prompt p --top-p 1.5
 fails 2 "stray" eval --model m --data d stray
 fails 2 "wants a value" eval --model
-fails 1 "no backend" inspect . --backend gpu
+fails 2 '--backend is "gpu", wanted' inspect . --backend gpu
+fails 2 "--model is empty, wanted DIR" eval --model "" --data d
 
 "$hydralm" --help >/dev/full 2>stderr
 is $? 1 "help on a full device"

@@ -105,7 +105,7 @@ static void expect_pass(const char *backend, const hy__config *c, const hy__trai
     }
     law_ok(hy__check_run(&check, be, &a, store, training, &err), &err);
     if (check.n_letter > 0)
-        fail_msg("%s, \"%s\", %s, %s: %s", backend, c->model.layers, hy__store_name(store),
+        fail_msg("%s, \"%s\", %s, %s: %s", backend, c->model.layers, hy__store_name[store],
                  training ? "training" : "serving", check.why.text);
     hy__backend_free(be);
 }
@@ -188,11 +188,11 @@ static void expect_named_in(hy__store store, const hy__config *config, const hy_
     for (hy__kernel_id id = 0; id < HY__KERNEL_N; id++)
         if (check.kernel[id] != (id == wrong))
             fail_msg("%s is %swrong in %s, the check says otherwise", hy__kernel_name(id),
-                     id == wrong ? "" : "not ", hy__store_name(store));
+                     id == wrong ? "" : "not ", hy__store_name[store]);
     for (int64_t part = 1; part < a.n_part; part++)
         if (check.letter[part] != (strchr(letters, a.part[part].letter) != NULL))
             fail_msg("%s is wrong in %s, the check of %c says otherwise", hy__kernel_name(wrong),
-                     hy__store_name(store), a.part[part].letter);
+                     hy__store_name[store], a.part[part].letter);
     assert_non_null(strstr(check.why.text, "differs from ref64"));
     hy__backend_free(be);
 }

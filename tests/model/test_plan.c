@@ -314,7 +314,7 @@ static void check_session_in(const hy__config *c, uint64_t seed, hy__store store
     law_open(&lm, "cpu", c, seed);
     law_save(lm.m, model);
     law_close(&lm);
-    const hy_model_options opt = {.dtype = hy__store_name(store)};
+    const hy_model_options opt = {.dtype = hy__store_name[store]};
     law_ok(hy_model_open(&m, model, &opt, &err), &err);
     for (size_t i = 0; i < sizeof length / sizeof *length; i++) {
         hy_session *s = NULL;

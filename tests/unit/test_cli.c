@@ -15,7 +15,8 @@ typedef struct values {
     bool quiet;
     int64_t steps;
     double rate;
-    const char *from, *out, *operand;
+    const char *from, *out, *how, *file, *operand;
+    bool part[3];
     text_list data, stop;
     int_list cut;
     hy_error err;
@@ -26,7 +27,8 @@ typedef struct values {
 static parse_result parse(values *v, const char *operand, const char *line) {
     char *argv[32];
     int argc = 0;
-    *v = (values){.steps = 7};
+    static const char *const WORDS[] = {"one", "two", "three", NULL};
+    *v = (values){.steps = 7, .how = "two", .part = {[1] = true}};
     option table[] = {
         {.name = "quiet", .letter = 'q', .kind = OPTION_FLAG, .to = &v->quiet},
         {.name = "steps", .kind = OPTION_INT, .to = &v->steps, .value = "N", .min = 1, .max = 100},
@@ -40,6 +42,9 @@ static parse_result parse(values *v, const char *operand, const char *line) {
         {.name = "out", .kind = OPTION_TEXT, .to = &v->out, .value = "DIR", .required = true},
         {.name = "data", .kind = OPTION_MANY, .to = &v->data, .value = "PATH"},
         {.name = "stop", .kind = OPTION_EACH, .to = &v->stop, .value = "TEXT"},
+        {.name = "how", .kind = OPTION_TEXT, .to = &v->how, .value = "HOW", .words = WORDS},
+        {.name = "parts", .kind = OPTION_WORDS, .to = v->part, .value = "LIST", .words = WORDS},
+        {.name = "file", .kind = OPTION_PATH, .to = &v->file, .value = "FILE", .excludes = "from"},
         {.name = "cut", .kind = OPTION_INTS, .to = &v->cut, .value = "I,J", .max = 1000},
     };
     const command c = {.name = "test",
@@ -80,6 +85,18 @@ static void test_kinds(void **state) {
     assert_int_equal(v.steps, 7); /* the default stays */
 }
 
+static void test_words(void **state) {
+    (void)state;
+    values v;
+    assert_int_equal(parse(&v, NULL, "--out x --file f"), PARSE_RUN);
+    assert_string_equal(v.how, "two");
+    assert_true(!v.part[0] && v.part[1] && !v.part[2]);
+    assert_string_equal(v.file, "f");
+    assert_int_equal(parse(&v, NULL, "--out x --how three --parts three,one"), PARSE_RUN);
+    assert_string_equal(v.how, "three");
+    assert_true(v.part[0] && !v.part[1] && v.part[2]); /* in place of the default */
+}
+
 static void test_help(void **state) {
     (void)state;
     values v;
@@ -113,6 +130,13 @@ static void test_wrong_usage(void **state) {
     wrong(NULL, "--out x --quiet=yes", "takes no value");
     wrong(NULL, "--out x --cut 3,,4", "3,5,8");
     wrong(NULL, "--out x --cut 3,4000", "wanted 0 to 1000");
+    wrong(NULL, "--out x --how four", "--how is \"four\", wanted one, two or three");
+    wrong(NULL, "--out x --how=", "wanted one, two or three");
+    wrong(NULL, "--out x --parts one,tow",
+          "--parts has \"tow\", wanted some of one, two and three");
+    wrong(NULL, "--out x --parts one,", "--parts has \"\"");
+    wrong(NULL, "--out x --file=", "--file is empty, wanted FILE");
+    wrong(NULL, "--out x --file f --from g", "--file and --from are both given");
     wrong(NULL, "--out x --data", "wants a value");
     wrong(NULL, "--out x stray", "stray");
     wrong("DIR", "--out x", "wants DIR");
@@ -159,9 +183,9 @@ static void test_dispatch(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_kinds),       cmocka_unit_test(test_help),
-        cmocka_unit_test(test_wrong_usage), cmocka_unit_test(test_operands),
-        cmocka_unit_test(test_dispatch),
+        cmocka_unit_test(test_kinds),    cmocka_unit_test(test_words),
+        cmocka_unit_test(test_help),     cmocka_unit_test(test_wrong_usage),
+        cmocka_unit_test(test_operands), cmocka_unit_test(test_dispatch),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -6,6 +6,7 @@
 
 #include "backend/cpu/cpu.h"
 #include "base/memory.h"
+#include "base/words.h"
 
 #include <omp.h>
 #include <stdlib.h>
@@ -153,6 +154,10 @@ static isa best_isa(void) {
     return id;
 }
 
+const char *const *hy__cpu_known(void) {
+    return NAMES;
+}
+
 const char *const *hy__cpu_names(void) {
     return NAMES + best_isa();
 }
@@ -162,10 +167,10 @@ static hy_status find_isa(const char *name, isa *id, hy_error *err) {
     if (strcmp(name, "cpu") == 0) return HY_OK;
     for (*id = 0; *id < ISA_N && strcmp(name, NAMES[*id]) != 0;) ++*id;
     if (*id == ISA_N) {
-        return hy__fail(err, HY_E_INVALID,
-                        "there is no backend \"%s\"; known are cpu, cpu:avx512vnni, cpu:avx512, "
-                        "cpu:avx2, cpu:generic, ref and ref64",
-                        name);
+        char known[128];
+        hy__words_list(known, sizeof known, NAMES, " and ");
+        return hy__fail(err, HY_E_INVALID, "there is no backend \"%.60s\"; known are %s", name,
+                        known);
     }
     if (isa_present(*id)) return HY_OK;
     return hy__fail(err, HY_E_UNSUPPORTED,
