@@ -257,9 +257,10 @@ hy_status hy__exam_windows(hy__exam *e, const char *name, int64_t rows, hy__load
                           err);
 }
 
-static hy_status read_windows(hy__exam *e, hy__loader *l, hy__tally *sum, hy_error *err) {
+static hy_status read_windows(hy__exam *e, hy__loader *l, int64_t rows, hy__tally *sum,
+                              hy_error *err) {
     HY_TRY(hy__exam_reserve(e, hy__loader_max_pieces(l), err));
-    for (int64_t i = 0, read = 0; read < e->rows; i++) {
+    for (int64_t i = 0, read = 0; read < rows; i++) {
         const hy__loader_batch *b;
         HY_TRY(hy__loader_get(l, i, &b, err));
         for (int64_t p = 0; p < b->n_piece; p++)
@@ -271,10 +272,11 @@ static hy_status read_windows(hy__exam *e, hy__loader *l, hy__tally *sum, hy_err
     return HY_OK;
 }
 
-hy_status hy__exam_read(hy__exam *e, const char *name, hy__tally *sum, hy_error *err) {
+hy_status hy__exam_read(hy__exam *e, const char *name, int64_t rows, hy__tally *sum,
+                        hy_error *err) {
     hy__loader *l = NULL;
     hy_status status = hy__exam_windows(e, name, 0, &l, err);
-    if (status == HY_OK) status = read_windows(e, l, sum, err);
+    if (status == HY_OK) status = read_windows(e, l, rows, sum, err);
     hy__loader_free(l);
     return status;
 }
@@ -346,7 +348,7 @@ static hy_status ask(hy__exam *e, const hy__probe *p, hy__tally *sum, hy__answer
     case HY__READ_CUT:
         return hy__exam_cut(e, p->data, sum, a, err);
     default:
-        return hy__exam_read(e, p->data, sum, err);
+        return hy__exam_read(e, p->data, e->rows, sum, err);
     }
 }
 

@@ -49,8 +49,8 @@ hy_status hy__exam_add(hy__exam *e, const hy__batch *b, const int32_t *target, h
  * name, or of all alike ("*"). Batches of `rows` windows; 0 = of as many as are read at once. */
 hy_status hy__exam_windows(hy__exam *e, const char *name, int64_t rows, hy__loader **l,
                            hy_error *err);
-/* Adds what e->rows of them come to. */
-hy_status hy__exam_read(hy__exam *e, const char *name, hy__tally *sum, hy_error *err);
+/* Adds what so many rows of them come to. */
+hy_status hy__exam_read(hy__exam *e, const char *name, int64_t rows, hy__tally *sum, hy_error *err);
 
 /* ---- specialise.c: of models with E ---- */
 

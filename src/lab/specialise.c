@@ -181,7 +181,8 @@ static hy_status measure_harm(hy__exam *e, const char *name, int64_t *favourite,
                               hy__answer *a, hy_error *err) {
     double own = 0.0, least = INFINITY;
     const hy__config *cfg = &e->model->cfg;
-    HY_TRY(hy__exam_read(e, name, sum, err));
+    const int64_t rows = e->rows / SHARE;
+    HY_TRY(hy__exam_read(e, name, rows, sum, err));
     const int64_t n = domains_of(sum);
     if (!strchr(cfg->letter, 'E') || cfg->experts.k >= cfg->experts.n_expert || n < 2) return HY_OK;
     hy__model_report(e->model);
@@ -191,7 +192,7 @@ static hy_status measure_harm(hy__exam *e, const char *name, int64_t *favourite,
         double rise = 0.0, beside = 0.0;
         if (sum->domain_asked[d] == 0) continue;
         ban(e->model, d, favourite, true);
-        const hy_status status = hy__exam_read(e, name, &without, err);
+        const hy_status status = hy__exam_read(e, name, rows, &without, err);
         ban(e->model, d, favourite, false);
         if (status != HY_OK) return status;
         for (int64_t c = 0; c < HY__DOMAINS; c++) {
@@ -213,12 +214,10 @@ static hy_status measure_harm(hy__exam *e, const char *name, int64_t *favourite,
 
 hy_status hy__exam_ban(hy__exam *e, const char *name, hy__tally *sum, hy__answer *a,
                        hy_error *err) {
-    const int64_t rows = e->rows, n = e->model->cfg.n_layer * HY__DOMAINS;
+    const int64_t n = e->model->cfg.n_layer * HY__DOMAINS;
     int64_t *favourite = calloc((size_t)n, sizeof *favourite);
     if (!favourite) return hy__exam_no_memory(err);
-    e->rows = rows / SHARE;
     const hy_status status = measure_harm(e, name, favourite, sum, a, err);
-    e->rows = rows;
     free(favourite);
     return status;
 }
