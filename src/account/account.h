@@ -19,7 +19,7 @@ typedef enum hy__store {
     HY__STORE_INT4 = 3,
     HY__STORE_N
 } hy__store;
-extern const char *const hy__store_name[HY__STORE_N + 1];        /* NULL behind the last */
+extern const char *const hy__store_name[HY__STORE_N + 1];        /* "fp32"; NULL behind the last */
 hy__dtype hy__store_dtype(hy__store s);                          /* of narrow groups; else F32 */
 hy__operand hy__store_operand(hy__store s);                      /* how products take it */
 double hy__store_bytes(hy__store s, const hy__param_decl *decl); /* of one element of a parameter */

@@ -130,7 +130,7 @@ static int data_build(int argc, char **argv) {
         {.name = "out", .kind = OPTION_PATH, .to = &opt.out, .value = "DIR", .required = true, .doc = "folder to write"},
         {.name = "separator", .kind = OPTION_TEXT, .to = &separator, .value = "TEXT", .doc = "between the documents of a text file (\\n: line break); otherwise a file is one"},
         {.name = "val-fraction", .kind = OPTION_REAL, .to = &opt.val_fraction, .value = "F", .min = 0, .max = 0.9, .doc = "share that is held out"},
-        {.name = "split", .kind = OPTION_TEXT, .to = &split, .value = "HOW", .words = SPLIT, .doc = "what is held out, documents by hash or the tail of the text (auto: the tail where documents are few)"},
+        {.name = "split", .kind = OPTION_TEXT, .to = &split, .value = "HOW", .words = SPLIT, .doc = "hold out documents (by hash) or the tail of the text; auto: the tail where documents are few"},
         {.name = "skip-broken", .kind = OPTION_FLAG, .to = &opt.skip_broken, .doc = "leave broken lines of JSON out instead of failing"},
         {.name = "shard-tokens", .kind = OPTION_INT, .to = &opt.shard_tokens, .value = "N", .min = 1024, .max = 1e12, .doc = "tokens of one file; otherwise 2^28"},
         {.name = "force", .kind = OPTION_FLAG, .to = &opt.force, .doc = "replace built data that are already in DIR"},

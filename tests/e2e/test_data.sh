@@ -142,7 +142,7 @@ for out in . .. a/. /; do
     fails 1 'is not the name of a folder to make' data build text --tokenizer bytes --out "$out" --quiet
 done
 fails 2 "--out is empty, wanted DIR" data build text --tokenizer bytes --out ""
-fails 2 "wanted auto, documents or tail" data build text --tokenizer bytes --out x --split none
+fails 2 "wanted auto, documents or tail" data build text --tokenizer bytes --out x --split half
 fails 1 "holds built data, wanted text" data build c --tokenizer bytes --out x --quiet
 mkdir d.building && echo junk >d.building/tokens-00007.bin # of a build that was killed
 build text --out d
@@ -212,7 +212,6 @@ printf '{"text": "caf\xe9"}\n' >bytes.jsonl
 refused 'bytes.jsonl:1: not valid JSON' bytes.jsonl
 echo '[1]' >list.jsonl
 refused 'list.jsonl:1: it is no JSON object' list.jsonl
-refused '--split is "half"' text --split half
 refused '--separator has \x' text --separator '\x'
 fails 2 "wants PATH" data build --tokenizer bytes --out x
 fails 2 "wants --tokenizer" data build text --out x

@@ -97,7 +97,7 @@ fails 1 'whose stages all have a value for it' lab experts --out z --set experts
 fails 1 'measures does not depend on it' lab crossover --out z --set train.batch=2
 fails 1 'crossover: --set train.batch=2' lab --all --out z --set train.batch=2
 fails 1 'its stages say how long' lab recall --out z --set train.steps=3
-fails 2 'wanted a folder' lab recall --out ''
+fails 2 '--out is empty' lab recall --out ''
 for seeds in 0 -1 1000000000 x; do fails 2 --seeds lab recall --out z --seeds $seeds; done
 for jobs in -1 65; do fails 2 --jobs lab recall --out z --jobs $jobs; done
 fails 2 'lab crossover trains nothing, and measures one thing at a time; wanted no --seeds' lab crossover --out z --seeds 3
