@@ -3,6 +3,7 @@
  * there; for more hops, one goes on from that place in the same way.
  *
  *   find(i) = the largest j <= i with x[j-1] = x[i];   asked at i: x[find(find(… i))] */
+#include "base/rng.h"
 #include "data/task.h"
 
 enum { HOPS, ALPHABET, LENGTH };
@@ -30,20 +31,36 @@ static void write(const hy__task *t, hy__task_doc *d) {
     }
 }
 
-/* Where the letter before is the same, all hops stay at their place. Otherwise the first leads to
- * another letter, behind this one; and each that follows, from a letter c behind p, to a p behind c
- * with probability 1/A, or else to any letter but c behind a c. So of some hops the letter itself
- * is the answer far oftener than others. */
+/* Of the best guess that looks no further back than one letter: that letter where it is the same,
+ * which is always right; otherwise, whichever of three is right most often, the letter itself, the
+ * one before, or one of the others. Over so many letters of documents that are drawn; where they
+ * are long, of shorter ones, whose start is as little of them. */
 static double chance(const hy__task *t) {
-    const double one = 1.0 / (double)t->number[ALPHABET];
-    double at = 0.0, behind = 1.0; /* it; one behind it; what is left: neither */
-    for (int64_t h = 2; h <= t->number[HOPS]; h++) {
-        const double back = 2.0 * one * behind + one * (1.0 - at - behind);
-        behind = at;
-        at = back;
+    enum { LETTERS = 1 << 17, LONG = 1024 };
+    int32_t token[1 + LONG], target[1 + LONG];
+    int64_t same = 0, itself = 0, before = 0, other = 0;
+    hy__task some = *t;
+    if (some.number[LENGTH] > LONG) some.number[LENGTH] = LONG;
+    some.len = 1 + some.number[LENGTH];
+    for (int64_t i = 0; i < LETTERS / some.number[LENGTH]; i++) {
+        const int64_t n = hy__task_write(&some, hy__rng_key(0, "chance", 0), i, token, target);
+        for (int64_t j = 2; j < n; j++) {
+            const int32_t answer = target[j];
+            if (answer < 0) continue;
+            if (token[j] == token[j - 1])
+                same++;
+            else if (answer == token[j])
+                itself++;
+            else if (answer == token[j - 1])
+                before++;
+            else
+                other++;
+        }
     }
-    const double itself = one + (1.0 - one) * at, other = (1.0 - itself) * one / (1.0 - one);
-    return itself > other ? itself : other;
+    const int64_t asked = same + itself + before + other, left = t->number[ALPHABET] - 2;
+    int64_t best = itself > before ? itself : before;
+    if (left > 0 && other / left > best) best = other / left;
+    return (double)(same + best) / (double)asked;
 }
 
 const hy__task_kind hy__task_hops = {
