@@ -147,18 +147,25 @@ static hy_status conclude(const course *c, const char *out, hy_error *err) {
                     failed, c->n, names, out);
 }
 
+static hy_status run_each(course *c, const hy__lab_options *opt, hy_error *err) {
+    bool stopped = false;
+    while (c->lab[c->n] && !stopped) {
+        hy_error *how = &c->how[c->n];
+        how->status = hy__lab_run(c->lab[c->n], opt, how);
+        stopped = how->status == HY_E_STOPPED;
+        if (opt->on_end) opt->on_end(opt->user, c->lab[c->n], how);
+        c->n++;
+    }
+    HY_TRY(write_index(c, opt, err));
+    return conclude(c, opt->out, err);
+}
+
 hy_status hy__lab_run_all(const hy__lab *const *labs, const hy__lab_options *opt, hy_error *err) {
     course c = {.lab = labs};
-    bool stopped = false;
+    int lock;
     HY_TRY(check_all(labs, opt, err));
-    HY_TRY(hy__dir_make(opt->out, NULL, err));
-    while (labs[c.n] && !stopped) {
-        hy_error *how = &c.how[c.n];
-        how->status = hy__lab_run(labs[c.n], opt, how);
-        stopped = how->status == HY_E_STOPPED;
-        if (opt->on_end) opt->on_end(opt->user, labs[c.n], how);
-        c.n++;
-    }
-    HY_TRY(write_index(&c, opt, err));
-    return conclude(&c, opt->out, err);
+    HY_TRY(hy__lab_lock(&lock, opt->out, err));
+    const hy_status status = run_each(&c, opt, err);
+    hy__lab_unlock(lock);
+    return status;
 }
