@@ -183,7 +183,7 @@ HY_API hy_status hy_session_feed(hy_session *session, const int32_t *tokens, int
                                  float *logits, hy_error *err);
 
 typedef struct hy_sample_options {
-    int64_t max_tokens; /* 0 = 256 */
+    int64_t max_tokens; /* 0 = 256, -1 = none: the prompt is fed, and that is all */
     double temperature; /* 0 = greedy */
     int64_t top_k;      /* 0 = off */
     double top_p;       /* 0 = off */

@@ -1,6 +1,7 @@
 /* cmd_generate.c: hydralm generate: text after a prompt, as it comes. */
 #include "cmd/cmd.h"
 
+#include "base/file.h"
 #include "base/status.h"
 
 #include <jansson.h>
@@ -8,8 +9,10 @@
 #include <string.h>
 #include <unistd.h>
 
+enum { PROMPT_BYTES = 1 << 30 /* of a file, at most */ };
+
 typedef struct request {
-    const char *model, *prompt, *session, *save_session;
+    const char *model, *prompt, *prompt_file, *session, *save_session;
     int64_t max_tokens, top_k, seed, experts_k;
     double temperature, top_p, min_p, experts_temperature;
     text_list stop;
@@ -86,9 +89,19 @@ static hy_status set_experts(hy_model *model, const request *q, hy_error *err) {
     return any ? hy_model_experts(model, &opt, err) : HY_OK;
 }
 
+/* What to go on from, the caller's to free. */
+static hy_status read_prompt(const request *q, char **prompt, size_t *size, hy_error *err) {
+    if (q->prompt_file) return hy__file_read(q->prompt_file, PROMPT_BYTES, prompt, size, err);
+    const char *text = q->prompt ? q->prompt : "";
+    *size = strlen(text);
+    *prompt = strdup(text);
+    return *prompt ? HY_OK
+                   : hy__fail(err, HY_E_MEMORY, "there is not enough memory for the prompt");
+}
+
 static hy_status generate(const request *q, hy_error *err) {
     const hy_model_options opt = cmd_model_options(&q->shared);
-    const hy_sample_options sample = {.max_tokens = q->max_tokens,
+    const hy_sample_options sample = {.max_tokens = q->max_tokens ? q->max_tokens : -1,
                                       .temperature = q->temperature,
                                       .top_k = q->top_k,
                                       .top_p = q->top_p,
@@ -99,119 +112,57 @@ static hy_status generate(const request *q, hy_error *err) {
     hy_model *model = NULL;
     hy_session *session = NULL;
     hy_generate_result result;
+    char *prompt = NULL;
+    size_t size = 0;
     sink s = {.keep = q->shared.json, .err = err};
     hy_status status;
+    HY_TRY_GOTO(read_prompt(q, &prompt, &size, err));
     HY_TRY_GOTO(hy_model_open(&model, q->model, &opt, err));
     HY_TRY_GOTO(set_experts(model, q, err));
     HY_TRY_GOTO(hy_session_new(&session, model, err));
     if (q->session) HY_TRY_GOTO(hy_session_load(session, q->session, err));
-    HY_TRY_GOTO(hy_session_generate(session, q->prompt, strlen(q->prompt), &sample, take, &s,
-                                    &result, err));
+    HY_TRY_GOTO(hy_session_generate(session, prompt, size, &sample, take, &s, &result, err));
     HY_TRY_GOTO(s.status);
     if (q->save_session) HY_TRY_GOTO(hy_session_save(session, q->save_session, err));
     HY_TRY_GOTO(report(q, &s, &result, err));
 done:
     free(s.text);
+    free(prompt);
     hy_session_free(session);
     hy_model_free(model);
     return status;
 }
 
+static hy_status check_usage(const request *q, hy_error *err) {
+    if (q->prompt || q->prompt_file || q->session) return HY_OK;
+    return hy__fail(err, HY_E_INVALID,
+                    "generate wants --prompt TEXT, --prompt-file FILE or --session FILE");
+}
+
 int cmd_generate(int argc, char **argv) {
-    request q = {.prompt = "", .max_tokens = 256, .temperature = 0.8, .shared = CMD_SHARED};
+    request q = {.max_tokens = 256, .temperature = 0.8, .shared = CMD_SHARED};
     const char *operand;
+    /* clang-format off */
     option table[] = {
-        {.name = "model",
-         .kind = OPTION_PATH,
-         .to = &q.model,
-         .value = "DIR",
-         .required = true,
-         .doc = "model directory"},
-        {.name = "prompt",
-         .kind = OPTION_TEXT,
-         .to = &q.prompt,
-         .value = "TEXT",
-         .required = true,
-         .unless = "session",
-         .doc = "what to go on from"},
-        {.name = "session",
-         .kind = OPTION_PATH,
-         .to = &q.session,
-         .value = "FILE",
-         .doc = "go on from this saved session; the prompt follows what it has seen"},
-        {.name = "save-session",
-         .kind = OPTION_PATH,
-         .to = &q.save_session,
-         .value = "FILE",
-         .doc = "save the session after the text, for --session"},
-        {.name = "max-tokens",
-         .kind = OPTION_INT,
-         .to = &q.max_tokens,
-         .value = "N",
-         .min = 1,
-         .max = 1e12,
-         .doc = "tokens at most"},
-        {.name = "temperature",
-         .kind = OPTION_REAL,
-         .to = &q.temperature,
-         .value = "X",
-         .max = 1e6,
-         .doc = "of the sampling; 0 = always the likeliest"},
-        {.name = "top-k",
-         .kind = OPTION_INT,
-         .to = &q.top_k,
-         .value = "N",
-         .max = 1e9,
-         .doc = "only from the N likeliest; 0 = all"},
-        {.name = "top-p",
-         .kind = OPTION_REAL,
-         .to = &q.top_p,
-         .value = "X",
-         .max = 1,
-         .doc = "only from the likeliest that hold this mass; 0 = all"},
-        {.name = "min-p",
-         .kind = OPTION_REAL,
-         .to = &q.min_p,
-         .value = "X",
-         .max = 1,
-         .doc = "only from those with this share of the likeliest one's mass"},
-        {.name = "seed",
-         .kind = OPTION_INT,
-         .to = &q.seed,
-         .value = "N",
-         .max = (double)INT64_MAX,
-         .doc = "same seed, same text"},
-        {.name = "stop",
-         .kind = OPTION_EACH,
-         .to = &q.stop,
-         .value = "TEXT",
-         .doc = "end before this text; may be given several times"},
-        {.name = "experts-k",
-         .kind = OPTION_INT,
-         .to = &q.experts_k,
-         .value = "N",
-         .max = 256,
-         .doc = "experts that work on a token; 0 = as configured"},
-        {.name = "experts-ban",
-         .kind = OPTION_INTS,
-         .to = &q.ban,
-         .value = "I,J",
-         .max = 255,
-         .doc = "experts that never work"},
-        {.name = "experts-force",
-         .kind = OPTION_INTS,
-         .to = &q.force,
-         .value = "I,J",
-         .max = 255,
-         .doc = "these experts work, and no others"},
-        {.name = "experts-temperature",
-         .kind = OPTION_REAL,
-         .to = &q.experts_temperature,
-         .value = "X",
-         .max = 1e6,
-         .doc = "of the experts' router"},
+        {.name = "model", .kind = OPTION_PATH, .to = &q.model, .value = "DIR", .required = true, .doc = "model directory"},
+        {.name = "prompt", .kind = OPTION_TEXT, .to = &q.prompt, .value = "TEXT", .excludes = "prompt-file", .doc = "what to go on from"},
+        {.name = "prompt-file", .kind = OPTION_PATH, .to = &q.prompt_file, .value = "FILE", .doc = "or a file that holds it, of any length; /dev/stdin for a pipe"},
+        {.name = "session", .kind = OPTION_PATH, .to = &q.session, .value = "FILE", .doc = "go on from this saved session; the prompt follows what it has seen"},
+        {.name = "save-session", .kind = OPTION_PATH, .to = &q.save_session, .value = "FILE", .doc = "save the session after the text, for --session"},
+        {.name = "max-tokens", .kind = OPTION_INT, .to = &q.max_tokens, .value = "N", .max = 1e12, .doc = "tokens at most; 0 = read the prompt alone"},
+        {.name = "temperature", .kind = OPTION_REAL, .to = &q.temperature, .value = "X", .max = 1e6, .doc = "of the sampling; 0 = always the likeliest"},
+        {.name = "top-k", .kind = OPTION_INT, .to = &q.top_k, .value = "N", .max = 1e9, .doc = "only from the N likeliest; 0 = all"},
+        {.name = "top-p", .kind = OPTION_REAL, .to = &q.top_p, .value = "X", .max = 1, .doc = "only from the likeliest that hold this mass; 0 = all"},
+        {.name = "min-p", .kind = OPTION_REAL, .to = &q.min_p, .value = "X", .max = 1, .doc = "only from those with this share of the likeliest one's mass"},
+        {.name = "seed", .kind = OPTION_INT, .to = &q.seed, .value = "N", .max = (double)INT64_MAX, .doc = "same seed, same text"},
+        {.name = "stop", .kind = OPTION_EACH, .to = &q.stop, .value = "TEXT", .doc = "end before this text; may be given several times"},
+        {.name = "experts-k", .kind = OPTION_INT, .to = &q.experts_k, .value = "N", .max = 256, .doc = "experts that work on a token; 0 = as configured"},
+        {.name = "experts-ban", .kind = OPTION_INTS, .to = &q.ban, .value = "I,J,...", .max = 255, .doc = "experts that never work"},
+        {.name = "experts-force", .kind = OPTION_INTS, .to = &q.force, .value = "I,J,...", .max = 255, .doc = "these experts work, and no others"},
+        {.name = "experts-temperature", .kind = OPTION_REAL, .to = &q.experts_temperature, .value = "X", .max = 1e6, .doc = "of the experts' router; 0 = as configured"},
         CMD_SHARED_OPTIONS(q.shared),
     };
+    /* clang-format on */
     const command self = {.name = "generate",
                           .brief = "write on after a prompt",
                           .option = table,
@@ -219,5 +170,6 @@ int cmd_generate(int argc, char **argv) {
     hy_error err = {0};
     int exit_status;
     if (!cmd_begin(&self, argc, argv, &operand, &exit_status)) return exit_status;
+    if (check_usage(&q, &err) != HY_OK) return cmd_wrong(&self, &err);
     return cmd_end(&self, generate(&q, &err), &err);
 }

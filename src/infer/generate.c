@@ -65,11 +65,11 @@ hy_status hy_session_generate(hy_session *s, const char *prompt, size_t size,
     if (!opt) opt = &none;
     if (!result) result = &local;
     *result = (hy_generate_result){0};
-    if (opt->max_tokens < 0) {
-        return hy__fail(err, HY_E_INVALID, "max_tokens is %lld, wanted 0 or more",
+    if (opt->max_tokens < -1) {
+        return hy__fail(err, HY_E_INVALID, "max_tokens is %lld, wanted -1 or more",
                         (long long)opt->max_tokens);
     }
-    const int64_t most = opt->max_tokens > 0 ? opt->max_tokens : DEFAULT_TOKENS;
+    const int64_t most = opt->max_tokens != 0 ? opt->max_tokens : DEFAULT_TOKENS;
     float *logits = malloc((size_t)vocab * sizeof *logits);
     if (!logits) return hy__fail(err, HY_E_MEMORY, "there is not enough memory for the logits");
     HY_TRY_GOTO(hy__sampler_init(&sampler, opt, vocab, err));

@@ -105,7 +105,18 @@ fails 1 "1 to 1" generate --model m --prompt x --experts-ban 0,1,2
 fails 1 "both banned and forced" generate --model m --prompt x --experts-ban 1 --experts-force 0,1
 fails 1 "temperature" generate --model m --prompt x --experts-temperature 1e-300
 fails 1 "prompt is empty" generate --model m --prompt ""
-fails 1 "is empty" generate --model m --prompt x --stop ""
+fails 2 "is empty" generate --model m --prompt x --stop ""
+
+# A prompt of any length comes in a file or through a pipe, and may be read alone.
+yes 'to be read' | head -c 300000 >long
+ok generate --model m --prompt-file long --max-tokens 0 --save-session long.session --json
+[[ $out == *'"text":"","finish":"length"'*'"tokens":0'* ]] || die "a prompt that is read alone: $out"
+ok generate --model m --session long.session --max-tokens 8 --seed 3
+behind=$out
+"$hydralm" generate --model m --prompt-file /dev/stdin --max-tokens 8 --seed 3 <long >stdout 2>stderr || die "a prompt in a pipe: $(cat stderr)"
+is "$(cat stdout)" "$behind" "what follows a prompt that was read alone"
+fails 2 "both given" generate --model m --prompt x --prompt-file long
+fails 1 "No such file" generate --model m --prompt-file missing
 "$hydralm" generate --model m --prompt x >/dev/full 2>stderr
 is $? 1 "a full stdout"
 grep -q "stdout could not be written" stderr || die "a full stdout is not explained"
