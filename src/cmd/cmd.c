@@ -1,9 +1,11 @@
 /* cmd.c: see cmd.h. */
 #include "cmd/cmd.h"
 
+#include "account/hardware.h"
 #include "base/status.h"
 #include "base/utf8.h"
 #include "ckpt/fileset.h"
+#include "config/config.h"
 
 #include <errno.h>
 #include <jansson.h>
@@ -70,16 +72,30 @@ static void on_signal(int number) {
 }
 
 void cmd_catch_signals(void) {
-    struct sigaction action;
+    struct sigaction action, before;
     memset(&action, 0, sizeof action);
     action.sa_handler = on_signal;
     action.sa_flags = SA_RESTART;
     sigaction(SIGINT, &action, NULL);
     sigaction(SIGTERM, &action, NULL);
+    sigaction(SIGHUP, NULL, &before);
+    if (before.sa_handler != SIG_IGN) sigaction(SIGHUP, &action, NULL);
 }
 
 bool cmd_stopped(void) {
     return signals > 0;
+}
+
+hy_status cmd_check_setting(const char *setting, hy_error *err) {
+    hy__config c;
+    hy__train_config t;
+    hy__config_default(&c, &t);
+    return hy__config_assign(&c, &t, setting, err);
+}
+
+hy_status cmd_check_hardware(const char *name, hy_error *err) {
+    hy__hardware h;
+    return hy__hardware_find(&h, name, err);
 }
 
 hy_status cmd_refuse_model(const char *dir, hy_error *err) {

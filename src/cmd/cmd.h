@@ -60,10 +60,15 @@ int cmd_wrong(const command *c, const hy_error *err);
  * failed. Returns the exit status. */
 int cmd_end(const command *c, hy_status status, const hy_error *err);
 
-/* From now on SIGINT and SIGTERM ask the command to come to its end; a second one ends it at once,
- * with 128 and the signal's number. */
+/* From now on SIGINT, SIGTERM and SIGHUP, unless that is ignored as under nohup, ask the command to
+ * come to its end; a second one ends it at once, with 128 and the signal's number. */
 void cmd_catch_signals(void);
 bool cmd_stopped(void); /* whether one came */
+
+/* The `check` of --set: whether "section.key=value" sets a field to what it may be. */
+hy_status cmd_check_setting(const char *setting, hy_error *err);
+/* That of --hardware: whether there is such, or it describes one. */
+hy_status cmd_check_hardware(const char *name, hy_error *err);
 
 /* HY_E_INVALID when DIR already holds a model. */
 hy_status cmd_refuse_model(const char *dir, hy_error *err);

@@ -87,6 +87,13 @@ static hy_status unescape(const char *text, char **out, hy_error *err) {
     return HY_OK;
 }
 
+static hy_status check_separator(const char *text, hy_error *err) {
+    char *mark = NULL;
+    const hy_status status = unescape(text, &mark, err);
+    free(mark);
+    return status;
+}
+
 static hy_status run_build(hy__build_options *opt, bool json, bool quiet, hy_error *err) {
     watcher w = {.start = hy__now()};
     hy__corpus *c;
@@ -128,7 +135,7 @@ static int data_build(int argc, char **argv) {
     option table[] = {
         {.name = "tokenizer", .kind = OPTION_PATH, .to = &tokenizer, .value = "T", .required = true, .doc = "bytes, a tokenizer.json, or a folder that holds one"},
         {.name = "out", .kind = OPTION_PATH, .to = &opt.out, .value = "DIR", .required = true, .doc = "folder to write"},
-        {.name = "separator", .kind = OPTION_TEXT, .to = &separator, .value = "TEXT", .doc = "between the documents of a text file (\\n: line break); otherwise a file is one"},
+        {.name = "separator", .kind = OPTION_TEXT, .to = &separator, .value = "TEXT", .check = check_separator, .doc = "between the documents of a text file (\\n: line break); otherwise a file is one"},
         {.name = "val-fraction", .kind = OPTION_REAL, .to = &opt.val_fraction, .value = "F", .min = 0, .max = 0.9, .doc = "share that is held out"},
         {.name = "split", .kind = OPTION_TEXT, .to = &split, .value = "HOW", .words = SPLIT, .doc = "hold out documents (by hash) or the tail of the text; auto: the tail where documents are few"},
         {.name = "skip-broken", .kind = OPTION_FLAG, .to = &opt.skip_broken, .doc = "leave broken lines of JSON out instead of failing"},

@@ -7,7 +7,6 @@
 #include "base/status.h"
 #include "lab/lab.h"
 
-#include <signal.h>
 #include <string.h>
 
 static bool stop(void *user) {
@@ -70,7 +69,6 @@ static hy_status run(const hy__lab *lab, hy__lab_options *opt, bool quiet, hy_er
     opt->stop = stop;
     opt->user = &w;
     cmd_catch_signals();
-    signal(SIGCHLD, SIG_DFL); /* who starts this may ignore it: no run would be seen to end */
     if (!lab) return hy__lab_run_all(hy__labs, opt, err);
     const hy_status status = hy__lab_run(lab, opt, err);
     if (status == HY_OK) on_end(&w, lab, &how);
@@ -91,7 +89,7 @@ int cmd_lab(int argc, char **argv) {
         {.name = "full", .kind = OPTION_FLAG, .to = &opt.full, .excludes = "quick", .doc = "within 8 hours"},
         {.name = "all", .kind = OPTION_FLAG, .to = &all, .doc = "all experiments, and a page that leads to them"},
         {.name = "seeds", .kind = OPTION_INT, .to = &opt.seeds, .value = "N", .min = 1, .max = HY__LAB_SEEDS, .doc = "trainings of each arm at its best rate"},
-        {.name = "set", .kind = OPTION_EACH, .to = &set, .value = "KEY=VALUE", .doc = "change a field of every arm's configuration, one that no arm sets itself, as train.steps=10000"},
+        {.name = "set", .kind = OPTION_EACH, .to = &set, .value = "KEY=VALUE", .check = cmd_check_setting, .doc = "change a field of every arm's configuration, one that no arm sets itself, as train.steps=10000"},
         {.name = "text", .kind = OPTION_MANY, .to = &text, .value = "PATH...", .doc = "files and folders of text, for the experiments that read one; otherwise the project's own sources and docs"},
         {.name = "jobs", .kind = OPTION_INT, .to = &opt.jobs, .value = "N", .max = 64, .doc = "trainings at a time, each on one thread; 0 = one for each core"},
         {.name = "quiet", .letter = 'q', .kind = OPTION_FLAG, .to = &quiet, .doc = "nothing on stderr but errors"},

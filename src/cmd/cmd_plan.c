@@ -217,14 +217,14 @@ int cmd_plan(int argc, char **argv) {
     plan_options p = {.dtype = "bf16", .sequences = 1, .devices = 1, .document = HY__DOCUMENT};
     /* clang-format off */
     option table[] = {
-        {.name = "set", .kind = OPTION_EACH, .to = &p.set, .value = "KEY=VALUE", .doc = "change a field of the configuration, e.g. train.batch=4"},
-        {.name = "lengths", .kind = OPTION_INTS, .to = &p.lengths, .value = "T,…", .min = 1, .max = HUGE_VAL, .doc = "lengths to show, in tokens (default 1024,8192,65536,1048576)"},
+        {.name = "set", .kind = OPTION_EACH, .to = &p.set, .value = "KEY=VALUE", .check = cmd_check_setting, .doc = "change a field of the configuration, e.g. train.batch=4"},
+        {.name = "lengths", .kind = OPTION_INTS, .to = &p.lengths, .value = "T,U,...", .min = 1, .max = HUGE_VAL, .doc = "lengths to show, in tokens (default 1024,8192,65536,1048576)"},
         {.name = "dtype", .kind = OPTION_TEXT, .to = &p.dtype, .value = "NAME", .words = hy__store_name, .doc = "weights of the running model"},
         {.name = "sequences", .kind = OPTION_INT, .to = &p.sequences, .value = "N", .min = 1, .max = 1e6, .doc = "sequences served at once"},
         {.name = "train-tokens", .kind = OPTION_REAL, .to = &p.budget, .value = "N", .min = 0, .max = 1e18, .doc = "length of a training; 0 = 20 tokens for each active parameter"},
         {.name = "devices", .kind = OPTION_INT, .to = &p.devices, .value = "N", .min = 1, .max = 1e6, .doc = "devices that train together"},
-        {.name = "document", .kind = OPTION_INT, .to = &p.document, .value = "T", .min = 1, .max = 1e12, .doc = "longest document of a training that carries its states (default 65536)"},
-        {.name = "hardware", .kind = OPTION_EACH, .to = &p.hardware, .value = "NAME", .doc = "named hardware, or peak=989T,bandwidth=3.35T,memory=80G (default: all named)"},
+        {.name = "document", .kind = OPTION_INT, .to = &p.document, .value = "T", .min = 1, .max = 1e12, .doc = "longest document of a training that carries its states"},
+        {.name = "hardware", .kind = OPTION_EACH, .to = &p.hardware, .value = "NAME", .check = cmd_check_hardware, .doc = "named hardware, or peak=989T,bandwidth=3.35T,memory=80G (default: all named)"},
         {.name = "against", .kind = OPTION_EACH, .to = &p.against, .value = "WHAT", .doc = "compare with transformer, mamba2 (of equal parameters; default: both), a configuration, or none"},
         {.name = "html", .kind = OPTION_PATH, .to = &p.html, .value = "FILE", .doc = "write one page with charts, too"},
         {.name = "markdown", .kind = OPTION_FLAG, .to = &p.markdown, .doc = "as docs/accounting.md: formulas and tables; CONFIG may be a folder of them"},

@@ -79,7 +79,8 @@ static hy_status plan(const hy_train_options *opt, const char *hardware, bool pr
     if (memory > 0) HY_TRY_GOTO(hy__agenda_check_memory(&a, memory, err));
     if (memory > 0 && a.memory > memory && !shared->quiet)
         fprintf(stderr,
-                "hydralm train: documents of %s tokens would need %s of memory, and there are %s; "
+                "hydralm train: warning: documents of %s tokens would need %s of memory, and there "
+                "are %s; "
                 "train.carry=false and a smaller train.val_tokens help\n",
                 hy__tokens(HY__DOCUMENT).text, hy__bytes(a.memory).text, hy__bytes(memory).text);
 done:
@@ -129,12 +130,12 @@ int cmd_train(int argc, char **argv) {
         {.name = "tokenizer", .kind = OPTION_PATH, .to = &opt.tokenizer, .value = "T", .doc = "bytes, a tokenizer.json, or a folder that holds one; otherwise that of built data, or bytes"},
         {.name = "out", .kind = OPTION_PATH, .to = &opt.out, .value = "DIR", .required = true, .unless = "dry-run", .doc = "model directory to write"},
         {.name = "dry-run", .kind = OPTION_FLAG, .to = &dry_run, .doc = "print the stages with what they cost, and train nothing"},
-        {.name = "hardware", .kind = OPTION_TEXT, .to = &hardware, .value = "NAME", .doc = "dry run: the machine to count time and memory of, as for plan"},
+        {.name = "hardware", .kind = OPTION_TEXT, .to = &hardware, .value = "NAME", .check = cmd_check_hardware, .doc = "dry run: the machine to count time and memory of, as for plan"},
         {.name = "steps", .kind = OPTION_INT, .to = &opt.steps, .value = "N", .min = 1, .max = 1e12, .doc = "steps in all; otherwise train.steps"},
         {.name = "minutes", .kind = OPTION_REAL, .to = &opt.minutes, .value = "M", .min = 1e-3, .max = 1e7, .doc = "time limit: the run ends there or at its steps, what is first"},
         {.name = "seed", .kind = OPTION_INT, .to = &seed, .value = "N", .max = (double)INT64_MAX, .doc = "of weights and data; otherwise train.seed"},
-        {.name = "set", .kind = OPTION_EACH, .to = &set, .value = "KEY=VALUE", .doc = "change a field of the configuration, as train.lr=3e-4"},
-        {.name = "resume", .kind = OPTION_FLAG, .to = &opt.resume, .doc = "go on from the checkpoint in DIR, bit for bit"},
+        {.name = "set", .kind = OPTION_EACH, .to = &set, .value = "KEY=VALUE", .check = cmd_check_setting, .doc = "change a field of the configuration, as train.lr=3e-4"},
+        {.name = "resume", .kind = OPTION_FLAG, .to = &opt.resume, .excludes = "force", .doc = "go on from the checkpoint in DIR, bit for bit; begin where there is none"},
         {.name = "force", .kind = OPTION_FLAG, .to = &opt.force, .doc = "replace a model that is already in DIR"},
         {.name = "no-verify", .kind = OPTION_FLAG, .to = &opt.no_verify, .doc = "start without reading built data through to compare their checksums"},
         {.name = "help-config", .kind = OPTION_FLAG, .to = &help_config, .doc = "print every field of the configuration"},

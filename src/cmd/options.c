@@ -85,6 +85,14 @@ static parse_result put_text(text_list *to, const char *text, hy_error *err) {
     return PARSE_RUN;
 }
 
+static parse_result refuse_empty(const option *o, hy_error *err) {
+    return wrong(err, "--%s is empty, wanted %s", o->name, o->value);
+}
+
+static parse_result put_item(const option *o, const char *text, hy_error *err) {
+    return *text ? put_text(o->to, text, err) : refuse_empty(o, err);
+}
+
 static parse_result put_ints(const option *o, const char *text, hy_error *err) {
     int_list *to = o->to;
     const char *at = text;
@@ -120,8 +128,7 @@ static parse_result not_among(const option *o, const char *word, hy_error *err) 
 static parse_result put_word(const option *o, const char *text, hy_error *err) {
     const char **to = o->to;
     if (o->words && hy__words_place(o->words, text) < 0) return not_among(o, text, err);
-    if (o->kind == OPTION_PATH && !*text)
-        return wrong(err, "--%s is empty, wanted %s", o->name, o->value);
+    if (o->kind == OPTION_PATH && !*text) return refuse_empty(o, err);
     *to = text;
     return PARSE_RUN;
 }
@@ -141,7 +148,7 @@ static parse_result put_words(const option *o, const char *text, hy_error *err) 
     }
 }
 
-static parse_result put(const option *o, const char *text, hy_error *err) {
+static parse_result put_any(const option *o, const char *text, hy_error *err) {
     switch (o->kind) {
     case OPTION_INT:
         return put_int(o, text, err);
@@ -149,7 +156,7 @@ static parse_result put(const option *o, const char *text, hy_error *err) {
         return put_real(o, text, err);
     case OPTION_EACH:
     case OPTION_MANY:
-        return put_text(o->to, text, err);
+        return put_item(o, text, err);
     case OPTION_INTS:
         return put_ints(o, text, err);
     case OPTION_TEXT:
@@ -162,6 +169,11 @@ static parse_result put(const option *o, const char *text, hy_error *err) {
         break;
     }
     return PARSE_RUN;
+}
+
+static parse_result put(const option *o, const char *text, hy_error *err) {
+    if (put_any(o, text, err) != PARSE_RUN) return PARSE_WRONG;
+    return !o->check || o->check(text, err) == HY_OK ? PARSE_RUN : PARSE_WRONG;
 }
 
 static option *find_long(const command *c, const char *name, size_t n) {
@@ -214,9 +226,13 @@ static parse_result check_presence(const command *c, const option *o, hy_error *
 
 parse_result options_parse(const command *c, int argc, char **argv, const char **operand,
                            hy_error *err) {
+    bool options = true; /* until "--" */
     *operand = NULL;
     for (int i = 0; i < argc;) {
-        if (argv[i][0] == '-' && argv[i][1]) {
+        if (options && strcmp(argv[i], "--") == 0) {
+            options = false;
+            i++;
+        } else if (options && argv[i][0] == '-' && argv[i][1]) {
             const parse_result r = parse_one(c, argc, argv, &i, err);
             if (r != PARSE_RUN) return r;
         } else if (c->operand && (c->operands || !*operand)) {

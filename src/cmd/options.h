@@ -2,7 +2,7 @@
  *
  * One row per option gives its parsing, bounds, default (what its variable holds before) and help.
  * Long options are --name VALUE or --name=VALUE; an unknown one is answered with the nearest known.
- */
+ * Behind -- stand operands, whatever they begin with. */
 #ifndef HY_CMD_OPTIONS_H
 #define HY_CMD_OPTIONS_H
 
@@ -17,8 +17,8 @@ typedef enum option_kind {
     OPTION_TEXT,  /* const char **: any, or one of `words` */
     OPTION_PATH,  /* const char **: of a file or a folder, so not empty */
     OPTION_WORDS, /* bool *: [words] whether it is among those of "a,b,…" */
-    OPTION_EACH,  /* text_list *: one value each time it is given */
-    OPTION_MANY,  /* text_list *: all values up to the next option */
+    OPTION_EACH,  /* text_list *: one value each time it is given, not empty */
+    OPTION_MANY,  /* text_list *: all values up to the next option, none empty */
     OPTION_INTS,  /* int_list *: "i,j,…" */
 } option_kind;
 
@@ -44,7 +44,9 @@ typedef struct option {
     const char *excludes;     /* not together with this option */
     const char *const *words; /* that it may be, NULL behind the last; or NULL */
     double min, max;          /* of numbers; both 0 = any */
-    bool given;               /* set by options_parse */
+    /* Refuses, of each value of a text or a list of them, what this table cannot tell; or NULL. */
+    hy_status (*check)(const char *value, hy_error *err);
+    bool given; /* set by options_parse */
 } option;
 
 typedef struct command {

@@ -47,6 +47,7 @@ static sigset_t stops(void) {
     sigemptyset(&set);
     sigaddset(&set, SIGINT);
     sigaddset(&set, SIGTERM);
+    sigaddset(&set, SIGHUP);
     return set;
 }
 
@@ -60,8 +61,9 @@ static _Noreturn void work(const hy__chores *c, int64_t i, int to, pid_t lab) {
     sigaction(SIGTERM, &action, NULL);
     prctl(PR_SET_PDEATHSIG, SIGTERM); /* it saves and ends when the lab is killed */
     if (getppid() != lab) asked = 1;  /* it was before */
-    action.sa_handler = SIG_IGN;      /* Ctrl-C is the parent's, which sends SIGTERM */
+    action.sa_handler = SIG_IGN;      /* what a terminal sends is the parent's: it sends SIGTERM */
     sigaction(SIGINT, &action, NULL);
+    sigaction(SIGHUP, &action, NULL);
     sigprocmask(SIG_UNBLOCK, &held, NULL);
     const hy_status status = c->run(c->user, i, go_on, &err);
     if (status != HY_OK && write(to, &err, sizeof err) < 0) _exit(2);
@@ -153,6 +155,7 @@ hy_status hy__pool_run(const hy__chores *c, int64_t at_a_time, const hy__lab_opt
     int code;
     hy_status status = HY_OK; /* the first failure */
     bool stopped = false, told = false;
+    signal(SIGCHLD, SIG_DFL); /* who started this may ignore it: no job would be seen to end */
     for (;;) {
         stopped = stopped || (opt->stop && opt->stop(opt->user));
         if ((stopped || status != HY_OK) && !told) {

@@ -35,7 +35,7 @@ fails 2 "wanted some of fp32, bf16, int8 and int4" bench --config tiny.yaml --dt
 fails 2 "--tokens is 512,0, wanted 1 or more" bench --config tiny.yaml --tokens 512,0
 refused "are free" --tokens 1000000 --batch 8
 refused "train fp32, 60 x 1000000 tokens: " --what train --tokens 1000000 --batch 60
-refused "d_modle" --set model.d_modle=3
+fails 2 "d_modle" bench --config tiny.yaml --set model.d_modle=3
 refused "nowhere/rows.csv" --csv nowhere/rows.csv
 refused "are free" --tokens 1000000 --batch 8 --csv new.csv
 absent new.csv "a refused command"

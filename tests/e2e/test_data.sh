@@ -212,7 +212,7 @@ printf '{"text": "caf\xe9"}\n' >bytes.jsonl
 refused 'bytes.jsonl:1: not valid JSON' bytes.jsonl
 echo '[1]' >list.jsonl
 refused 'list.jsonl:1: it is no JSON object' list.jsonl
-refused '--separator has \x' text --separator '\x'
+fails 2 '--separator has \x' data build text --tokenizer bytes --out x --separator '\x'
 fails 2 "wants PATH" data build --tokenizer bytes --out x
 fails 2 "wants --tokenizer" data build text --out x
 fails 1 "nowhere.json" data build text --tokenizer nowhere.json --out x --quiet

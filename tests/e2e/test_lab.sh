@@ -86,11 +86,11 @@ done
 fails 2 'there is no experiment "recal"; there are crossover, logic, hops, recall' lab recal --out z
 fails 2 'lab wants NAME or --all' lab --out z
 fails 2 'lab wants NAME or --all, not both' lab recall --all --out z
-fails 1 'no field' lab --all --out z --set train.nothing=1
+fails 2 'no field' lab --all --out z --set train.nothing=1
 fails 2 '--full and --quick are both given' lab recall --quick --full --out z
 fails 1 'within 2%' lab stretch --out z --set experts.d_ff=4
-fails 1 'no field' lab recall --out z --set train.nothing=1
-fails 1 'wanted section.key=value' lab recall --out z --set nonsense
+fails 2 'no field' lab recall --out z --set train.nothing=1
+fails 2 'wanted section.key=value' lab recall --out z --set nonsense
 fails 1 'brings it to the size of "S W, 4 reads", which does not depend on it' lab hops --out z --set ffn.d_ff=999
 fails 1 'does not reach arm "S, N = 4"' lab recall --out z --set ssm.d_state=8
 fails 1 'whose stages all have a value for it' lab experts --out z --set experts.balance_rate=0.01

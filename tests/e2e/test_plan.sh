@@ -61,19 +61,19 @@ fails 1 "--markdown alone" plan "$configs"
 fails 1 "--markdown alone" plan "$configs" --markdown --json
 fails 1 "no mamba2" plan tiny.yaml --set model.layers=F --set model.d_model=1 --against mamba2
 fails 2 "--html is empty" plan tiny.yaml --html=
-fails 1 "UTF-8" plan tiny.yaml --hardware "name=$(printf 'a\xff'),peak=1T,bandwidth=1G,memory=1G"
+fails 2 "UTF-8" plan tiny.yaml --hardware "name=$(printf 'a\xff'),peak=1T,bandwidth=1G,memory=1G"
 mkdir empty
 fails 1 "no configuration" plan empty --markdown
-fails 1 "h100" plan tiny.yaml --hardware h10
-fails 1 "peak=" plan tiny.yaml --hardware abacus
-fails 1 "bandwidth" plan tiny.yaml --hardware peak=1T
+fails 2 "h100" plan tiny.yaml --hardware h10
+fails 2 "peak=" plan tiny.yaml --hardware abacus
+fails 2 "bandwidth" plan tiny.yaml --hardware peak=1T
 fails 2 "wanted fp32, bf16, int8 or int4" plan tiny.yaml --dtype int3
 fails 2 "rising" plan tiny.yaml --lengths 100,50
 fails 2 "wanted 1 or more" plan tiny.yaml --lengths 0,50
 fails 1 "wanted at least one and at most" plan tiny.yaml --lengths 99000000000
 fails 1 "in a micro-batch of this model" plan tiny.yaml --set train.batch=65536 --set train.seq_len=16777216
-fails 1 "d_modle" plan tiny.yaml --set model.d_modle=3
-fails 1 "section.key=value" plan tiny.yaml --set batch
+fails 2 "d_modle" plan tiny.yaml --set model.d_modle=3
+fails 2 "section.key=value" plan tiny.yaml --set batch
 fails 1 "experts" plan tiny.yaml --set experts.k=9
 fails 1 "nowhere.yaml" plan tiny.yaml --against nowhere.yaml
 fails 2 "wanted" plan tiny.yaml --sequences 0

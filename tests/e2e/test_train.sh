@@ -140,8 +140,8 @@ train --out t --force --set train.carry=false --set train.accumulate=2 --set tra
 is "$(field steps)" 12 "steps with accumulation"
 train --out t --force --set model.layers=AF --set train.schedule=wsd --steps 1000000 --minutes 0.02
 is "$(field stopped)" true "the time limit"
-fails 1 "no field" train --config tiny.yaml --data text --out x --set train.speed=9
-fails 1 "section.key=value" train --config tiny.yaml --data text --out x --set train.lr
+fails 2 "no field" train --config tiny.yaml --data text --out x --set train.speed=9
+fails 2 "section.key=value" train --config tiny.yaml --data text --out x --set train.lr
 # A rate that makes the weights overflow: a sentence, and no model.
 fails 1 "diverged" train --config tiny.yaml --data text --out x --quiet --steps 60 \
     --set train.lr=10 --set train.weight_decay=1 --set train.clip=0 --set train.warmup=0

@@ -34,6 +34,11 @@ fails 2 "did you mean --temperature?" generate --model m --prompt p --temprature
 fails 2 "wants --config" train --data d --out o
 fails 2 "wants --prompt" generate --model m
 fails 2 "wants DIR" inspect
+fails 2 "has no option --x" inspect --x
+fails 1 "x" inspect -- --x # there is none of that name
+fails 2 "both given" train --config c --data d --out o --force --resume
+fails 2 "separator has" data build t --tokenizer bytes --out o --separator '\q'
+fails 2 "wanted TOKEN" tokenizer train t --out o --special ''
 fails 2 "whole number" train --config c --data d --out o --steps many
 fails 2 "wanted 0 to 1" generate --model m --prompt p --top-p 1.5
 fails 2 "stray" eval --model m --data d stray
