@@ -82,8 +82,7 @@ hy_status hy__agenda_init(hy__agenda *a, const hy__recipe *r, const hy__hardware
     hy__account *accounts = calloc(2, sizeof *accounts);
     hy_status status = HY_OK;
     if (hardware) a->hardware = *hardware;
-    if (!a->row || !accounts)
-        status = hy__fail(err, HY_E_MEMORY, "there is not enough memory for a plan");
+    if (!a->row || !accounts) status = hy__no_memory(err, "a plan");
     if (status == HY_OK) status = fill(a, &accounts[0], &accounts[1], hardware, err);
     free(accounts);
     if (status != HY_OK) hy__agenda_release(a);

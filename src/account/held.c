@@ -63,7 +63,7 @@ static hy_status step_memory(const hy__account *a, int64_t batch, int64_t tokens
     const hy__seq one = {.len = tokens};
     size_t size = 0;
     hy__seq *seq = calloc((size_t)batch, sizeof *seq);
-    if (!seq) return hy__fail(err, HY_E_MEMORY, "there is not enough memory for a plan");
+    if (!seq) return hy__no_memory(err, "a plan");
     for (int64_t i = 0; i < batch; i++) {
         seq[i] = one;
         seq[i].start = i * tokens;

@@ -49,7 +49,7 @@ static hy_status begin(call *c, const hy__account *a, const hy__shape *shape, hy
                         shape->batch, shape->tokens, HY__COUNTED_MAX);
     }
     hy__seq *seq = calloc((size_t)shape->batch, sizeof *seq);
-    if (!seq) return hy__fail(err, HY_E_MEMORY, "there is not enough memory for a plan");
+    if (!seq) return hy__no_memory(err, "a plan");
     for (int64_t i = 0; i < shape->batch; i++)
         seq[i] = (hy__seq){.start = i * len, .len = len, .pos = decode ? shape->tokens - 1 : 0};
     c->rows = (hy__rows){.n_row = shape->batch * len, .n_seq = shape->batch, .seq = seq};

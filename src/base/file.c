@@ -20,10 +20,6 @@ static hy_status fail_io(hy_error *err, const char *verb, const char *path) {
                     path, strerror(reason));
 }
 
-static hy_status fail_memory(hy_error *err, const char *path) {
-    return hy__fail(err, HY_E_MEMORY, "out of memory handling %.400s", path);
-}
-
 /* ---- reading ---- */
 
 /* Opens for reading; refuses a folder. `flags`: O_NONBLOCK does not wait for a pipe's writer. */
@@ -71,7 +67,7 @@ static hy_status read_all(int fd, const char *path, size_t limit, size_t guess, 
         if (!grown) free(buf);
         buf = grown;
     }
-    return fail_memory(err, path);
+    return hy__no_memory(err, "%.400s", path);
 }
 
 hy_status hy__file_read(const char *path, size_t limit, char **data, size_t *size, hy_error *err) {
@@ -154,7 +150,7 @@ static char *follow_link(const char *path) {
 static hy_status create_temporary(hy__writer *w, hy_error *err) {
     const size_t room = strlen(w->path) + 48;
     w->temporary = malloc(room);
-    if (!w->temporary) return fail_memory(err, w->path);
+    if (!w->temporary) return hy__no_memory(err, "%.400s", w->path);
     /* not mkstemp: its mode would have to be mended by the process's umask, which threads share */
     for (int i = 0; w->fd < 0 && i < 1000; i++) {
         snprintf(w->temporary, room, "%s.tmp-%ld-%d", w->path, (long)getpid(), i);
@@ -168,7 +164,7 @@ hy_status hy__writer_open(hy__writer *w, const char *path, hy_error *err) {
     struct stat st;
     hy_status status;
     *w = (hy__writer){.fd = -1, .path = follow_link(path)};
-    if (!w->path) return fail_memory(err, path);
+    if (!w->path) return hy__no_memory(err, "%.400s", path);
     if (stat(w->path, &st) != 0 || S_ISREG(st.st_mode)) {
         status = create_temporary(w, err);
     } else if (S_ISDIR(st.st_mode)) {
@@ -207,7 +203,7 @@ hy_status hy__dir_sync(const char *dir, hy_error *err) {
 static hy_status sync_folder_of(const char *path, hy_error *err) {
     const char *slash = strrchr(path, '/');
     char *dir = slash ? strndup(path, slash == path ? 1 : (size_t)(slash - path)) : strdup(".");
-    if (!dir) return fail_memory(err, path);
+    if (!dir) return hy__no_memory(err, "%.400s", path);
     const hy_status status = hy__dir_sync(dir, err);
     free(dir);
     return status;
@@ -241,7 +237,7 @@ void hy__writer_abort(hy__writer *w) {
 hy_status hy__file_nameless(int *fd, hy_error *err) {
     const char *dir = getenv("TMPDIR");
     char *path = hy__path_join(dir && *dir ? dir : "/tmp", "hydralm-XXXXXX");
-    if (!path) return hy__fail(err, HY_E_MEMORY, "out of memory for a temporary file");
+    if (!path) return hy__no_memory(err, "a temporary file");
     *fd = mkstemp(path);
     const hy_status status = *fd < 0 ? fail_io(err, "create the temporary file", path) : HY_OK;
     if (*fd >= 0) unlink(path);
@@ -285,7 +281,7 @@ hy_status hy__dir_make(const char *path, size_t *had, hy_error *err) {
     char *p = strdup(path);
     size_t before;
     struct stat st;
-    if (!p) return fail_memory(err, path);
+    if (!p) return hy__no_memory(err, "%.400s", path);
     hy_status status = make_folders(p, &before, err);
     free(p);
     if (status == HY_OK && stat(path, &st) != 0) status = fail_io(err, "make the folder", path);
@@ -356,7 +352,7 @@ static hy_status list_folder(hy__file_list *list, hy__file_list *folders, const 
             if (S_ISLNK(st.st_mode) && stat(path, &st) == 0 && S_ISREG(st.st_mode)) to = list;
         }
         if (to && append(to, path)) continue;
-        if (to || !path) status = fail_memory(err, dir);
+        if (to || !path) status = hy__no_memory(err, "%.400s", dir);
         free(path);
     }
     if (status == HY_OK && errno) status = fail_io(err, "list the folder", dir);

@@ -33,6 +33,15 @@ hy_status hy__fail_in(hy_error *err, hy_status status, const char *fmt, ...) {
     return status;
 }
 
+hy_status hy__no_memory(hy_error *err, const char *fmt, ...) {
+    char what[512];
+    va_list args;
+    va_start(args, fmt);
+    vsnprintf(what, sizeof what, fmt, args);
+    va_end(args);
+    return hy__fail(err, HY_E_MEMORY, "there is not enough memory for %s", what);
+}
+
 void hy__assert_failed(const char *cond, const char *file, int line) {
     fprintf(stderr, "hydralm: internal error: %s does not hold at %s:%d\n", cond, file, line);
     abort();

@@ -37,6 +37,9 @@ hy_status hy__fail(hy_error *err, hy_status status, const char *fmt, ...)
 hy_status hy__fail_in(hy_error *err, hy_status status, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
 
+/* Fails with HY_E_MEMORY: "there is not enough memory for …". */
+hy_status hy__no_memory(hy_error *err, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
 _Noreturn void hy__assert_failed(const char *cond, const char *file, int line);
 
 #endif

@@ -82,7 +82,7 @@ static hy_status fits(void *user, const hy__shape *shape, hy_error *err) {
 static hy_status look_ahead(const hy__bench_options *opt, int64_t free_bytes, int64_t *n_row,
                             hy_error *err) {
     fit *f = calloc(1, sizeof *f);
-    if (!f) return hy__fail(err, HY_E_MEMORY, "there is not enough memory to measure");
+    if (!f) return hy__no_memory(err, "measuring");
     hy__account_init(&f->account, &opt->cfg, &opt->train);
     f->free_bytes = free_bytes;
     const hy_status status = each_row(opt, fits, f, err);
@@ -203,7 +203,7 @@ static hy_status begin(hy__bench **out, const hy__backend *be, const hy__bench_o
     if (b) b->row = calloc((size_t)n_row, sizeof *b->row);
     if (!b || !b->row) {
         free(b);
-        return hy__fail(err, HY_E_MEMORY, "there is not enough memory to measure");
+        return hy__no_memory(err, "measuring");
     }
     b->machine = hy__machine_describe();
     b->threads = be->n_thread;

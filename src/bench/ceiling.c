@@ -106,10 +106,7 @@ static hy_status stream_new(hy__ceilings *c, hy_error *err) {
     const size_t size = 3 * (size_t)c->stream * sizeof(float);
     c->x = hy__memory_new(size, HY__ALIGN);
     if (!c->x) {
-        return hy__fail(
-            err, HY_E_MEMORY,
-            "there is not enough memory to measure the memory: %.1f MB could not be had",
-            (double)size / 1e6);
+        return hy__no_memory(err, "measuring the memory with %.1f MB", (double)size / 1e6);
     }
     c->y = c->x + c->stream;
     c->z = c->y + c->stream;
@@ -213,7 +210,7 @@ static hy_status find_size(hy__ceilings *c, hy_error *err) {
 
 hy_status hy__ceilings_new(hy__ceilings **out, hy__backend *be, hy_error *err) {
     hy__ceilings *c = calloc(1, sizeof *c);
-    if (!c) return hy__fail(err, HY_E_MEMORY, "there is not enough memory to measure");
+    if (!c) return hy__no_memory(err, "measuring");
     c->be = be;
     c->store = HY__STORE_N;
     const hy_status status = stream_new(c, err);

@@ -288,7 +288,7 @@ static hy_status run(const hy__trial *t, hy__model *m, hy__record *out, hy_error
     const hy__prec prec = t->store == HY__STORE_BF16 ? HY__PREC_BF16 : HY__PREC_FP32;
     HY_TRY(t->training ? training(m, t->optimizer, prec, out, err) : serving(m, out, err));
     HY_TRY(hy__backend_check(m->be, err));
-    if (out->failed) return hy__fail(err, HY_E_MEMORY, "there is not enough memory for a check");
+    if (out->failed) return hy__no_memory(err, "a check");
     return HY_OK;
 }
 

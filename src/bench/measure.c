@@ -97,7 +97,7 @@ static void summarize(hy__bench_row *row, series *s, int64_t n_run) {
 static hy_status measure_time(hy__bench_row *row, const hy__meter *m, hy__workload *w,
                               bool counts_peak, hy_error *err) {
     series *s = calloc(1, sizeof *s);
-    if (!s) return hy__fail(err, HY_E_MEMORY, "there is not enough memory to measure");
+    if (!s) return hy__no_memory(err, "measuring");
     const hy_status status = time_runs(w, m, s, err);
     if (status == HY_OK) {
         summarize(row, s, m->runs);
@@ -117,7 +117,7 @@ static hy_status watch_runs(const hy__meter *m, hy__workload *w, hy__profile *ou
     double *seconds = calloc((size_t)m->runs, sizeof *seconds);
     hy__profile *each = calloc((size_t)m->runs, sizeof *each);
     if (!seconds || !each) {
-        status = hy__fail(err, HY_E_MEMORY, "there is not enough memory for profiles");
+        status = hy__no_memory(err, "profiles");
         goto done;
     }
     for (int64_t i = 0; i < m->runs; i++) {
@@ -148,7 +148,7 @@ done:
 static hy_status measure_profile(hy__bench_row *row, const hy__meter *m, hy__workload *w,
                                  const hy__profile *counted, hy_error *err) {
     row->profile = calloc(1, sizeof *row->profile);
-    if (!row->profile) return hy__fail(err, HY_E_MEMORY, "there is not enough memory for profiles");
+    if (!row->profile) return hy__no_memory(err, "profiles");
     HY_TRY(watch_runs(m, w, row->profile, &row->profile_seconds, err));
     for (int part = 0; part < HY__PROFILE_PARTS; part++)
         for (int id = 0; id < HY__KERNEL_N; id++) {
@@ -179,7 +179,7 @@ static hy_status run(hy__bench_row *row, const hy__meter *m, const hy__profile *
 hy_status hy__measure_row(hy__bench_row *row, const hy__meter *m, hy_error *err) {
     HY_TRY(account_for(row, m->account, err));
     hy__profile *counted = calloc(1, sizeof *counted);
-    if (!counted) return hy__fail(err, HY_E_MEMORY, "there is not enough memory to measure");
+    if (!counted) return hy__no_memory(err, "measuring");
     hy_status status = count_calls(row, m, counted, err);
     if (status == HY_OK) status = run(row, m, counted, err);
     free(counted);

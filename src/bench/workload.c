@@ -31,8 +31,8 @@ static hy_status allocate(hy__workload *w, hy_error *err) {
     w->logits = calloc(batch * vocab, sizeof *w->logits);
     const bool has_target = w->target || w->shape.phase != HY__PHASE_TRAIN;
     if (w->state && w->seq && w->token && has_target && w->piece && w->logits) return HY_OK;
-    return hy__fail(err, HY_E_MEMORY, "there is not enough memory for a batch of %lld x %lld",
-                    (long long)w->shape.batch, (long long)w->shape.tokens);
+    return hy__no_memory(err, "a batch of %lld x %lld", (long long)w->shape.batch,
+                         (long long)w->shape.tokens);
 }
 
 static void draw_tokens(hy__workload *w) {
@@ -142,7 +142,7 @@ static hy_status read_past(hy__workload *w, hy_error *err) {
     const int64_t n = w->shape.tokens, batch = w->shape.batch;
     hy_status status = HY_OK;
     int32_t *past = calloc((size_t)(n * batch), sizeof *past);
-    if (!past) return hy__fail(err, HY_E_MEMORY, "there is not enough memory for the past");
+    if (!past) return hy__no_memory(err, "the past");
     const uint64_t key = hy__rng_key(1, "bench past", 0);
     for (int64_t i = 0; i < n * batch; i++)
         past[i] = (int32_t)hy__rng_below(key, (uint64_t)i, w->model->cfg.model.vocab);
@@ -162,7 +162,7 @@ static hy_status make_up(hy__state *s, hy_error *err) {
     const hy__model *m = s->model;
     const uint64_t key = hy__rng_key(1, "bench state", 0);
     float *random = calloc(N_RANDOM, sizeof *random);
-    if (!random) return hy__fail(err, HY_E_MEMORY, "there is not enough memory for the past");
+    if (!random) return hy__no_memory(err, "the past");
     for (int64_t i = 0; i < N_RANDOM; i++)
         random[i] = (float)hy__rng_uniform(key, (uint64_t)i) - 0.5f;
     for (int64_t l = 0; l < m->cfg.n_layer; l++)
@@ -229,7 +229,7 @@ hy_status hy__workload_new(hy__workload **out, hy__model *m, const hy__shape *sh
                            hy__optimizer optimizer, hy_error *err) {
     const bool train = shape->phase == HY__PHASE_TRAIN;
     hy__workload *w = calloc(1, sizeof *w);
-    if (!w) return hy__fail(err, HY_E_MEMORY, "there is not enough memory to measure");
+    if (!w) return hy__no_memory(err, "measuring");
     w->model = m;
     w->shape = *shape;
     w->optimizer = optimizer;

@@ -105,7 +105,7 @@ static hy_status put_config(hy__fileset *set, const hy__model *m, const hy__trai
     bool whole = sections && json_object_update(config, sections) == 0;
     if (whole && hy__dtype_is_quant(m->weight_dtype))
         whole = json_object_set_new(config, QUANTIZATION, quantization_json(m->weight_dtype)) == 0;
-    if (!whole) status = hy__fail(err, HY_E_MEMORY, "there is no memory for config.json");
+    if (!whole) status = hy__no_memory(err, "config.json");
     if (status == HY_OK) status = hy__json_put(set, "config.json", config, err);
     json_decref(sections);
     json_decref(config);
@@ -118,9 +118,8 @@ static hy_status put_generation(hy__fileset *set, const int32_t *eos, int64_t n,
     for (int64_t i = 0; i < n; i++) json_array_append_new(list, json_integer(eos[i]));
     if (n > 0) json_object_set(json, "eos_token_id", n == 1 ? json_array_get(list, 0) : list);
     json_decref(list);
-    const hy_status status =
-        json ? hy__json_put(set, "generation_config.json", json, err)
-             : hy__fail(err, HY_E_MEMORY, "there is no memory for generation_config.json");
+    const hy_status status = json ? hy__json_put(set, "generation_config.json", json, err)
+                                  : hy__no_memory(err, "generation_config.json");
     json_decref(json);
     return status;
 }
@@ -148,7 +147,7 @@ static hy_status fill(void *user, int64_t i, int64_t first, int64_t n, void *dst
 hy_status hy__checkpoint_put(hy__fileset *set, const hy__model *m, const hy__train_config *train,
                              const int32_t *eos, int64_t n_eos, hy_error *err) {
     hy__st_tensor *tensor = calloc((size_t)m->n_param, sizeof *tensor);
-    if (!tensor) return hy__fail(err, HY_E_MEMORY, "there is no memory for writing the model");
+    if (!tensor) return hy__no_memory(err, "writing the model");
     for (int64_t i = 0; i < m->n_param; i++) {
         const hy__param *p = &m->param[i];
         tensor[i] = (hy__st_tensor){
@@ -341,7 +340,7 @@ static bool usable_in_place(const hy__param *p, const hy__st_tensor *t) {
 static hy_status use_files(hy__model *m, const hy__st_tensor *const *from, hy__st *st,
                            hy_error *err) {
     m->file = calloc(hy__st_file_count(st), sizeof *m->file);
-    if (!m->file) return hy__fail(err, HY_E_MEMORY, "there is no memory for opening a model");
+    if (!m->file) return hy__no_memory(err, "opening a model");
     m->n_file = hy__st_file_count(st);
     for (int64_t i = 0; i < m->n_param; i++) {
         hy__tensor *value = &m->param[i].value;
@@ -361,7 +360,7 @@ static hy_status use_files(hy__model *m, const hy__st_tensor *const *from, hy__s
 /* Gives a declared model its weights. */
 static hy_status load_all(hy__model *m, hy__st *st, const char *dir, bool in_place, hy_error *err) {
     const hy__st_tensor **from = calloc((size_t)m->n_param, sizeof *from);
-    if (!from) return hy__fail(err, HY_E_MEMORY, "there is no memory for opening a model");
+    if (!from) return hy__no_memory(err, "opening a model");
     hy_status status = find_tensors(from, m, st, dir, err);
     if (status == HY_OK && in_place && m->be->host_memory) status = use_files(m, from, st, err);
     if (status == HY_OK) status = hy__model_place(m, err);

@@ -22,8 +22,7 @@ hy_status hy__checksums_put(hy__fileset *set, hy_error *err) {
         whole = json_object_set_new(list, name, json_string(hex)) == 0;
     }
     const hy_status status =
-        whole ? hy__json_put(set, HY__CHECKSUMS, list, err)
-              : hy__fail(err, HY_E_MEMORY, "there is no memory for " HY__CHECKSUMS);
+        whole ? hy__json_put(set, HY__CHECKSUMS, list, err) : hy__no_memory(err, HY__CHECKSUMS);
     json_decref(list);
     return status;
 }
@@ -63,7 +62,7 @@ hy_status hy__checksums_check(const char *dir, hy_error *err) {
     json_t *list, *want;
     const char *name;
     unsigned char *piece = malloc(HY__HASH_PIECE);
-    if (!piece) return hy__fail(err, HY_E_MEMORY, "there is no memory for reading %.400s", dir);
+    if (!piece) return hy__no_memory(err, "reading %.400s", dir);
     hy_status status = hy__json_read(&list, dir, HY__CHECKSUMS, err);
     if (status == HY_OK) {
         json_object_foreach(list, name, want) {

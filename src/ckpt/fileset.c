@@ -28,10 +28,6 @@ static char *staged_path(const char *dir, const char *name) {
     return path;
 }
 
-static hy_status no_memory(hy_error *err, const char *what) {
-    return hy__fail(err, HY_E_MEMORY, "there is no memory for %.400s", what);
-}
-
 static hy_status io_failed(hy_error *err, const char *verb, const char *path) {
     return hy__fail(err, HY_E_IO, "cannot %s %.400s: %s", verb, path, strerror(errno));
 }
@@ -79,11 +75,11 @@ static hy_status entries_set(entries *e, const char *name, bool put, hy_error *e
         }
     }
     entry *at = realloc(e->at, (e->n + 1) * sizeof *at);
-    if (!at) return no_memory(err, name);
+    if (!at) return hy__no_memory(err, "%.400s", name);
     e->at = at;
     at[e->n] = (entry){.put = put, .name = strdup(name), .hash = calloc(1, sizeof *at->hash)};
     e->n++;
-    return at[e->n - 1].name && at[e->n - 1].hash ? HY_OK : no_memory(err, name);
+    return at[e->n - 1].name && at[e->n - 1].hash ? HY_OK : hy__no_memory(err, "%.400s", name);
 }
 
 /* Below DIR for certain: no dots. */
@@ -94,7 +90,7 @@ static hy_status entries_keep(entries *e, const char *folder, hy_error *err) {
                         folder);
     free(e->keep);
     e->keep = strdup(folder);
-    return e->keep ? HY_OK : no_memory(err, folder);
+    return e->keep ? HY_OK : hy__no_memory(err, "%.400s", folder);
 }
 
 static const entry *entries_find(const entries *e, const char *name) {
@@ -107,7 +103,7 @@ static const entry *entries_find(const entries *e, const char *name) {
 static hy_status journal_read(entries *e, const char *dir, hy_error *err) {
     *e = (entries){0};
     char *path = hy__path_join(dir, JOURNAL), *text = NULL;
-    if (!path) return no_memory(err, dir);
+    if (!path) return hy__no_memory(err, "%.400s", dir);
     size_t size;
     bool ended = false, there;
     hy_status status;
@@ -147,7 +143,7 @@ static hy_status journal_write(const entries *e, const char *dir, hy_error *err)
     if (out) fputs("end\n", out);
     const bool made = out && fclose(out) == 0 && path;
     const hy_status status =
-        made ? hy__file_write(path, text, size, err) : no_memory(err, "a journal");
+        made ? hy__file_write(path, text, size, err) : hy__no_memory(err, "a journal");
     free(text);
     free(path);
     return status;
@@ -159,7 +155,7 @@ static hy_status journal_write(const entries *e, const char *dir, hy_error *err)
 static hy_status keep_one(const entry *e, const char *dir, const char *folder, hy_error *err) {
     char *at = hy__path_join(dir, e->name), *from = staged_path(dir, e->name);
     char *kept = hy__path_join(folder, e->name);
-    hy_status status = at && from && kept ? HY_OK : no_memory(err, dir);
+    hy_status status = at && from && kept ? HY_OK : hy__no_memory(err, "%.400s", dir);
     if (status == HY_OK && (!e->put || access(from, F_OK) == 0) && link(at, kept) != 0 &&
         errno != EEXIST && errno != ENOENT && rename(at, kept) != 0 && errno != ENOENT)
         status = io_failed(err, "keep", at);
@@ -171,7 +167,7 @@ static hy_status keep_one(const entry *e, const char *dir, const char *folder, h
 
 static hy_status keep_all(const entries *e, const char *dir, hy_error *err) {
     char *folder = hy__path_join(dir, e->keep);
-    hy_status status = folder ? HY_OK : no_memory(err, dir);
+    hy_status status = folder ? HY_OK : hy__no_memory(err, "%.400s", dir);
     for (size_t i = 0; i < e->n && status == HY_OK; i++)
         status = keep_one(&e->at[i], dir, folder, err);
     if (status == HY_OK) status = hy__dir_sync(folder, err);
@@ -181,7 +177,7 @@ static hy_status keep_all(const entries *e, const char *dir, hy_error *err) {
 
 static hy_status apply_one(const entry *e, const char *dir, hy_error *err) {
     char *to = hy__path_join(dir, e->name), *from = staged_path(dir, e->name);
-    hy_status status = to && from ? HY_OK : no_memory(err, dir);
+    hy_status status = to && from ? HY_OK : hy__no_memory(err, "%.400s", dir);
     if (status == HY_OK && e->put && rename(from, to) != 0 && errno != ENOENT)
         status = io_failed(err, "replace", to);
     if (status == HY_OK && !e->put && unlink(to) != 0 && errno != ENOENT)
@@ -197,7 +193,7 @@ static hy_status journal_apply(const entries *e, const char *dir, hy_error *err)
     for (size_t i = 0; i < e->n; i++) HY_TRY(apply_one(&e->at[i], dir, err));
     HY_TRY(hy__dir_sync(dir, err)); /* before the journal goes */
     char *path = hy__path_join(dir, JOURNAL);
-    if (!path) return no_memory(err, dir);
+    if (!path) return hy__no_memory(err, "%.400s", dir);
     const bool failed = unlink(path) != 0 && errno != ENOENT;
     const hy_status status = failed ? io_failed(err, "remove", path) : HY_OK;
     free(path);
@@ -246,7 +242,7 @@ hy_status hy__fileset_open(hy__fileset **out, const char *dir, hy_error *err) {
     hy__fileset *s = calloc(1, sizeof *s);
     if (!s || !(s->dir = strdup(dir))) {
         free(s);
-        return no_memory(err, dir);
+        return hy__no_memory(err, "%.400s", dir);
     }
     s->lock = -1;
     hy_status status;
@@ -294,7 +290,7 @@ const char *hy__fileset_at(const hy__fileset *s, size_t i, const hy__hash **hash
 hy_status hy__fileset_put(hy__fileset *s, hy__writer *w, const char *name, hy_error *err) {
     HY_TRY(entries_set(&s->e, name, true, err));
     char *path = staged_path(s->dir, name);
-    if (!path) return no_memory(err, name);
+    if (!path) return hy__no_memory(err, "%.400s", name);
     const hy_status status = hy__writer_open(w, path, err);
     free(path);
     HY_TRY(status);
@@ -332,7 +328,7 @@ static hy_status make_folder(const char *folder, const char *dir, size_t *had, h
     if (*had == strlen(folder)) return HY_OK;
     for (const char *p = folder + strlen(dir); (p = strchr(p + 1, '/'));) {
         char *above = strndup(folder, (size_t)(p - folder));
-        if (!above) return no_memory(err, folder);
+        if (!above) return hy__no_memory(err, "%.400s", folder);
         const hy_status status = hy__dir_sync(above, err);
         free(above);
         HY_TRY(status);
@@ -344,7 +340,7 @@ static hy_status make_folder(const char *folder, const char *dir, size_t *had, h
 static hy_status change(hy__fileset *s, hy_error *err) {
     size_t had = 0;
     char *folder = s->e.keep ? hy__path_join(s->dir, s->e.keep) : NULL;
-    if (s->e.keep && !folder) return no_memory(err, s->dir);
+    if (s->e.keep && !folder) return hy__no_memory(err, "%.400s", s->dir);
     hy_status status = folder ? make_folder(folder, s->dir, &had, err) : HY_OK;
     if (status == HY_OK) status = journal_write(&s->e, s->dir, err);
     if (status != HY_OK && had > 0) hy__dir_unmake(folder, had);
@@ -374,7 +370,7 @@ void hy__fileset_discard(hy__fileset *s) {
 /* *path if there is such a file, else NULL; takes ownership of `at`, which may be NULL. */
 static hy_status take_if_there(char **path, char *at, const char *dir, hy_error *err) {
     bool there = false;
-    const hy_status status = at ? look_for(&there, at, err) : no_memory(err, dir);
+    const hy_status status = at ? look_for(&there, at, err) : hy__no_memory(err, "%.400s", dir);
     *path = there ? at : NULL;
     if (!there) free(at);
     return status;

@@ -57,7 +57,7 @@ hy_status hy__fingerprint(char hex[HY__FINGERPRINT], const hy__model *m, hy_erro
     unsigned char *piece = malloc(HY__HASH_PIECE);
     if (!piece || !add_config(&h, &m->cfg)) {
         free(piece);
-        return hy__fail(err, HY_E_MEMORY, "there is not enough memory to fingerprint a model");
+        return hy__no_memory(err, "fingerprinting a model");
     }
     for (int64_t i = 0; i < m->n_param; i++) add_param(&h, m->be, &m->param[i], piece);
     free(piece);

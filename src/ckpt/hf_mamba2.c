@@ -173,7 +173,7 @@ static hy_status our_config(const theirs *t, const char *dir, hy__config *c,
                   (json_int_t)chunk, "norm_eps", t->eps, "ssm", "expand", (json_int_t)t->expand,
                   "head_dim", (json_int_t)t->head_dim, "d_state", (json_int_t)t->d_state, "n_group",
                   (json_int_t)t->n_group, "d_conv", (json_int_t)t->d_conv);
-    if (!json) return hy__fail(err, HY_E_MEMORY, "there is no memory for a configuration");
+    if (!json) return hy__no_memory(err, "a configuration");
     const hy_status status = hy__config_from_json(json, dir, c, NULL, err);
     json_decref(json);
     return status;
@@ -344,7 +344,7 @@ static hy_status put_tensors(hy__fileset *set, const hy__model *m, hy_error *err
             .tensor = e.tensor, .n_tensor = e.n, .fill = fill_export, .user = &e};
         status = hy__st_put(set, &list, 0, err);
     } else {
-        status = hy__fail(err, HY_E_MEMORY, "there is no memory for writing the model");
+        status = hy__no_memory(err, "writing the model");
     }
     free(e.tensor);
     free(e.scale);
@@ -371,8 +371,7 @@ static hy_status put_their_config(hy__fileset *set, const hy__model *m, hy_error
         "time_step_max", c->ssm.dt_max, "time_step_floor", c->ssm.dt_floor, "bos_token_id",
         "eos_token_id", "pad_token_id", "torch_dtype", hy__checkpoint_torch_dtype(m->weight_dtype));
     hy_status status = HY_OK;
-    if (!more || json_object_update(config, more) != 0)
-        status = hy__fail(err, HY_E_MEMORY, "there is no memory for config.json");
+    if (!more || json_object_update(config, more) != 0) status = hy__no_memory(err, "config.json");
     if (status == HY_OK) status = hy__json_put(set, "config.json", config, err);
     json_decref(more);
     json_decref(config);

@@ -56,8 +56,7 @@ hy_status hy__json_parse(json_t **out, const char *text, size_t size, int max_de
     *out = NULL;
     char *copy = NULL;
     /* The shortest number, NaN, grows from 3 bytes to 5. */
-    if (python && !(copy = malloc(size / 3 * 5 + 8)))
-        return hy__fail(err, HY_E_MEMORY, "there is no memory for reading %s", name);
+    if (python && !(copy = malloc(size / 3 * 5 + 8))) return hy__no_memory(err, "reading %s", name);
     int depth;
     const size_t n = walk(text, size, copy, &depth);
     hy_status status = HY_OK;
@@ -69,7 +68,7 @@ hy_status hy__json_parse(json_t **out, const char *text, size_t size, int max_de
         *out = json_loadb(copy ? copy : text, copy ? n : size,
                           JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &at);
         if (!*out && json_error_code(&at) == json_error_out_of_memory)
-            status = hy__fail(err, HY_E_MEMORY, "there is no memory for reading %s", name);
+            status = hy__no_memory(err, "reading %s", name);
         else if (!*out)
             status = hy__fail(err, HY_E_INVALID, "%s: line %d, column %d: %s", name, at.line,
                               at.column, at.text);
@@ -111,7 +110,7 @@ static char *shortest(const json_t *json) {
 
 hy_status hy__json_put(hy__fileset *set, const char *name, const json_t *json, hy_error *err) {
     char *text = shortest(json);
-    if (!text) return hy__fail(err, HY_E_MEMORY, "there is no memory for %s", name);
+    if (!text) return hy__no_memory(err, "%s", name);
     const size_t size = strlen(text);
     text[size] = '\n'; /* in place of the terminator */
     const hy_status status = hy__fileset_write(set, name, text, size + 1, err);

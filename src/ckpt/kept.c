@@ -44,15 +44,14 @@ static bool append(hy__kept *list, int64_t step) {
 hy_status hy__kept_list(hy__kept *list, const char *dir, hy_error *err) {
     *list = (hy__kept){0};
     char *path = hy__path_join(dir, FOLDER);
-    if (!path) return hy__fail(err, HY_E_MEMORY, "there is no memory for listing %.400s", dir);
+    if (!path) return hy__no_memory(err, "listing %.400s", dir);
     DIR *d = opendir(path);
     hy_status status = HY_OK;
     if (!d && errno != ENOENT && errno != ENOTDIR)
         status = hy__fail(err, HY_E_IO, "cannot list the folder %.400s: %s", path, strerror(errno));
     for (struct dirent *entry; d && status == HY_OK && (entry = readdir(d));) {
         const int64_t step = parse_step(entry->d_name);
-        if (step >= 0 && !append(list, step))
-            status = hy__fail(err, HY_E_MEMORY, "there is no memory for listing %.400s", path);
+        if (step >= 0 && !append(list, step)) status = hy__no_memory(err, "listing %.400s", path);
     }
     if (d) closedir(d);
     free(path);
@@ -74,8 +73,7 @@ static hy_status remove_one(const char *dir, int64_t step, hy_error *err) {
     hy__kept_name(name, step);
     char *path = hy__path_join(dir, name), *sums = path ? hy__path_join(path, HY__CHECKSUMS) : NULL;
     hy__file_list files = {0};
-    hy_status status =
-        sums ? HY_OK : hy__fail(err, HY_E_MEMORY, "there is no memory for removing %s", name);
+    hy_status status = sums ? HY_OK : hy__no_memory(err, "removing %s", name);
     if (status == HY_OK) {
         unlink(sums);
         status = hy__dir_list(&files, path, err);

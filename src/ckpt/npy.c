@@ -14,10 +14,6 @@
 
 enum { HEADER_MAX = 1 << 16 }; /* bytes */
 
-static hy_status no_memory(hy_error *err, const char *path) {
-    return hy__fail(err, HY_E_MEMORY, "there is no memory for %.400s", path);
-}
-
 /* ---- the header -------------------------------------------------------------------------------
  */
 
@@ -109,7 +105,7 @@ static hy_status read_header(const hy__map *m, const char *path, array *a, size_
         return hy__fail(err, HY_E_INVALID, "%.400s: a header of %zu bytes; at most %d are read",
                         path, size, HEADER_MAX);
     char *text = strndup((const char *)m->data + start, size);
-    if (!text) return no_memory(err, path);
+    if (!text) return hy__no_memory(err, "%.400s", path);
     *a = (array){0};
     const bool good = strlen(text) == size && parse_dict(text, a);
     free(text);
@@ -160,7 +156,7 @@ static hy_status read_elements(const unsigned char *p, size_t size, const char *
                         "%.400s: %jd elements of %zu bytes, but %zu bytes follow", path,
                         (intmax_t)a->shape[0], width, size);
     int32_t *ids = malloc((size_t)a->shape[0] * sizeof *ids + 1);
-    if (!ids) return no_memory(err, path);
+    if (!ids) return hy__no_memory(err, "%.400s", path);
     for (int64_t i = 0; i < a->shape[0]; i++) {
         const int64_t v = element(p + (size_t)i * width, width, token_types[type].is_signed);
         if (v < INT32_MIN || v > INT32_MAX) {
@@ -214,7 +210,7 @@ hy_status hy__npy_open(hy__npy **out, const char *path, int64_t n_row, int64_t n
     head[10 + n] = ' ';
     head[sizeof head - 1] = '\n';
     hy__npy *npy = malloc(sizeof *npy);
-    if (!npy) return no_memory(err, path);
+    if (!npy) return hy__no_memory(err, "%.400s", path);
     *npy = (hy__npy){.n_row = n_row, .n_col = n_col};
     hy_status status = hy__writer_open(&npy->out, path, err);
     if (status != HY_OK) {

@@ -53,10 +53,6 @@ typedef struct extent {
     hy__fail(err, HY_E_INVALID, "safetensors file %s: " fmt, (f)->name, __VA_ARGS__)
 #define FAIL_AT(f, tensor, fmt, ...) FAIL(f, "tensor '%.128s': " fmt, tensor, __VA_ARGS__)
 
-static hy_status no_memory(hy_error *err, const char *what) {
-    return hy__fail(err, HY_E_MEMORY, "there is no memory for the header of %s", what);
-}
-
 /* A JSON value that is an integer >= 0. */
 static bool get_size(const json_t *json, uint64_t *out) {
     if (!json_is_integer(json) || json_integer_value(json) < 0) return false;
@@ -191,7 +187,7 @@ static hy_status add_file(hy__st *st, st_file *f, hy_error *err) {
     hy_status status = HY_OK;
     if (grown) st->tensor = grown;
     if (!place || !grown) {
-        status = no_memory(err, f->name);
+        status = hy__no_memory(err, "the header of %s", f->name);
         goto done;
     }
     const size_t size = f->size - data_at;
@@ -258,7 +254,7 @@ static hy_status open_next(hy__st *st, const char *path, const void *data, size_
                            hy_error *err) {
     st_file *f = &st->file[st->n_file];
     f->index = st->n_file++;
-    if (!(f->name = strdup(path))) return no_memory(err, path);
+    if (!(f->name = strdup(path))) return hy__no_memory(err, "the header of %s", path);
     if (!data) {
         HY_TRY(hy__file_map(&f->map, path, err));
         data = f->map.data;
@@ -273,7 +269,7 @@ static hy_status open_one(hy__st **out, const char *path, const void *data, size
                           hy_error *err) {
     *out = NULL;
     hy__st *st = st_new(1);
-    if (!st) return no_memory(err, path);
+    if (!st) return hy__no_memory(err, "the header of %s", path);
     hy_status status = open_next(st, path, data, size, err);
     if (status == HY_OK) status = sort_tensors(st, path, err);
     if (status != HY_OK) {
@@ -298,7 +294,7 @@ hy_status hy__st_open_memory(hy__st **out, const void *data, size_t size, const 
 
 /* The file names of a weight map, each once, as keys of a new object. */
 static hy_status index_files(json_t **files, json_t *map, const char *path, hy_error *err) {
-    if (!(*files = json_object())) return no_memory(err, path);
+    if (!(*files = json_object())) return hy__no_memory(err, "the header of %s", path);
     const char *tensor;
     json_t *file;
     json_object_foreach(map, tensor, file) {
@@ -306,7 +302,8 @@ static hy_status index_files(json_t **files, json_t *map, const char *path, hy_e
         if (!name || !hy__name_is_plain(name))
             return hy__fail(err, HY_E_INVALID,
                             "%s: the file of tensor '%.128s' is no plain file name", path, tensor);
-        if (json_object_set_new(*files, name, json_true()) != 0) return no_memory(err, path);
+        if (json_object_set_new(*files, name, json_true()) != 0)
+            return hy__no_memory(err, "the header of %s", path);
     }
     if (json_object_size(*files) == 0)
         return hy__fail(err, HY_E_INVALID, "%s: its weight_map is empty", path);
@@ -361,7 +358,8 @@ static hy_status open_index(hy__st **out, const char *dir, const char *path, hy_
     if (status == HY_OK && !json_is_object(map))
         status = hy__fail(err, HY_E_INVALID, "%s has no object \"weight_map\"", path);
     if (status == HY_OK) status = index_files(&files, map, path, err);
-    if (status == HY_OK && !(st = st_new(json_object_size(files)))) status = no_memory(err, path);
+    if (status == HY_OK && !(st = st_new(json_object_size(files))))
+        status = hy__no_memory(err, "the header of %s", path);
     if (status == HY_OK) status = open_shards(st, dir, map, files, path, err);
     if (status == HY_OK) {
         *out = st;

@@ -17,10 +17,6 @@ enum { PIECE = 1 << 20 }; /* bytes that `fill` is asked for at a time */
 
 static const int64_t limit_default = 5000000000; /* bytes of data in one file, as transformers */
 
-static hy_status no_memory(hy_error *err) {
-    return hy__fail(err, HY_E_MEMORY, "there is no memory for writing tensors");
-}
-
 static int64_t tensor_count(const hy__st_tensor *t) {
     int64_t n = 1;
     for (int i = 0; i < t->n_dim; i++) n *= t->shape[i];
@@ -95,7 +91,7 @@ static hy_status write_header(hy__writer *w, const place *p, int64_t n, const ch
                               hy_error *err) {
     size_t size;
     char *text = header_text(p, n, metadata, &size);
-    if (!text) return no_memory(err);
+    if (!text) return hy__no_memory(err, "writing tensors");
     unsigned char length[8];
     for (int i = 0; i < 8; i++) length[i] = (unsigned char)((uint64_t)size >> (8 * i));
     hy_status status = hy__writer_write(w, length, sizeof length, err);
@@ -120,7 +116,8 @@ static hy_status write_data(hy__writer *w, const hy__st_list *list, const place 
 static hy_status write_file(hy__writer *w, const hy__st_list *list, const place *p, int64_t n,
                             hy_error *err) {
     void *buf = malloc(PIECE);
-    hy_status status = buf ? write_header(w, p, n, list->metadata, err) : no_memory(err);
+    hy_status status =
+        buf ? write_header(w, p, n, list->metadata, err) : hy__no_memory(err, "writing tensors");
     for (int64_t i = 0; i < n && status == HY_OK; i++)
         status = write_data(w, list, &p[i], buf, err);
     free(buf);
@@ -131,7 +128,7 @@ static hy_status write_file(hy__writer *w, const hy__st_list *list, const place 
 
 hy_status hy__st_write(const char *path, const hy__st_list *list, hy_error *err) {
     place *p = sorted_places(list);
-    if (!p) return no_memory(err);
+    if (!p) return hy__no_memory(err, "writing tensors");
     hy__writer w;
     hy_status status = hy__writer_open(&w, path, err);
     if (status == HY_OK) status = write_file(&w, list, p, list->n_tensor, err);
@@ -159,7 +156,7 @@ static int64_t shard_end(const place *p, int64_t n, int64_t limit) {
 static hy_status put_index(hy__fileset *set, json_t *map, int64_t total, hy_error *err) {
     json_t *index =
         json_pack("{s:{s:I},s:O}", "metadata", "total_size", (json_int_t)total, "weight_map", map);
-    if (!index) return no_memory(err);
+    if (!index) return hy__no_memory(err, "writing tensors");
     const hy_status status = hy__json_put(set, INDEX, index, err);
     json_decref(index);
     return status;
@@ -168,7 +165,7 @@ static hy_status put_index(hy__fileset *set, json_t *map, int64_t total, hy_erro
 static hy_status put_shards(hy__fileset *set, const hy__st_list *list, const place *p,
                             int64_t n_shard, int64_t limit, hy_error *err) {
     json_t *map = json_object();
-    hy_status status = map ? HY_OK : no_memory(err);
+    hy_status status = map ? HY_OK : hy__no_memory(err, "writing tensors");
     int64_t at = 0, total = 0;
     for (int64_t s = 0; s < n_shard && status == HY_OK; s++) {
         char name[SHARD_NAME];
@@ -176,7 +173,7 @@ static hy_status put_shards(hy__fileset *set, const hy__st_list *list, const pla
         const int64_t n = shard_end(p + at, list->n_tensor - at, limit);
         for (int64_t i = at; i < at + n && status == HY_OK; i++) {
             if (json_object_set_new(map, p[i].tensor->name, json_string(name)) != 0)
-                status = no_memory(err);
+                status = hy__no_memory(err, "writing tensors");
             total += tensor_bytes(p[i].tensor);
         }
         hy__writer w;
@@ -214,7 +211,7 @@ static hy_status remove_old(hy__fileset *set, hy_error *err) {
 hy_status hy__st_put_file(hy__fileset *set, const char *name, const hy__st_list *list,
                           hy_error *err) {
     place *p = sorted_places(list);
-    if (!p) return no_memory(err);
+    if (!p) return hy__no_memory(err, "writing tensors");
     hy__writer w;
     hy_status status = hy__fileset_put(set, &w, name, err);
     if (status == HY_OK) status = write_file(&w, list, p, list->n_tensor, err);
@@ -225,7 +222,7 @@ hy_status hy__st_put_file(hy__fileset *set, const char *name, const hy__st_list 
 hy_status hy__st_put(hy__fileset *set, const hy__st_list *list, int64_t limit, hy_error *err) {
     if (limit <= 0) limit = limit_default;
     place *p = sorted_places(list);
-    if (!p) return no_memory(err);
+    if (!p) return hy__no_memory(err, "writing tensors");
     int64_t n_shard = 0;
     for (int64_t i = 0; i < list->n_tensor; n_shard++)
         i += shard_end(p + i, list->n_tensor - i, limit);

@@ -13,10 +13,6 @@
 
 enum { NAME = 64, NUMBER = 24 };
 
-static hy_status no_memory(hy_error *err) {
-    return hy__fail(err, HY_E_MEMORY, "there is not enough memory for the state of a sequence");
-}
-
 /* ---- what is in the file ---- */
 
 /* State tensor `id` of a layer, as the file has it; its name lives in `name`. */
@@ -87,7 +83,7 @@ static hy_status list_all(listing *l, const hy__state *s, hy_error *err) {
                    .tensor = malloc(most * sizeof *l->tensor)};
     if (!l->name || !l->entry || !l->tensor) {
         list_free(l);
-        return no_memory(err);
+        return hy__no_memory(err, "the state of a sequence");
     }
     for (int64_t i = 0; i < m->cfg.n_layer; i++)
         for (int id = 0; id < m->layer[i].decl.n_state; id++, l->n++) {
@@ -106,7 +102,7 @@ static hy_status fill(void *user, int64_t i, int64_t first, int64_t n, void *dst
 
 static hy_status add_tensors(hy__hash *h, const listing *l, hy_error *err) {
     unsigned char *piece = malloc(HY__HASH_PIECE);
-    if (!piece) return no_memory(err);
+    if (!piece) return hy__no_memory(err, "the state of a sequence");
     for (int64_t i = 0; i < l->n; i++)
         hy__hash_add_tensor(h, l->be, l->tensor[i], l->entry[i].n, piece);
     free(piece);
@@ -154,7 +150,7 @@ hy_status hy__state_save(const hy__state *s, const void *output, const char *mod
                          const char *path, hy_error *err) {
     listing l;
     char *hex = output ? hex_of(output, output_size(s->model)) : NULL;
-    if (output && !hex) return no_memory(err);
+    if (output && !hex) return hy__no_memory(err, "the state of a sequence");
     hy_status status = list_all(&l, s, err);
     if (status == HY_OK) {
         status = write_all(&l, s, hex, model, path, err);
@@ -247,7 +243,7 @@ static hy_status read_output(const source *f, const hy__model *m, void **output,
                         "%.400s: its output is not %zu hex digits, or there is one at position 0",
                         f->path, 2 * size);
     unsigned char *data = malloc(size);
-    if (!data) return no_memory(err);
+    if (!data) return hy__no_memory(err, "the state of a sequence");
     for (size_t i = 0; i < size; i++)
         data[i] = (unsigned char)(digit_of(hex[2 * i]) << 4 | digit_of(hex[2 * i + 1]));
     *output = data;

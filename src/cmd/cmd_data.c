@@ -70,7 +70,7 @@ static bool on_progress(void *user, const hy__build_progress *p) {
 /* "\n", "\t" and "\\" as in C; the result is the caller's to free. */
 static hy_status unescape(const char *text, char **out, hy_error *err) {
     char *to = *out = strdup(text ? text : "");
-    if (!to) return hy__fail(err, HY_E_MEMORY, "there is not enough memory");
+    if (!to) return hy__no_memory(err, "a separator");
     for (const char *at = *out; *at; at++) {
         if (*at == '\\') {
             at++;
@@ -196,7 +196,7 @@ enum { SAMPLES = 3 };
 static hy_status sample_task(const hy__task *t, json_t *samples, hy_error *err) {
     for (int64_t i = 0; i < SAMPLES; i++) {
         char *text = hy__task_sample(t, 0, i);
-        if (!text) return hy__fail(err, HY_E_MEMORY, "there is not enough memory for a sample");
+        if (!text) return hy__no_memory(err, "a sample");
         if (samples)
             json_array_append_new(samples, json_string(text));
         else

@@ -39,7 +39,7 @@ static bool take(void *user, const char *text, size_t size) {
     }
     char *grown = realloc(s->text, s->size + size);
     if (!grown) {
-        s->status = hy__fail(s->err, HY_E_MEMORY, "there is not enough memory for the text");
+        s->status = hy__no_memory(s->err, "the text");
         return false;
     }
     memcpy(grown + s->size, text, size);

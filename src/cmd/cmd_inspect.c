@@ -47,7 +47,7 @@ static void draw_line(const hy__config *c, int64_t from, int64_t to) {
 
 static hy_status draw_pattern(const hy_model_info *info, hy_error *err) {
     hy__config *c = calloc(1, sizeof *c);
-    if (!c) return hy__fail(err, HY_E_MEMORY, "there is not enough memory to draw the pattern");
+    if (!c) return hy__no_memory(err, "drawing the pattern");
     snprintf(c->model.layers, sizeof c->model.layers, "%s", info->layers);
     const hy_status status = hy__layers_expand(c, err);
     for (int64_t b = 0; status == HY_OK && b < c->n_block; b += BLOCKS_PER_LINE)
@@ -88,7 +88,7 @@ static void print_tables(const hy_model_info *info) {
 
 static hy_status print_text(const hy_model *model, const hy_model_info *info, hy_error *err) {
     char *config = hy_model_config(model);
-    if (!config) return hy__fail(err, HY_E_MEMORY, "there is not enough memory for the text");
+    if (!config) return hy__no_memory(err, "the text");
     printf("%s\n%lld layers, width %lld, vocabulary %lld, chunk %lld\n", info->layers,
            (long long)info->n_layer, (long long)info->d_model, (long long)info->vocab,
            (long long)info->chunk);

@@ -43,7 +43,7 @@ static hy_status compute(hy_model *model, const int32_t *token, int64_t n, const
     hy_status status;
     hy_model_describe(model, &info);
     float *logits = malloc((size_t)ROWS * (size_t)info.vocab * sizeof *logits);
-    if (!logits) return hy__fail(err, HY_E_MEMORY, "there is not enough memory for the logits");
+    if (!logits) return hy__no_memory(err, "the logits");
     HY_TRY_GOTO(check_cuts(cut, n, err));
     HY_TRY_GOTO(hy_session_new(&session, model, err));
     HY_TRY_GOTO(hy__npy_open(&npy, out, n, info.vocab, err));

@@ -116,7 +116,7 @@ static hy_status fill(hy__sheet **out, const char *path, const plan_options *p, 
     hy__sheet_options o;
     hy_status status;
     if (!s || !a) {
-        status = hy__fail(err, HY_E_MEMORY, "there is not enough memory for a plan");
+        status = hy__no_memory(err, "a plan");
         goto done;
     }
     HY_TRY_GOTO(read_account(a, path, &p->set, err));

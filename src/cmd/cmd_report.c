@@ -20,7 +20,7 @@ static const char *const OVER[] = {
 static hy_status report(const report_options *o, hy_error *err) {
     const hy__over over = (hy__over)hy__words_place(OVER, o->over);
     hy__report *r = calloc(1, sizeof *r);
-    if (!r) return hy__fail(err, HY_E_MEMORY, "there is not enough memory for a report");
+    if (!r) return hy__no_memory(err, "a report");
     hy_status status;
     HY_TRY_GOTO(hy__report_read(r, o->run.item, o->run.n, over, err));
     if (o->out) HY_TRY_GOTO(hy__report_html(r, o->out, err));

@@ -42,8 +42,7 @@ static hy_status read_pieces(const char *path, piece_fn fn, void *user, hy_error
     FILE *f;
     HY_TRY(open_input(&f, path, err));
     char *piece = malloc(PIECE);
-    hy_status status =
-        piece ? HY_OK : hy__fail(err, HY_E_MEMORY, "there is not enough memory to read");
+    hy_status status = piece ? HY_OK : hy__no_memory(err, "a piece of the text");
     for (size_t n = 1; status == HY_OK && n > 0;) {
         n = fread(piece, 1, PIECE, f);
         if (ferror(f))
@@ -335,7 +334,7 @@ static hy_status decode_number(decoding *d, hy_error *err) {
         return HY_OK;
     }
     char *more = malloc(n);
-    if (!more) return hy__fail(err, HY_E_MEMORY, "there is not enough memory for a token");
+    if (!more) return hy__no_memory(err, "a token");
     hy__tokenizer_decode(d->tok, (int32_t)id, more, n);
     fwrite(more, 1, n, d->to);
     free(more);
@@ -366,7 +365,7 @@ static hy_status print_text_json(const char *text, size_t n, hy_error *err) {
     json_t *json = NULL;
     char *valid = malloc(3 * n + 1);
     size_t m = 0;
-    if (!valid) return hy__fail(err, HY_E_MEMORY, "there is not enough memory for the text");
+    if (!valid) return hy__no_memory(err, "the text");
     for (size_t i = 0; i < n;) {
         const size_t k = hy__utf8_sequence((const unsigned char *)text + i, n - i);
         memcpy(valid + m, k ? text + i : "\xEF\xBF\xBD", k ? k : 3);
@@ -385,12 +384,10 @@ static hy_status decode(const char *tokenizer, const char *path, const cmd_share
     size_t n = 0;
     HY_TRY(hy__tokenizer_open_path(&tok, tokenizer, err));
     decoding d = {.tok = tok, .to = shared->json ? open_memstream(&text, &n) : stdout};
-    hy_status status =
-        d.to ? HY_OK : hy__fail(err, HY_E_MEMORY, "there is not enough memory for the text");
+    hy_status status = d.to ? HY_OK : hy__no_memory(err, "the text");
     if (status == HY_OK) status = read_pieces(path, decode_piece, &d, err);
     if (d.to && shared->json) {
-        if (fclose(d.to) != 0 && status == HY_OK)
-            status = hy__fail(err, HY_E_MEMORY, "there is not enough memory for the text");
+        if (fclose(d.to) != 0 && status == HY_OK) status = hy__no_memory(err, "the text");
         if (status == HY_OK) status = print_text_json(text, n, err);
     }
     free(text);

@@ -107,7 +107,7 @@ static int print_config_help(void) {
     char *text = hy__config_help();
     hy_error err = {0};
     const hy_status status = text ? cmd_write(text, strlen(text), &err)
-                                  : hy__fail(&err, HY_E_MEMORY, "there is not enough memory");
+                                  : hy__no_memory(&err, "the keys of the configuration");
     free(text);
     if (status == HY_OK) return 0;
     fprintf(stderr, "hydralm train: %s\n", err.text);

@@ -54,8 +54,7 @@ static hy_status set_from(const hy__field *f, const json_t *value, hy__config *c
     if (json_is_string(value) && wants_string)
         return hy__field_set(f, c, t, json_string_value(value), err);
     char *text = json_dumps(value, JSON_ENCODE_ANY | JSON_COMPACT);
-    if (!text)
-        return hy__fail(err, HY_E_MEMORY, "out of memory reading %s.%s", f->section, f->name);
+    if (!text) return hy__no_memory(err, "reading %s.%s", f->section, f->name);
     hy_status status;
     if (json_is_string(value) || wants_string) {
         char want[160];

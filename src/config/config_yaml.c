@@ -82,8 +82,7 @@ __attribute__((format(printf, 3, 0))) static void on_log(cyaml_log_t level, void
 }
 
 static hy_status explain(cyaml_err_t code, const complaint *said, const char *name, hy_error *err) {
-    if (code == CYAML_ERR_OOM)
-        return hy__fail(err, HY_E_MEMORY, "%s: out of memory reading it", name);
+    if (code == CYAML_ERR_OOM) return hy__no_memory(err, "reading %s", name);
     char where[16] = "";
     if (said->line) snprintf(where, sizeof where, ":%u", said->line);
     if (code == CYAML_ERR_INVALID_KEY) { /* "Unexpected key: …" */

@@ -217,7 +217,7 @@ static int64_t divide_up(int64_t a, int64_t b) {
 static hy_status append(hy__recipe *r, const hy__written *w, const hy__stage *s, hy_error *err) {
     if (r->n == HY__STAGE_MAX) REFUSE(0, "the recipe has more than %d stages", HY__STAGE_MAX);
     hy__stage *grown = realloc(r->stage, (size_t)(r->n + 1) * sizeof *grown);
-    if (!grown) return hy__fail(err, HY_E_MEMORY, "there is not enough memory for a recipe");
+    if (!grown) return hy__no_memory(err, "a recipe");
     r->stage = grown;
     r->stage[r->n++] = *s;
     return HY_OK;
@@ -292,7 +292,7 @@ void hy__recipe_release(hy__recipe *r) {
 hy_status hy__recipe_single(hy__recipe *r, const hy__config *c, const hy__train_config *t,
                             hy_error *err) {
     *r = (hy__recipe){.stage = calloc(1, sizeof *r->stage), .n = 1};
-    if (!r->stage) return hy__fail(err, HY_E_MEMORY, "there is not enough memory to start");
+    if (!r->stage) return hy__no_memory(err, "a recipe");
     *r->stage = (hy__stage){
         .name = "all", .n_part = 1, .cfg = *c, .train = *t, .steps = t->steps, .on = "SAEFWP"};
     const int64_t each = hy__stage_step_tokens(r->stage);

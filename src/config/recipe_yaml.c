@@ -409,7 +409,7 @@ hy_status hy__recipe_parse(hy__recipe *r, const char *text, size_t size, const c
     *r = (hy__recipe){.name = strdup(name)};
     if (!r->name || !yaml_parser_initialize(&parser)) {
         hy__recipe_release(r);
-        return hy__fail(err, HY_E_MEMORY, "there is not enough memory for a recipe");
+        return hy__no_memory(err, "a recipe");
     }
     reader d = {.r = r, .base = c, .base_train = t, .err = err};
     yaml_parser_set_input_string(&parser, (const unsigned char *)text, size);

@@ -72,12 +72,12 @@ static hy_status flush(hy__blob_writer *w, hy_error *err) {
 hy_status hy__blob_create(hy__blob_writer *w, const char *dir, const hy__blob_head *head,
                           hy_error *err) {
     *w = (hy__blob_writer){.head = *head, .fd = -1, .buffer = malloc(BUFFER)};
-    if (!w->buffer) return hy__fail(err, HY_E_MEMORY, "out of memory for writing data");
+    if (!w->buffer) return hy__no_memory(err, "writing data");
     if (dir) {
         char name[HY__BLOB_NAME];
         hy__blob_name(name, head->kind, head->number);
         w->path = hy__path_join(dir, name);
-        if (!w->path) return hy__fail(err, HY_E_MEMORY, "out of memory for writing data");
+        if (!w->path) return hy__no_memory(err, "writing data");
         w->fd = open(w->path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
         if (w->fd < 0) return cannot_write(w, err);
     } else {
@@ -181,14 +181,14 @@ hy_status hy__blob_open(hy__blob *b, const char *dir, hy__blob_kind kind, int64_
     char name[HY__BLOB_NAME];
     hy__blob_name(name, kind, number);
     *b = (hy__blob){.path = hy__path_join(dir, name)};
-    if (!b->path) return hy__fail(err, HY_E_MEMORY, "out of memory for opening %.400s", dir);
+    if (!b->path) return hy__no_memory(err, "opening %.400s", dir);
     HY_TRY(hy__file_map(&b->map, b->path, err));
     return check(b, kind, number, err);
 }
 
 hy_status hy__blob_open_written(hy__blob *b, const hy__blob_writer *w, hy_error *err) {
     *b = (hy__blob){.path = strdup(name_of(w))};
-    if (!b->path) return hy__fail(err, HY_E_MEMORY, "out of memory for opening the data");
+    if (!b->path) return hy__no_memory(err, "opening the data");
     HY_TRY(hy__file_map_open(&b->map, w->fd, b->path, err));
     return check(b, w->head.kind, w->head.number, err);
 }

@@ -45,10 +45,6 @@ typedef struct build {
     hy_error *err; /* under `storing` */
 } build;
 
-static hy_status out_of_memory(hy_error *err) {
-    return hy__fail(err, HY_E_MEMORY, "out of memory for building the data");
-}
-
 hy_status hy__tokenizer_print(const hy__tokenizer *tok, uint64_t *print, hy_error *err) {
     const char *name;
     char *text;
@@ -82,7 +78,7 @@ static hy_status end_shard(build *b) {
     hy__corpus *c = b->corpus;
     HY_TRY(hy__blob_finish(&b->shard, b->err));
     hy__blob *grown = realloc(c->shard, (size_t)(c->n_shard + 1) * sizeof *grown);
-    if (!grown) return out_of_memory(b->err);
+    if (!grown) return hy__no_memory(b->err, "building the data");
     c->shard = grown;
     c->shard[c->n_shard] = (hy__blob){0};
     HY_TRY(hy__blob_open_written(&c->shard[c->n_shard++], &b->shard, b->err));
@@ -271,7 +267,7 @@ static hy_status take_documents(build *b, hy__document **out, int64_t *n) {
     hy_status status = HY_OK;
     *n = b->table[0].head.n + b->table[1].head.n;
     *out = malloc((size_t)(*n ? *n : 1) * sizeof **out);
-    if (!*out) status = out_of_memory(b->err);
+    if (!*out) status = hy__no_memory(b->err, "building the data");
     for (int p = 0; p < 2 && status == HY_OK; p++) {
         status = hy__blob_finish(&b->table[p], b->err);
         if (status == HY_OK) status = hy__blob_open_written(&table[p], &b->table[p], b->err);
@@ -329,7 +325,7 @@ static hy_status begin(build *b) {
     const hy__build_options *o = b->opt;
     hy__corpus *c = b->corpus;
     c->name = strdup(o->out ? o->out : o->n_path > 0 ? o->path[0] : "the data");
-    if (!c->name) return out_of_memory(b->err);
+    if (!c->name) return hy__no_memory(b->err, "building the data");
     HY_TRY(hy__encoder_new(&b->encoder, o->tokenizer, b->err));
     b->head.vocab = c->vocab = hy__tokenizer_vocab(o->tokenizer);
     HY_TRY(hy__tokenizer_print(o->tokenizer, &b->head.tokenizer, b->err));
@@ -367,8 +363,8 @@ static hy_status finish(build *b) {
 
 static hy_status put_file(const build *b, const char *name, const char *text) {
     char *path = text ? hy__path_join(b->place.building, name) : NULL;
-    const hy_status status =
-        path ? hy__file_write(path, text, strlen(text), b->err) : out_of_memory(b->err);
+    const hy_status status = path ? hy__file_write(path, text, strlen(text), b->err)
+                                  : hy__no_memory(b->err, "building the data");
     free(path);
     return status;
 }
@@ -402,7 +398,7 @@ hy_status hy__build(hy__corpus **out, const hy__build_options *opt, hy_error *er
     build *b = calloc(1, sizeof *b);
     if (!b || !(b->corpus = calloc(1, sizeof *b->corpus))) {
         free(b);
-        return out_of_memory(err);
+        return hy__no_memory(err, "building the data");
     }
     b->opt = opt;
     b->err = err;

@@ -17,10 +17,6 @@ const char *hy__split_name(hy__split split) {
     return SPLIT[split];
 }
 
-static hy_status out_of_memory(const char *name, hy_error *err) {
-    return hy__fail(err, HY_E_MEMORY, "out of memory for opening %.400s", name);
-}
-
 bool hy__corpus_is_built(const char *path) {
     char *index = hy__path_is_dir(path) ? hy__path_join(path, HY__CORPUS_INDEX) : NULL;
     const bool built = index && access(index, F_OK) == 0;
@@ -167,7 +163,7 @@ static hy_status read_index(hy__corpus *c, const char *path, uint64_t *print, hy
 
 static hy_status open_blobs(hy__corpus *c, const char *dir, hy_error *err) {
     c->shard = calloc((size_t)c->n_shard, sizeof *c->shard);
-    if (!c->shard) return out_of_memory(dir, err);
+    if (!c->shard) return hy__no_memory(err, "opening %.400s", dir);
     for (int64_t i = 0; i < c->n_shard; i++)
         HY_TRY(hy__blob_open(&c->shard[i], dir, HY__BLOB_TOKENS, i, err));
     HY_TRY(hy__blob_open(&c->table[HY__PART_TRAIN], dir, HY__BLOB_TRAIN, 0, err));
@@ -187,7 +183,7 @@ hy_status hy__corpus_open(hy__corpus **out, const char *dir, hy_error *err) {
     char *index = hy__path_join(dir, HY__CORPUS_INDEX);
     if (c) c->name = strdup(dir);
     if (!c || !index || !c->name) {
-        status = out_of_memory(dir, err);
+        status = hy__no_memory(err, "opening %.400s", dir);
         goto done;
     }
     HY_TRY_GOTO(read_index(c, index, &print, err));
@@ -227,7 +223,7 @@ hy_status hy__corpus_open_task(hy__corpus **out, const char *entry, uint64_t tok
     if (c) c->name = strdup(entry);
     if (!c || !c->name) {
         free(c);
-        return out_of_memory(entry, err);
+        return hy__no_memory(err, "opening %.400s", entry);
     }
     c->task = t;
     c->n_document[HY__PART_TRAIN] = TASK_EPOCH;

@@ -9,10 +9,6 @@
 
 enum { PIECE = 1 << 16 /* bytes that are encoded at a time: ids are wider than text */ };
 
-static hy_status out_of_memory(hy_error *err) {
-    return hy__fail(err, HY_E_MEMORY, "out of memory for the tokens of the data");
-}
-
 int hy__token_width(int64_t vocab) {
     return vocab <= 256 ? 1 : vocab <= 65536 ? 2 : 4;
 }
@@ -34,7 +30,7 @@ static hy_status append_tokens(hy__extract *x, const int32_t *token, int64_t n, 
     if (x->n_token + n > x->token_cap) {
         const int64_t cap = x->n_token + n + x->token_cap / 2;
         unsigned char *grown = realloc(x->token, (size_t)cap * (size_t)x->width);
-        if (!grown) return out_of_memory(err);
+        if (!grown) return hy__no_memory(err, "the tokens of the data");
         x->token = grown;
         x->token_cap = cap;
     }
@@ -47,7 +43,7 @@ static hy_status add_item(hy__extract *x, const hy__item *item, hy_error *err) {
     if (x->n_item == x->item_cap) {
         const int64_t cap = 2 * x->item_cap + 16;
         hy__item *grown = realloc(x->item, (size_t)cap * sizeof *grown);
-        if (!grown) return out_of_memory(err);
+        if (!grown) return hy__no_memory(err, "the tokens of the data");
         x->item = grown;
         x->item_cap = cap;
     }

@@ -26,8 +26,7 @@ hy_status hy__line_init(hy__line *l, const hy__document *document, int64_t n, in
                     .n = n,
                     .align = align,
                     .mark = malloc((size_t)(n / HY__LINE_STEP + 1) * sizeof *l->mark)};
-    if (!l->mark)
-        return hy__fail(err, HY_E_MEMORY, "out of memory for %lld documents", (long long)n);
+    if (!l->mark) return hy__no_memory(err, "%lld documents", (long long)n);
     lay(l);
     return HY_OK;
 }

@@ -100,8 +100,7 @@ static hy_status plan_turns(hy__loader *l, hy_error *err) {
     for (int64_t c = 0; c < n; c++) {
         l->domain[c].turns = calloc(PERIOD + 1, sizeof *l->domain[c].turns);
         if (!share || !l->domain[c].turns)
-            status =
-                hy__fail(err, HY_E_MEMORY, "out of memory for mixing %lld corpora", (long long)n);
+            status = hy__no_memory(err, "mixing %lld corpora", (long long)n);
         if (status != HY_OK) break;
         const double w =
             l->opt.weight ? l->opt.weight[c] : (double)l->domain[c].corpus->n_part[l->opt.part];
@@ -305,7 +304,7 @@ static hy_status open_batch(hy__loader *l, hy_error *err) {
     l->piece = malloc(pieces * sizeof *l->piece);
     l->from = malloc(pieces * sizeof *l->from);
     if (l->token && l->target && l->piece && l->from) return HY_OK;
-    return hy__fail(err, HY_E_MEMORY, "out of memory for batches of %zu tokens", rows);
+    return hy__no_memory(err, "batches of %zu tokens", rows);
 }
 
 hy_status hy__loader_new(hy__loader **out, const hy__loader_options *opt, hy_error *err) {
@@ -314,7 +313,7 @@ hy_status hy__loader_new(hy__loader **out, const hy__loader_options *opt, hy_err
     if (l) l->domain = calloc((size_t)opt->n_corpus, sizeof *l->domain);
     if (!l || !l->domain) {
         free(l);
-        return hy__fail(err, HY_E_MEMORY, "out of memory for the loader");
+        return hy__no_memory(err, "the loader");
     }
     l->opt = *opt;
     l->align = opt->seq_len < opt->chunk ? 1 : opt->chunk;

@@ -10,10 +10,6 @@
 #include <string.h>
 #include <unistd.h>
 
-static hy_status out_of_memory(hy_error *err) {
-    return hy__fail(err, HY_E_MEMORY, "out of memory for opening the data");
-}
-
 /* Takes an entry apart: *path is the caller's to free, *weight 0 where it has none. */
 static hy_status take_apart(const char *entry, char **path, double *weight, hy_error *err) {
     const char *colon = strrchr(entry, ':');
@@ -32,7 +28,7 @@ static hy_status take_apart(const char *entry, char **path, double *weight, hy_e
         }
     }
     *path = strndup(entry, n);
-    return *path ? HY_OK : out_of_memory(err);
+    return *path ? HY_OK : hy__no_memory(err, "opening the data");
 }
 
 typedef struct entries {
@@ -51,7 +47,7 @@ static hy_status entries_read(entries *e, const char *const *entry, int64_t n, h
     *e = (entries){.path = calloc((size_t)n + 1, sizeof *e->path),
                    .weight = calloc((size_t)n + 1, sizeof *e->weight),
                    .n = n};
-    hy_status status = e->path && e->weight ? HY_OK : out_of_memory(err);
+    hy_status status = e->path && e->weight ? HY_OK : hy__no_memory(err, "opening the data");
     for (int64_t i = 0; i < n && status == HY_OK; i++) {
         status = take_apart(entry[i], &e->path[i], &e->weight[i], err);
         if (status == HY_OK && (e->weight[i] > 0.0) != (e->weight[0] > 0.0))
@@ -159,7 +155,7 @@ static hy_status open_unweighted(hy__mixture *m, const entries *e, const hy__bui
                                  hy_error *err) {
     const char **text = calloc((size_t)e->n + 1, sizeof *text);
     int64_t n_text = 0;
-    if (!text) return out_of_memory(err);
+    if (!text) return hy__no_memory(err, "opening the data");
     for (int64_t i = 0; i < e->n; i++)
         if (!stands_alone(e->path[i])) text[n_text++] = e->path[i];
     hy_status status = n_text > 0 || e->n == 0 ? add_text(m, text, n_text, opt, err) : HY_OK;
@@ -187,7 +183,8 @@ hy_status hy__mixture_open(hy__mixture *m, const hy__build_options *opt, hy_erro
     m->corpus = calloc((size_t)e.n + 1, sizeof *m->corpus);
     m->weight = calloc((size_t)e.n + 1, sizeof *m->weight);
     m->name = calloc((size_t)e.n + 1, sizeof *m->name);
-    hy_status status = m->corpus && m->weight && m->name ? HY_OK : out_of_memory(err);
+    hy_status status =
+        m->corpus && m->weight && m->name ? HY_OK : hy__no_memory(err, "opening the data");
     if (status == HY_OK)
         status = e.n > 0 && e.weight[0] > 0.0 ? open_weighted(m, &e, opt, err)
                                               : open_unweighted(m, &e, opt, err);

@@ -139,7 +139,7 @@ hy_status hy__place_open(hy__place *p, const char *dir, bool force, hy_error *er
     *p = (hy__place){.lock = -1, .dir = strndup(dir, n), .building = malloc(n + 16)};
     hy_status status = HY_OK;
     if (!p->dir || !p->building) {
-        status = hy__fail(err, HY_E_MEMORY, "out of memory for writing %.400s", dir);
+        status = hy__no_memory(err, "writing %.400s", dir);
     } else {
         snprintf(p->building, n + 16, "%s.building", p->dir);
         status = open_place(p, force, err);
@@ -150,7 +150,7 @@ hy_status hy__place_open(hy__place *p, const char *dir, bool force, hy_error *er
 
 static hy_status sync_parent(const hy__place *p, hy_error *err) {
     char *parent = strdup(p->dir);
-    if (!parent) return hy__fail(err, HY_E_MEMORY, "out of memory for writing %.400s", p->dir);
+    if (!parent) return hy__no_memory(err, "writing %.400s", p->dir);
     char *slash = strrchr(parent, '/');
     if (slash) slash[slash == parent] = '\0';
     const hy_status status = hy__dir_sync(slash ? parent : ".", err);
@@ -179,7 +179,7 @@ static hy_status exchange(const hy__place *p, bool *can, hy_error *err) {
  * build leaves the old folder under another name. */
 static hy_status move_away(const hy__place *p, hy_error *err) {
     char *old = malloc(strlen(p->dir) + 16);
-    if (!old) return hy__fail(err, HY_E_MEMORY, "out of memory for writing %.400s", p->dir);
+    if (!old) return hy__no_memory(err, "writing %.400s", p->dir);
     sprintf(old, "%s.replaced", p->dir);
     hy_status status = HY_OK;
     remove_all(old);

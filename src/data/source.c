@@ -30,16 +30,12 @@ struct hy__source {
     int64_t size, taken; /* taken: of the files before `at` */
 };
 
-static hy_status out_of_memory(hy_error *err) {
-    return hy__fail(err, HY_E_MEMORY, "out of memory for reading the data");
-}
-
 /* ---- the list of files ---- */
 
 static hy_status add_file(hy__source *s, const char *path, bool named, hy_error *err) {
     if ((s->n_file & (s->n_file - 1)) == 0) { /* full at every power of two */
         entry *grown = realloc(s->file, (size_t)(s->n_file ? 2 * s->n_file : 1) * sizeof *s->file);
-        if (!grown) return out_of_memory(err);
+        if (!grown) return hy__no_memory(err, "reading the data");
         s->file = grown;
     }
     struct stat st;
@@ -65,7 +61,7 @@ static hy_status add_like(hy__source *s, const char *path, const char *pattern, 
     hy__file_list *list = &s->list[s->n_list];
     const int64_t before = s->n_file;
     char *folder = folder_of(path, pattern);
-    if (!folder) return out_of_memory(err);
+    if (!folder) return hy__no_memory(err, "reading the data");
     const hy_status status = hy__dir_list(list, folder, err);
     free(folder);
     HY_TRY(status);
@@ -96,10 +92,10 @@ hy_status hy__source_open(hy__source **out, const char *const *path, int64_t n_p
                           const char *separator, hy_error *err) {
     *out = NULL;
     hy__source *s = calloc(1, sizeof *s);
-    if (!s) return out_of_memory(err);
+    if (!s) return hy__no_memory(err, "reading the data");
     s->separator = separator;
     s->list = calloc((size_t)n_path + 1, sizeof *s->list);
-    hy_status status = s->list ? HY_OK : out_of_memory(err);
+    hy_status status = s->list ? HY_OK : hy__no_memory(err, "reading the data");
     for (int64_t i = 0; i < n_path && status == HY_OK; i++) status = add_path(s, path[i], err);
     if (status == HY_OK)
         *out = s;
@@ -195,7 +191,7 @@ static hy_status fill(hy__source *s, hy__block *b, hy_error *err) {
         if (b->size > HY__LINE_MAX)
             return hy__fail(err, HY_E_INVALID, "%.400s has a line of more than %d bytes", b->path,
                             HY__LINE_MAX);
-        if (!reserve(&b->text, &b->cap, want)) return out_of_memory(err);
+        if (!reserve(&b->text, &b->cap, want)) return hy__no_memory(err, "reading the data");
         if (b->size == 0 && s->n_rest > 0) memcpy(b->text, s->rest, b->size = s->n_rest);
         HY_TRY(hy__stream_read(s->stream, b->text + b->size, want - b->size, &got, err));
         b->size += got;
@@ -203,7 +199,8 @@ static hy_status fill(hy__source *s, hy__block *b, hy_error *err) {
         const size_t cut = b->last ? b->size : cut_of(s, b);
         if (cut == 0 && !b->last) continue;
         s->n_rest = b->size - cut;
-        if (!reserve(&s->rest, &s->rest_cap, s->n_rest + 1)) return out_of_memory(err);
+        if (!reserve(&s->rest, &s->rest_cap, s->n_rest + 1))
+            return hy__no_memory(err, "reading the data");
         memcpy(s->rest, b->text + cut, s->n_rest);
         b->size = cut;
         return HY_OK;

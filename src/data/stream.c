@@ -57,7 +57,7 @@ hy_status hy__stream_open(hy__stream **out, const char *path, hy_error *err) {
     *out = NULL;
     hy__stream *s = calloc(1, sizeof *s);
     hy_status status = HY_OK;
-    if (!s) return hy__fail(err, HY_E_MEMORY, "out of memory for reading %.400s", path);
+    if (!s) return hy__no_memory(err, "reading %.400s", path);
     s->path = path;
     s->packing = packing_of(path);
     s->fd = open(path, O_RDONLY | O_CLOEXEC);
@@ -70,8 +70,7 @@ hy_status hy__stream_open(hy__stream **out, const char *path, hy_error *err) {
         /* 15 + 16: the largest window, and gzip's head alone */
         const bool ready =
             s->input && (s->packing == GZIP ? inflateInit2(&s->z, 15 + 16) == Z_OK : begin_zstd(s));
-        if (!ready)
-            status = hy__fail(err, HY_E_MEMORY, "out of memory for decompressing %.400s", path);
+        if (!ready) status = hy__no_memory(err, "decompressing %.400s", path);
     }
     if (status == HY_OK)
         *out = s;
@@ -134,7 +133,7 @@ static hy_status unpack_some(hy__stream *s, char *buf, size_t cap, size_t *n, hy
     s->at = in.pos;
     *n = out.pos;
     if (ZSTD_getErrorCode(got) == ZSTD_error_memory_allocation)
-        return hy__fail(err, HY_E_MEMORY, "out of memory for decompressing %.400s", s->path);
+        return hy__no_memory(err, "decompressing %.400s", s->path);
     if (ZSTD_isError(got)) return damaged(s, ZSTD_getErrorName(got), err);
     s->within = got != 0;
     return HY_OK;

@@ -19,7 +19,7 @@ static hy_status model_begin(hy_model **out, const hy_model_options *opt, hy_err
     const hy_model_options none = {0};
     if (!opt) opt = &none;
     hy_model *m = calloc(1, sizeof *m);
-    if (!m) return hy__fail(err, HY_E_MEMORY, "there is not enough memory for a model");
+    if (!m) return hy__no_memory(err, "a model");
     const char *backend = opt->backend ? opt->backend : "cpu";
     const hy_status status = hy__backend_open(&m->be, backend, opt->threads, err);
     if (status != HY_OK) {

@@ -27,7 +27,7 @@ static hy_status append(hy__emitter *e, const void *bytes, size_t n, hy_error *e
     if (e->size + n > e->cap) {
         const size_t cap = 2 * (e->size + n) + 64;
         char *grown = realloc(e->text, cap);
-        if (!grown) return hy__fail(err, HY_E_MEMORY, "there is not enough memory for the text");
+        if (!grown) return hy__no_memory(err, "the text");
         e->text = grown;
         e->cap = cap;
     }

@@ -79,7 +79,7 @@ hy_status hy_eval(hy_model *model, const char *path, hy_eval_result *result, hy_
     scan *s = calloc(1, sizeof *s);
     FILE *text = NULL;
     hy_status status;
-    if (!s) return hy__fail(err, HY_E_MEMORY, "there is not enough memory to evaluate");
+    if (!s) return hy__no_memory(err, "evaluating");
     if (!model->tok) {
         status = hy__fail(err, model->no_text.status, "%s", model->no_text.text);
         goto done;

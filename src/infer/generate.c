@@ -71,7 +71,7 @@ hy_status hy_session_generate(hy_session *s, const char *prompt, size_t size,
     }
     const int64_t most = opt->max_tokens != 0 ? opt->max_tokens : DEFAULT_TOKENS;
     float *logits = malloc((size_t)vocab * sizeof *logits);
-    if (!logits) return hy__fail(err, HY_E_MEMORY, "there is not enough memory for the logits");
+    if (!logits) return hy__no_memory(err, "the logits");
     HY_TRY_GOTO(hy__sampler_init(&sampler, opt, vocab, err));
     HY_TRY_GOTO(hy__emitter_init(&emitter, fn, user, opt->stop, opt->n_stop, err));
     HY_TRY_GOTO(feed_prompt(s, prompt, size, result, err));

@@ -41,8 +41,7 @@ hy_status hy__sampler_init(hy__sampler *s, const hy_sample_options *opt, int64_t
     };
     if (!s->id || !s->weight) {
         hy__sampler_release(s);
-        return hy__fail(err, HY_E_MEMORY, "there is not enough memory to sample from %lld tokens",
-                        (long long)vocab);
+        return hy__no_memory(err, "sampling from %lld tokens", (long long)vocab);
     }
     return HY_OK;
 }

@@ -16,7 +16,7 @@ hy_status hy_session_new(hy_session **out, hy_model *model, hy_error *err) {
                         "a control of the lab, wanted previous, shortlist or token");
     }
     hy_session *s = calloc(1, sizeof *s);
-    if (!s) return hy__fail(err, HY_E_MEMORY, "there is not enough memory for a session");
+    if (!s) return hy__no_memory(err, "a session");
     *s = (hy_session){.model = model, .last = -1};
     hy_status status;
     HY_TRY_GOTO(hy__state_new(&s->state, model->net, HY__FEED, err));

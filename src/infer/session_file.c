@@ -23,7 +23,7 @@ hy_status hy_session_save(const hy_session *s, const char *path, hy_error *err) 
     HY_TRY(fingerprint(s->model, err));
     if (s->last >= 0) {
         output = malloc((size_t)net->cfg.model.d_model * hy__dtype_size(net->be->real));
-        if (!output) return hy__fail(err, HY_E_MEMORY, "there is not enough memory for an output");
+        if (!output) return hy__no_memory(err, "an output");
         HY_TRY_GOTO(hy__get_output(s->work, s->last, output, err));
     }
     HY_TRY_GOTO(hy__state_save(s->state, output, s->model->fingerprint, path, err));

@@ -54,7 +54,7 @@ static hy_status name_dir(hy__crossover *x, int arm, int l, hy_error *err) {
     HY_TRY(hy__arm_config(x->lab, x->scale, arm, &a, err));
     x->parameters[arm] = a.parameters;
     char *text = hy__config_print(&a.cfg, &a.train);
-    if (!text) return hy__fail(err, HY_E_MEMORY, "there is not enough memory for a lab");
+    if (!text) return hy__no_memory(err, "a lab");
     const hy__machine m = hy__machine_describe();
     hy__lab_hash(&h, text);
     hy__hash_add(&h, m.cpu, strlen(m.cpu) + 1); /* another machine has other rates */
@@ -201,7 +201,7 @@ static hy_status measure_all(hy__crossover *x, hy_error *err) {
 static hy_status run(const hy__lab *lab, const hy__lab_options *opt, hy_error *err) {
     hy__lab_scale scale = opt->full ? lab->full : lab->quick;
     hy__crossover *x = calloc(1, sizeof *x);
-    if (!x) return hy__fail(err, HY_E_MEMORY, "there is not enough memory for a lab");
+    if (!x) return hy__no_memory(err, "a lab");
     x->lab = lab;
     x->scale = &scale;
     x->opt = opt;

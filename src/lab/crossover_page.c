@@ -279,8 +279,7 @@ static hy_status save_page(const hy__crossover *x, const hy__verdict *v, figure 
     const hy__machine m = hy__machine_describe();
     char *path = hy__path_join(out, "index.html");
     hy__page p = {0};
-    hy_status status =
-        path ? HY_OK : hy__fail(err, HY_E_MEMORY, "there is not enough memory for a path");
+    hy_status status = path ? HY_OK : hy__no_memory(err, "a path");
     hy__page_begin(&p, "Lab: %s", x->lab->name);
     hy__page_paragraph(&p, "%s", x->lab->question);
     hy__page_grid(&p);
@@ -313,8 +312,7 @@ hy_status hy__crossover_write(const hy__crossover *x, const char *out, hy_error 
     hy__verdict v[GOALS];
     figure *f = malloc(sizeof *f);
     char *csv = hy__path_join(out, "results.csv");
-    hy_status status =
-        f && csv ? HY_OK : hy__fail(err, HY_E_MEMORY, "there is not enough memory for results");
+    hy_status status = f && csv ? HY_OK : hy__no_memory(err, "results");
     judge(x, v);
     if (status == HY_OK) status = save_json(x, v, out, err);
     if (status == HY_OK) status = save_csv(x, csv, err);

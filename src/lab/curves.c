@@ -34,8 +34,7 @@ static void read_loss(curve *c, const hy__run *run) {
 static hy_status read_curve(curve *c, const hy__job *j, hy_error *err) {
     hy__run run = {0};
     char *model = hy__path_join(j->dir, "model");
-    hy_status status =
-        model ? HY_OK : hy__fail(err, HY_E_MEMORY, "there is not enough memory for a path");
+    hy_status status = model ? HY_OK : hy__no_memory(err, "a path");
     if (status == HY_OK) status = hy__run_read(&run, model, err);
     if (status == HY_OK) read_loss(c, &run);
     if (status == HY_E_IO || status == HY_E_INVALID) status = HY_OK;
@@ -47,8 +46,7 @@ static hy_status read_curve(curve *c, const hy__job *j, hy_error *err) {
 hy_status hy__results_curves(hy__page *p, const hy__results *r, const char *out, hy_error *err) {
     curve *c = calloc((size_t)r->n_arm, sizeof *c);
     hy__series series[HY__LAB_ARMS] = {0};
-    hy_status status =
-        c ? HY_OK : hy__fail(err, HY_E_MEMORY, "there is not enough memory for curves");
+    hy_status status = c ? HY_OK : hy__no_memory(err, "curves");
     int n = 0;
     for (int a = 0; a < r->n_arm && status == HY_OK; a++) {
         status = read_curve(&c[a], hy__results_job(r, a, 1), err);

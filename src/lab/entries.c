@@ -24,10 +24,6 @@ static const struct {
 } PART[] = {{"src", "src/*.[ch]"}, {"docs", "docs/*.md"}};
 enum { PARTS = sizeof PART / sizeof *PART };
 
-static hy_status no_memory(hy_error *err) {
-    return hy__fail(err, HY_E_MEMORY, "there is not enough memory for the paths of a text");
-}
-
 /* ---- the project's own text ---- */
 
 static bool has(const char *dir, const char *name) {
@@ -95,7 +91,7 @@ static hy_status add(hy__entries *e, const char *dir, const char *name, hy_error
         return hy__fail(err, HY_E_INVALID, "an experiment has more than %d texts; wanted fewer",
                         HY__LAB_DATA);
     e->path[e->n] = dir ? hy__path_join(dir, name) : strdup(name);
-    return e->path[e->n++] ? HY_OK : no_memory(err);
+    return e->path[e->n++] ? HY_OK : hy__no_memory(err, "the paths of a text");
 }
 
 /* name: of a part of the project's own text, perhaps with a weight. */

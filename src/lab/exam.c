@@ -15,14 +15,10 @@ enum {
     BATCH_ROWS = 4096, /* of one forward, where a document is not longer */
 };
 
-hy_status hy__exam_no_memory(hy_error *err) {
-    return hy__fail(err, HY_E_MEMORY, "there is not enough memory for a test");
-}
-
 hy_status hy__exam_new(hy__exam **out, hy__model *m, const hy__lab_scale *s,
                        const hy__train_config *t, hy_train_fn go_on, hy_error *err) {
     hy__exam *e = *out = calloc(1, sizeof *e);
-    if (!e) return hy__exam_no_memory(err);
+    if (!e) return hy__no_memory(err, "a test");
     *e = (hy__exam){.model = m,
                     .scale = s,
                     .val_fraction = t->val_fraction,
@@ -98,7 +94,7 @@ void *hy__exam_room(void *now, int64_t *max, int64_t n, size_t size) {
 
 hy_status hy__exam_reserve(hy__exam *e, int64_t n_seq, hy_error *err) {
     e->seq = hy__exam_room(e->seq, &e->max_seq, n_seq, sizeof *e->seq);
-    return e->seq ? HY_OK : hy__exam_no_memory(err);
+    return e->seq ? HY_OK : hy__no_memory(err, "a test");
 }
 
 /* ---- what is summed up ---- */
@@ -135,7 +131,7 @@ hy_status hy__exam_add(hy__exam *e, const hy__batch *b, const int32_t *target, h
     int64_t counted;
     HY_TRY(hy__lab_go_on(e->go_on, err));
     e->row = hy__exam_room(e->row, &e->max_row, b->rows.n_row, sizeof *e->row);
-    if (!e->row) return hy__exam_no_memory(err);
+    if (!e->row) return hy__no_memory(err, "a test");
     HY_TRY(hy__forward(e->work, b, err));
     HY_TRY(hy__loss(e->work, target, 0.0, e->row, &nats, &counted, err));
     sum->nats += nats;
@@ -200,7 +196,7 @@ static hy_status sheet_init(sheet *s, const char *entry, hy_error *err) {
     s->room = s->task.len > BATCH_ROWS ? s->task.len : BATCH_ROWS;
     s->token = calloc((size_t)s->room, sizeof *s->token);
     s->target = calloc((size_t)s->room, sizeof *s->target);
-    return s->token && s->target ? HY_OK : hy__exam_no_memory(err);
+    return s->token && s->target ? HY_OK : hy__no_memory(err, "a test");
 }
 
 static int64_t documents_of(int64_t len) {

@@ -35,7 +35,6 @@ typedef struct hy__tally {
     int64_t domain_asked[HY__DOMAINS];
 } hy__tally;
 
-hy_status hy__exam_no_memory(hy_error *err);
 /* Room for n >= 1 elements of that size in place of `now`, which has room for *max: their values
  * are lost where it grows. NULL without memory. */
 void *hy__exam_room(void *now, int64_t *max, int64_t n, size_t size);

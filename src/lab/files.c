@@ -88,9 +88,7 @@ hy_status hy__lab_save(json_t *json, size_t digits, const char *dir, const char 
     char *path = hy__path_join(dir, name);
     const hy_status status = text && path
                                  ? hy__file_write(path, text, strlen(text), err)
-                                 : hy__fail(err, HY_E_MEMORY,
-                                            "there is not enough memory for results, or a name in "
-                                            "them is not UTF-8");
+                                 : hy__no_memory(err, "results, or a name in them is not UTF-8");
     json_decref(json);
     free(text);
     free(path);

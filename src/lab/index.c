@@ -101,7 +101,7 @@ static void put_lab(hy__page *p, const hy__lab *lab, const hy_error *how,
 static hy_status write_index(const course *c, const hy__lab_options *opt, hy_error *err) {
     char *path = hy__path_join(opt->out, "index.html");
     hy__page p = {0};
-    if (!path) return hy__fail(err, HY_E_MEMORY, "there is not enough memory for a path");
+    if (!path) return hy__no_memory(err, "a path");
     hy__page_begin(&p, "Lab");
     hy__page_table(
         &p,

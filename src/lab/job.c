@@ -21,10 +21,6 @@
 
 #define RESULT "result.json"
 
-static hy_status no_memory(hy_error *err) {
-    return hy__fail(err, HY_E_MEMORY, "there is not enough memory for a job of the lab");
-}
-
 /* ---- what it depends on ---- */
 
 static hy_status job_config(const hy__job *j, const hy__lab *lab, const hy__lab_scale *s,
@@ -35,7 +31,7 @@ static hy_status job_config(const hy__job *j, const hy__lab *lab, const hy__lab_
     arm.train.seed = j->seed;
     *parameters = arm.parameters;
     *text = hy__config_print(&arm.cfg, &arm.train);
-    return *text ? HY_OK : no_memory(err);
+    return *text ? HY_OK : hy__no_memory(err, "a job of the lab");
 }
 
 static void hash_text(hy__hash *h, const char *text) {
@@ -149,7 +145,8 @@ static void paths_release(paths *p) {
 static hy_status write_text(const char *dir, const char *name, const char *text, char **path,
                             hy_error *err) {
     *path = hy__path_join(dir, name);
-    return *path ? hy__file_write(*path, text, strlen(text), err) : no_memory(err);
+    return *path ? hy__file_write(*path, text, strlen(text), err)
+                 : hy__no_memory(err, "a job of the lab");
 }
 
 static hy_status train(hy__job *j, const hy__lab_scale *s, const paths *at, hy_train_fn go_on,
@@ -207,7 +204,7 @@ hy_status hy__job_run(const hy__job *job, const hy__lab *lab, const hy__lab_scal
     paths at = {.model = hy__path_join(j.dir, "model")};
     const char *stages = hy__arm_recipe(s, j.arm);
     char *text = NULL;
-    hy_status status = at.model ? HY_OK : no_memory(err);
+    hy_status status = at.model ? HY_OK : hy__no_memory(err, "a job of the lab");
     if (status != HY_OK) goto done;
     HY_TRY_GOTO(hy__dir_make(j.dir, NULL, err));
     HY_TRY_GOTO(job_config(&j, lab, s, &text, &j.parameters, err));

@@ -49,7 +49,7 @@ static hy_status plan_sweep(plan *p, hy_error *err) {
     p->n_sweep = (int64_t)n_arm * n_rate;
     p->n = p->n_sweep + n_arm * (p->opt->seeds - 1);
     p->job = calloc((size_t)p->n, sizeof *p->job);
-    if (!p->job) return hy__fail(err, HY_E_MEMORY, "there is not enough memory for a lab");
+    if (!p->job) return hy__no_memory(err, "a lab");
     for (int64_t i = 0; i < p->n_sweep; i++) {
         p->job[i] = (hy__job){.arm = (int)(i / n_rate), .rate = (int)(i % n_rate), .seed = 1};
         HY_TRY(hy__job_open(&p->job[i], p->lab, p->scale, p->opt->out, err));
@@ -85,7 +85,7 @@ static void name_job(const void *user, int64_t i, char *out, size_t size) {
  * gains nothing from a second thread. Then reads what they left. */
 static hy_status run_jobs(plan *p, int64_t n_run, hy_error *err) {
     bool *done = calloc((size_t)p->n, sizeof *done);
-    if (!done) return hy__fail(err, HY_E_MEMORY, "there is not enough memory for a lab");
+    if (!done) return hy__no_memory(err, "a lab");
     for (int64_t i = 0; i < n_run; i++) done[i] = p->job[i].done;
     const hy__chores chores = {.lab = p->lab->name,
                                .n = n_run,
@@ -109,7 +109,7 @@ static hy_status run_jobs(plan *p, int64_t n_run, hy_error *err) {
 
 static hy_status report(const plan *p, hy_error *err) {
     hy__results *r = calloc(1, sizeof *r);
-    if (!r) return hy__fail(err, HY_E_MEMORY, "there is not enough memory for results");
+    if (!r) return hy__no_memory(err, "results");
     r->lab = p->lab;
     r->scale = p->scale;
     r->opt = p->opt;
@@ -264,7 +264,7 @@ hy_status hy__lab_run(const hy__lab *lab, const hy__lab_options *opt, hy_error *
     hy__lab_folder(folder, lab, opt);
     char *dir = hy__path_join(opt->out, folder);
     hy_status status = HY_OK;
-    if (!dir) return hy__fail(err, HY_E_MEMORY, "there is not enough memory for a path");
+    if (!dir) return hy__no_memory(err, "a path");
     own.out = dir;
     if (strlen(dir) > HY__LAB_OUT)
         status = hy__fail(err, HY_E_INVALID,

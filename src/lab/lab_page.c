@@ -138,8 +138,7 @@ static bool figure_init(figure *f, const hy__results *r, hy__metric m) {
 static hy_status put_figures(hy__page *p, const hy__results *r, const char *out, hy_error *err) {
     figure *f = malloc(sizeof *f);
     char name[40];
-    hy_status status =
-        f ? HY_OK : hy__fail(err, HY_E_MEMORY, "there is not enough memory for a figure");
+    hy_status status = f ? HY_OK : hy__no_memory(err, "a figure");
     for (int m = 0; m < HY__METRICS && status == HY_OK; m++) {
         if (!figure_init(f, r, (hy__metric)m)) continue;
         hy__page_figure(p, &f->chart,
@@ -283,8 +282,7 @@ hy_status hy__results_page(const hy__results *r, const char *out, hy_error *err)
     char *path = hy__path_join(out, "index.html");
     hy__page p = {0};
     hy__sized first;
-    hy_status status =
-        path ? HY_OK : hy__fail(err, HY_E_MEMORY, "there is not enough memory for a page");
+    hy_status status = path ? HY_OK : hy__no_memory(err, "a page");
     if (status != HY_OK) return status;
     hy__page_begin(&p, "Lab: %s", r->lab->name);
     hy__page_paragraph(&p, "%s", r->lab->question);

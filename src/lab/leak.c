@@ -41,7 +41,8 @@ static hy_status walk_init(walk *w, hy__exam *e, const hy__loader *l, hy_error *
     w->out = calloc((size_t)w->n_piece, sizeof *w->out);
     w->token = calloc((size_t)w->n_row, sizeof *w->token);
     w->target = calloc((size_t)w->n_row, sizeof *w->target);
-    if (!w->state || !w->in || !w->out || !w->token || !w->target) return hy__exam_no_memory(err);
+    if (!w->state || !w->in || !w->out || !w->token || !w->target)
+        return hy__no_memory(err, "a test");
     for (int64_t i = 0; i < 2 * w->n_piece; i++)
         HY_TRY(hy__state_new(&w->state[i], e->model, e->seq_len, err));
     return hy__exam_reserve(e, w->n_piece, err);

@@ -241,8 +241,7 @@ static hy_status save_csv(const hy__results *r, const char *path, hy_error *err)
 
 hy_status hy__results_write(const hy__results *r, const char *out, hy_error *err) {
     char *csv = hy__path_join(out, "results.csv");
-    hy_status status =
-        csv ? HY_OK : hy__fail(err, HY_E_MEMORY, "there is not enough memory for a path");
+    hy_status status = csv ? HY_OK : hy__no_memory(err, "a path");
     if (status == HY_OK) status = save_json(r, out, err);
     if (status == HY_OK) status = save_csv(r, csv, err);
     free(csv);

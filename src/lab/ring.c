@@ -137,8 +137,7 @@ hy_status hy__ring_ask(const hy__ring *r, hy__ring_sum *sum, hy__model *m, const
     hy_status status = HY_OK;
     g.token = calloc(TOGETHER * PIECE, sizeof *g.token);
     g.target = calloc(TOGETHER * PIECE, sizeof *g.target);
-    if (!ring || !g.token || !g.target)
-        status = hy__fail(err, HY_E_MEMORY, "there is not enough memory for a text");
+    if (!ring || !g.token || !g.target) status = hy__no_memory(err, "a text");
     if (status == HY_OK) status = fill(ring, r->size, text, err);
     if (status == HY_OK) status = hy__work_new(&g.work, m, (hy__work_options){0}, err);
     if (status == HY_OK) status = read_all(&g, err);

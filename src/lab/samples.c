@@ -70,7 +70,7 @@ static void shorten(char *text) {
 
 static hy_status put_made(hy__page *p, const hy__task *t, int64_t i, hy_error *err) {
     char *text = hy__task_sample(t, 0, i);
-    if (!text) return hy__fail(err, HY_E_MEMORY, "there is not enough memory for a sample");
+    if (!text) return hy__no_memory(err, "a sample");
     shorten(text);
     hy__page_code(p, text);
     free(text);

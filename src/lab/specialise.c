@@ -82,7 +82,7 @@ hy_status hy__exam_add_read(hy__exam *e, const hy__rows *rows, hy__tally *sum, h
         if (!is_routed(l)) continue;
         const int64_t k = hy__expert_k(cfg, &l->expert);
         e->chosen = hy__exam_room(e->chosen, &e->max_chosen, rows->n_row * k, sizeof *e->chosen);
-        if (!e->chosen) return hy__exam_no_memory(err);
+        if (!e->chosen) return hy__no_memory(err, "a test");
         HY_TRY(hy__get_experts(e->work, i, e->chosen, err));
         for (int64_t q = 0; q < rows->n_seq; q++) {
             const hy__seq *seq = &rows->seq[q];
@@ -216,7 +216,7 @@ hy_status hy__exam_ban(hy__exam *e, const char *name, hy__tally *sum, hy__answer
                        hy_error *err) {
     const int64_t n = e->model->cfg.n_layer * HY__DOMAINS;
     int64_t *favourite = calloc((size_t)n, sizeof *favourite);
-    if (!favourite) return hy__exam_no_memory(err);
+    if (!favourite) return hy__no_memory(err, "a test");
     const hy_status status = measure_harm(e, name, favourite, sum, a, err);
     free(favourite);
     return status;

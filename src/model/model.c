@@ -128,8 +128,7 @@ hy_status hy__model_train(hy__model *m, hy_error *err) {
     free(m->said);
     m->stat_host = malloc((size_t)most_stat * sizeof *m->stat_host);
     m->said = malloc((size_t)n_said * sizeof *m->said);
-    if (!m->stat_host || !m->said)
-        return hy__fail(err, HY_E_MEMORY, "there is not enough memory to train");
+    if (!m->stat_host || !m->said) return hy__no_memory(err, "training");
     HY_TRY(m->be->buffer_new(m->be, size, &m->grads, err));
     m->be->zero(m->be, (hy__tensor){.buf = &m->grads}, size);
     bind_layers(m);
@@ -162,7 +161,7 @@ hy_status hy__model_declare(hy__model **out, hy__backend *be, const hy__config *
     }
     if (!m || !m->layer || !m->param) {
         hy__model_free(m);
-        return hy__fail(err, HY_E_MEMORY, "there is not enough memory for a model's description");
+        return hy__no_memory(err, "a model's description");
     }
     declare_all(m);
     *out = m;

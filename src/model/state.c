@@ -63,7 +63,7 @@ hy_status hy__state_new(hy__state **out, hy__model *m, int64_t capacity, hy_erro
     }
     if (!s || !s->t) {
         hy__state_free(s);
-        return hy__fail(err, HY_E_MEMORY, "there is not enough memory for a sequence's state");
+        return hy__no_memory(err, "a sequence's state");
     }
     s->n_slot = hy__kv_slots(&m->cfg, capacity);
     s->bytes = lay_out(m, s->n_slot, &s->buf, s->t);

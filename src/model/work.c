@@ -199,9 +199,7 @@ static hy_status reserve_seqs(hy__work *w, int64_t n_seq, hy_error *err) {
     w->slot_out = calloc(n, sizeof *w->slot_out);
     w->seq_cap = 0;
     if (!w->seq || !w->state || !w->slot_in || !w->slot_out) {
-        return hy__fail(err, HY_E_MEMORY,
-                        "there is not enough memory for a batch of %lld sequences",
-                        (long long)n_seq);
+        return hy__no_memory(err, "a batch of %lld sequences", (long long)n_seq);
     }
     w->seq_cap = n_seq;
     return HY_OK;
@@ -249,13 +247,13 @@ static hy__work *work_begin(hy__model *m, const hy__config *cfg, hy__dtype real,
 hy_status hy__work_new(hy__work **out, hy__model *m, hy__work_options opt, hy_error *err) {
     *out = work_begin(m, &m->cfg, m->be->real, opt);
     if (*out) return HY_OK;
-    return hy__fail(err, HY_E_MEMORY, "there is not enough memory to plan a step");
+    return hy__no_memory(err, "planning a step");
 }
 
 hy_status hy__work_size(size_t *size, const hy__config *c, const hy__rows *rows,
                         hy__work_options opt, hy__dtype real, hy_error *err) {
     hy__work *w = work_begin(NULL, c, real, opt);
-    if (!w) return hy__fail(err, HY_E_MEMORY, "there is not enough memory to plan a step");
+    if (!w) return hy__no_memory(err, "planning a step");
     *size = lay_out(w, rows, NULL);
     hy__work_free(w);
     return HY_OK;

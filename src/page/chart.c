@@ -63,8 +63,7 @@ void hy__chart_document(hy__text *t, const hy__chart *chart) {
 hy_status hy__chart_save(const hy__chart *chart, const char *dir, const char *name, hy_error *err) {
     hy__text t = {0};
     char *path = hy__path_join(dir, name);
-    hy_status status =
-        path ? HY_OK : hy__fail(err, HY_E_MEMORY, "there is not enough memory for a path");
+    hy_status status = path ? HY_OK : hy__no_memory(err, "a path");
     hy__chart_document(&t, chart);
     if (status == HY_OK) status = hy__text_save(&t, path, err);
     hy__text_release(&t);

@@ -123,8 +123,7 @@ void hy__text_escape(hy__text *t, const char *s) {
 
 hy_status hy__text_check(const hy__text *t, hy_error *err) {
     if (!t->failed) return HY_OK;
-    return hy__fail(err, HY_E_MEMORY, "not enough memory for a text of more than %zu bytes",
-                    t->size);
+    return hy__no_memory(err, "a text of more than %zu bytes", t->size);
 }
 
 hy_status hy__text_save(const hy__text *t, const char *path, hy_error *err) {

@@ -22,10 +22,6 @@ typedef struct reader {
     int64_t line, step;
 } reader;
 
-static hy_status no_memory(hy_error *err) {
-    return hy__fail(err, HY_E_MEMORY, "there is not enough memory to read a run");
-}
-
 static hy_status broken(const reader *rd, const char *why, hy_error *err) {
     return hy__fail(err, HY_E_INVALID, "%s, line %lld: %s; wanted a line of the metrics of hydralm",
                     rd->path, (long long)rd->line, why);
@@ -97,7 +93,7 @@ static hy_status add_list(reader *rd, const char *name, const json_t *x, hy_erro
     }
     if (n > rd->cap) {
         double *grown = realloc(rd->list, (size_t)n * sizeof *grown);
-        if (!grown) return no_memory(err);
+        if (!grown) return hy__no_memory(err, "reading a run");
         rd->list = grown;
         rd->cap = n;
     }
@@ -126,11 +122,11 @@ static hy_status keep_corpora(hy__run *r, const json_t *list, hy_error *err) {
     const size_t n = json_array_size(list);
     if (n == 0 || r->n_corpus > 0) return HY_OK;
     r->corpus = calloc(n, sizeof *r->corpus);
-    if (!r->corpus) return no_memory(err);
+    if (!r->corpus) return hy__no_memory(err, "reading a run");
     for (size_t i = 0; i < n; i++) {
         const char *name = json_string_value(json_array_get(list, i));
         r->corpus[i] = strdup(name ? name : "?");
-        if (!r->corpus[i]) return no_memory(err);
+        if (!r->corpus[i]) return hy__no_memory(err, "reading a run");
         r->n_corpus++;
     }
     return HY_OK;
@@ -231,7 +227,7 @@ static hy_status read_lines(reader *rd, FILE *file, hy_error *err) {
 static hy_status open_metrics(reader *rd, const char *path, FILE **file, hy_error *err) {
     const bool folder = hy__path_is_dir(path);
     rd->path = folder ? hy__path_join(path, "metrics.jsonl") : strdup(path);
-    if (!rd->path) return no_memory(err);
+    if (!rd->path) return hy__no_memory(err, "reading a run");
     HY_TRY(hy__file_check_ends(rd->path, err));
     *file = fopen(rd->path, "rb");
     if (*file) return HY_OK;
@@ -284,8 +280,8 @@ hy_status hy__run_read(hy__run *r, const char *path, hy_error *err) {
                    .name = name_of(path),
                    .track = calloc(HY__RUN_TRACKS, sizeof *r->track)};
     reader rd = {.run = r};
-    hy_status status =
-        r->path && r->name && r->track ? read_metrics(&rd, path, err) : no_memory(err);
+    hy_status status = r->path && r->name && r->track ? read_metrics(&rd, path, err)
+                                                      : hy__no_memory(err, "reading a run");
     free(rd.path);
     free(rd.list);
     if (status == HY_OK) {

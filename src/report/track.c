@@ -27,7 +27,7 @@ hy_status hy__track_init(hy__track *t, const char *name, int depth, const int64_
     t->hi = calloc(depth == 0 ? cap : 1, sizeof *t->hi);
     if (t->sum && t->count && t->steps && t->seen && t->lo && t->hi) return HY_OK;
     hy__track_release(t);
-    return hy__fail(err, HY_E_MEMORY, "there is not enough memory for the numbers of %s", name);
+    return hy__no_memory(err, "the numbers of %s", name);
 }
 
 void hy__track_release(hy__track *t) {

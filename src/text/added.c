@@ -38,7 +38,7 @@ static hy_status add_child(hy__added *a, int32_t *parent, unsigned char byte, hy
         if (a->n_node == a->cap) {
             const int32_t cap = a->cap < INT32_MAX / 4 ? 2 * a->cap + 64 : 0;
             node *grown = cap ? realloc(a->node, (size_t)cap * sizeof *grown) : NULL;
-            if (!grown) return hy__fail(err, HY_E_MEMORY, "out of memory for added tokens");
+            if (!grown) return hy__no_memory(err, "added tokens");
             a->node = grown;
             a->cap = cap;
         }
@@ -64,8 +64,7 @@ hy_status hy__added_new(hy__added **out, const hy__added_token *token, int64_t n
         a->node = calloc((size_t)a->cap, sizeof *a->node);
         a->token = calloc((size_t)n + 1, sizeof *a->token);
     }
-    if (!a || !a->node || !a->token)
-        status = hy__fail(err, HY_E_MEMORY, "out of memory for added tokens");
+    if (!a || !a->node || !a->token) status = hy__no_memory(err, "added tokens");
     for (int64_t i = 0; i < n && status == HY_OK; i++) {
         int32_t at = 0;
         for (const char *p = token[i].text; *p && status == HY_OK; p++)

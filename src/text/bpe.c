@@ -78,7 +78,7 @@ hy_status hy__bpe_init(hy__bpe *b, const int32_t byte[256], const hy__bpe_merge 
                        hy_error *err) {
     const size_t size = table_size(n);
     *b = (hy__bpe){.mask = size - 1, .slot = malloc(size * sizeof *b->slot)};
-    if (!b->slot) return hy__fail(err, HY_E_MEMORY, "out of memory for %jd merges", (intmax_t)n);
+    if (!b->slot) return hy__no_memory(err, "%jd merges", (intmax_t)n);
     memcpy(b->byte, byte, sizeof b->byte);
     for (size_t i = 0; i < size; i++) b->slot[i].rank = HY__BPE_NONE;
     for (int64_t i = 0; i < n; i++) {
@@ -106,8 +106,7 @@ hy_status hy__bpe_set_whole(hy__bpe *b, const char *text, const size_t *start, c
     b->whole = malloc(size * sizeof *b->whole);
     b->text = text;
     b->start = start;
-    if (!b->whole)
-        return hy__fail(err, HY_E_MEMORY, "out of memory for %jd words", (intmax_t)vocab);
+    if (!b->whole) return hy__no_memory(err, "%jd words", (intmax_t)vocab);
     memset(b->whole, -1, size * sizeof *b->whole);
     for (int32_t i = 0; i < vocab; i++)
         if (take[i]) *find_whole(b, text + start[i], start[i + 1] - start[i]) = i;
@@ -204,8 +203,7 @@ static hy_status reserve(hy__bpe_scratch *s, size_t size, hy_error *err) {
     s->cap = 0;
     s->symbol = malloc(cap * sizeof *s->symbol);
     s->heap = malloc(3 * cap * sizeof *s->heap);
-    if (!s->symbol || !s->heap)
-        return hy__fail(err, HY_E_MEMORY, "out of memory for a word of %zu bytes", size);
+    if (!s->symbol || !s->heap) return hy__no_memory(err, "a word of %zu bytes", size);
     s->cap = cap;
     return HY_OK;
 }
@@ -251,7 +249,7 @@ hy_status hy__bpe_scratch_new(hy__bpe_scratch **out, hy_error *err) {
     }
     free(s);
     *out = NULL;
-    return hy__fail(err, HY_E_MEMORY, "out of memory for an encoder");
+    return hy__no_memory(err, "an encoder");
 }
 
 void hy__bpe_scratch_free(hy__bpe_scratch *s) {

@@ -62,10 +62,6 @@ static int64_t *find_word(const word_table *t, const char *text, size_t n) {
     return &t->slot[i];
 }
 
-static hy_status no_memory(hy_error *err) {
-    return hy__fail(err, HY_E_MEMORY, "out of memory for training a tokenizer");
-}
-
 /* Room for one more word: the table of slots stays at most half full. */
 static hy_status word_table_grow(word_table *t, hy_error *err) {
     if (t->n < t->cap) return HY_OK;
@@ -75,7 +71,7 @@ static hy_status word_table_grow(word_table *t, hy_error *err) {
     int64_t *slot = malloc(2 * (size_t)cap * sizeof *slot);
     if (!grown || !slot) {
         free(slot);
-        return no_memory(err);
+        return hy__no_memory(err, "training a tokenizer");
     }
     free(t->slot);
     t->slot = slot;
@@ -182,7 +178,7 @@ static hy_status make_tokenizer(hy__tokenizer **out, const hy__bpe_train_options
                                    .special = o->special,
                                    .n_special = o->n_special};
     char *json = hy__tokenizer_write(&recipe);
-    if (!json) return no_memory(err);
+    if (!json) return hy__no_memory(err, "training a tokenizer");
     return hy__tokenizer_parse(out, json, strlen(json), "the new tokenizer", err);
 }
 
@@ -191,13 +187,14 @@ hy_status hy__bpe_trainer_new(hy__bpe_trainer **out, const hy__bpe_train_options
     *out = NULL;
     HY_TRY(check_options(opt, err));
     hy__bpe_trainer *t = calloc(1, sizeof *t);
-    if (!t) return no_memory(err);
+    if (!t) return hy__no_memory(err, "training a tokenizer");
     t->opt = *opt;
     t->n_thread = opt->threads > 0 ? opt->threads : omp_get_max_threads();
     hy_status status = make_tokenizer(&t->cutter, opt, NULL, 0, err);
     t->counter = calloc((size_t)t->n_thread, sizeof *t->counter);
     t->part = calloc(1, sizeof *t->part);
-    if (status == HY_OK && (!t->counter || !t->part)) status = no_memory(err);
+    if (status == HY_OK && (!t->counter || !t->part))
+        status = hy__no_memory(err, "training a tokenizer");
     for (int i = 0; i < t->n_thread && status == HY_OK; i++) {
         const hy__splitter_sink sink = {take_word, take_token, &t->counter[i]};
         status = hy__splitter_new(&t->counter[i].splitter, &t->cutter->rules, &sink, err);
@@ -249,7 +246,7 @@ static hy_status end_part(hy__bpe_trainer *t, hy_error *err) {
     if (t->n_part == t->cap_part) {
         const int64_t cap = 2 * t->cap_part + 64;
         size_t *grown = realloc(t->part, ((size_t)cap + 1) * sizeof *grown);
-        if (!grown) return no_memory(err);
+        if (!grown) return hy__no_memory(err, "training a tokenizer");
         t->part = grown;
         t->cap_part = cap;
     }
@@ -493,7 +490,7 @@ static hy_status joiner_init(joiner *j, const word_table *table, hy_error *err) 
     *j = (joiner){.table = table};
     j->symbol = malloc((table->text.size + 1) * sizeof *j->symbol);
     j->length = malloc(((size_t)table->n + 1) * sizeof *j->length);
-    if (!j->symbol || !j->length) return no_memory(err);
+    if (!j->symbol || !j->length) return hy__no_memory(err, "training a tokenizer");
     if (table->n > INT32_MAX)
         return hy__fail(err, HY_E_UNSUPPORTED, "the text has more than %d different words",
                         INT32_MAX);
@@ -505,7 +502,7 @@ static hy_status joiner_init(joiner *j, const word_table *table, hy_error *err) 
             add_pair(j, s[i], s[i + 1], table->word[w].count, w);
     }
     for (int32_t i = 0; i < j->n_pair; i++) push(j, i);
-    return j->failed ? no_memory(err) : HY_OK;
+    return j->failed ? hy__no_memory(err, "training a tokenizer") : HY_OK;
 }
 
 /* Names the token that the pair makes; false when there is one of that text already, made of other
@@ -532,7 +529,7 @@ static hy_status join_pairs(hy__bpe_trainer *t, joiner *j, hy__bpe_merge *merge,
         const int32_t made = (int32_t)(256 + *n);
         merge[(*n)++] = (hy__bpe_merge){j->pair[best].left, j->pair[best].right, made};
         join(j, best, made);
-        if (j->failed) status = no_memory(err);
+        if (j->failed) status = hy__no_memory(err, "training a tokenizer");
         if (t->opt.on_progress && *n % PROGRESS_EVERY == 0)
             t->opt.on_progress(t->opt.user, (double)*n / (double)wanted);
     }
@@ -549,7 +546,8 @@ hy_status hy__bpe_trainer_finish(hy__bpe_trainer *t, hy__tokenizer **out, hy_err
     joiner j = {0};
     int64_t n = 0;
     hy__bpe_merge *merge = malloc(((size_t)wanted + 1) * sizeof *merge);
-    hy_status status = merge ? join_pairs(t, &j, merge, wanted, &n, err) : no_memory(err);
+    hy_status status = merge ? join_pairs(t, &j, merge, wanted, &n, err)
+                             : hy__no_memory(err, "training a tokenizer");
     joiner_release(&j);
     if (status == HY_OK) status = make_tokenizer(out, &t->opt, merge, n, err);
     free(merge);

@@ -17,7 +17,7 @@ static inline hy_status hy__buffer_add(hy__buffer *b, const void *data, size_t n
         const size_t cap = b->size + n + b->size / 2 + 256;
         char *grown =
             n < PTRDIFF_MAX / 4 && b->size < PTRDIFF_MAX / 4 ? realloc(b->data, cap) : NULL;
-        if (!grown) return hy__fail(err, HY_E_MEMORY, "out of memory for %zu bytes of text", cap);
+        if (!grown) return hy__no_memory(err, "%zu bytes of text", cap);
         b->data = grown;
         b->cap = cap;
     }

@@ -188,7 +188,7 @@ hy_status hy__pattern_new(hy__pattern **out, const char *text, bool literal, hy_
     *out = NULL;
     hy__pattern *p = calloc(1, sizeof *p);
     hy_status status;
-    if (!p) return hy__fail(err, HY_E_MEMORY, "out of memory for an expression");
+    if (!p) return hy__no_memory(err, "an expression");
     if (literal) {
         status = *text ? compile(p, text, text, strlen(text), utf | PCRE2_LITERAL, err)
                        : hy__fail(err, HY_E_INVALID, "an expression is empty");
@@ -231,7 +231,7 @@ hy_status hy__matcher_new(hy__matcher **out, hy_error *err) {
     }
     hy__matcher_free(m);
     *out = NULL;
-    return hy__fail(err, HY_E_MEMORY, "out of memory for matching an expression");
+    return hy__no_memory(err, "matching an expression");
 }
 
 void hy__matcher_free(hy__matcher *m) {

@@ -179,7 +179,7 @@ hy_status hy__splitter_new(hy__splitter **out, const hy__rules *rules,
                            const hy__splitter_sink *sink, hy_error *err) {
     hy__splitter *s = calloc(1, sizeof *s);
     *out = NULL;
-    if (!s) return hy__fail(err, HY_E_MEMORY, "out of memory for an encoder");
+    if (!s) return hy__no_memory(err, "an encoder");
     s->rules = rules;
     s->sink = *sink;
     s->cut[0] =

@@ -16,7 +16,7 @@ hy_status hy__tokenizer_open(hy__tokenizer **out, const char *path, hy_error *er
         HY_TRY(hy__file_read(path, HY__TOKENIZER_FILE_BYTES, &json, &size, err));
     } else {
         json = hy__tokenizer_write(&(hy__bpe_recipe){0});
-        if (!json) return hy__fail(err, HY_E_MEMORY, "out of memory for a tokenizer");
+        if (!json) return hy__no_memory(err, "a tokenizer");
         size = strlen(json);
     }
     return hy__tokenizer_parse(out, json, size, path ? path : "bytes", err);
@@ -72,7 +72,7 @@ static hy_status reserve(hy__encoder *e, size_t n, hy_error *err) {
     const size_t cap = e->n + n + e->n / 2 + 1024;
     int32_t *grown =
         cap <= PTRDIFF_MAX / sizeof *grown ? realloc(e->token, cap * sizeof *grown) : NULL;
-    if (!grown) return hy__fail(err, HY_E_MEMORY, "out of memory for %zu tokens", cap);
+    if (!grown) return hy__no_memory(err, "%zu tokens", cap);
     e->token = grown;
     e->cap = cap;
     return HY_OK;
@@ -97,7 +97,7 @@ static hy_status take_token(void *user, int32_t id, hy_error *err) {
 hy_status hy__encoder_new(hy__encoder **out, const hy__tokenizer *tok, hy_error *err) {
     *out = NULL;
     hy__encoder *e = calloc(1, sizeof *e);
-    if (!e) return hy__fail(err, HY_E_MEMORY, "out of memory for an encoder");
+    if (!e) return hy__no_memory(err, "an encoder");
     e->tok = tok;
     hy_status status = HY_OK;
     if (!tok->bytes) {
@@ -160,5 +160,5 @@ hy_status hy__tokenizer_file(const hy__tokenizer *tok, int i, const char **name,
     *text = NULL;
     if (!*name) return HY_OK;
     *text = i == 0 ? strdup(tok->json) : hy__tokenizer_config(tok);
-    return *text ? HY_OK : hy__fail(err, HY_E_MEMORY, "out of memory for %s", *name);
+    return *text ? HY_OK : hy__no_memory(err, "%s", *name);
 }

@@ -41,10 +41,6 @@ static hy_status fail_at(hy_error *err, hy_status status, const char *name, cons
     return hy__fail(err, status, "%.400s: %s", name, text);
 }
 
-static hy_status no_memory(const reading *r) {
-    return hy__fail(r->err, HY_E_MEMORY, "%.400s: out of memory for the tokenizer", r->name);
-}
-
 /* ---- small readers ---- */
 
 static const char *type_of(const json_t *json) {
@@ -109,7 +105,7 @@ static hy_status read_bytes(reading *r) {
     for (int64_t i = 0; i < tok->vocab; i++) size += r->key[i] ? strlen(r->key[i]) : 0;
     tok->text = malloc(size + 1);
     tok->start = malloc(((size_t)tok->vocab + 1) * sizeof *tok->start);
-    if (!tok->text || !tok->start) return no_memory(r);
+    if (!tok->text || !tok->start) return hy__no_memory(r->err, "the tokenizer of %.400s", r->name);
     size_t at = 0;
     for (int64_t i = 0; i < tok->vocab; i++) {
         tok->start[i] = at;
@@ -183,7 +179,7 @@ static hy_status read_merges(const reading *r, const json_t *model) {
     HY_TRY(byte_ids(r, byte));
     const size_t n = json_array_size(merges);
     hy__bpe_merge *merge = malloc((n + 1) * sizeof *merge);
-    hy_status status = merge ? HY_OK : no_memory(r);
+    hy_status status = merge ? HY_OK : hy__no_memory(r->err, "the tokenizer of %.400s", r->name);
     json_array_foreach(merges, i, one) {
         if (status != HY_OK) break;
         status = read_merge(r, one, i, &merge[i]);
@@ -394,7 +390,8 @@ static hy_status find_added(reading *r, const json_t *added, bool normalized) {
     const size_t most = json_array_size(added) + 1;
     hy__added_token *token = calloc(most, sizeof *token);
     char **text = calloc(most, sizeof *text);
-    hy_status status = token && text ? HY_OK : no_memory(r);
+    hy_status status =
+        token && text ? HY_OK : hy__no_memory(r->err, "the tokenizer of %.400s", r->name);
     json_array_foreach(added, i, json) {
         if (status != HY_OK) break;
         if (is_on(json, "normalized", !is_on(json, "special", false)) != normalized) continue;
@@ -438,7 +435,8 @@ static hy_status read_root(reading *r, const json_t *root) {
     r->key = calloc((size_t)tok->vocab + 1, sizeof *r->key);
     r->mapped = calloc((size_t)tok->vocab + 1, sizeof *r->mapped);
     tok->special = calloc((size_t)tok->vocab + 1, sizeof *tok->special);
-    if (!r->key || !r->mapped || !tok->special) return no_memory(r);
+    if (!r->key || !r->mapped || !tok->special)
+        return hy__no_memory(r->err, "the tokenizer of %.400s", r->name);
     HY_TRY(read_keys(r));
     json_array_foreach(added, i, json) HY_TRY(note_added(r, json, &last_added));
     HY_TRY(read_bytes(r));
@@ -464,7 +462,7 @@ hy_status hy__tokenizer_parse(hy__tokenizer **out, char *json, size_t size, cons
     reading r = {.tok = calloc(1, sizeof *r.tok), .name = name, .err = err};
     if (!r.tok) {
         free(json);
-        return no_memory(&r);
+        return hy__no_memory(err, "the tokenizer of %.400s", r.name);
     }
     r.tok->json = json;
     json_t *root = json_loadb(json, size, JSON_REJECT_DUPLICATES, &said);

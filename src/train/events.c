@@ -89,7 +89,7 @@ static hy_status write_event(hy__events *e, hy_error *err) {
     if (!e->event.failed) put_little(&around, masked(e->event.data, e->event.size), 4);
     if (around.failed || e->event.failed || e->summary.failed || e->value.failed) {
         free(around.data);
-        return hy__fail(err, HY_E_MEMORY, "there is not enough memory for TensorBoard's events");
+        return hy__no_memory(err, "TensorBoard's events");
     }
     const bool written = fwrite(around.data, 12, 1, e->file) == 1 &&
                          fwrite(e->event.data, e->event.size, 1, e->file) == 1 &&
@@ -135,7 +135,7 @@ static hy_status open_new(hy__events *e, const char *dir, hy_error *err) {
                  (long)getpid(), n);
         free(e->path);
         e->path = hy__path_join(dir, name);
-        if (!e->path) return hy__fail(err, HY_E_MEMORY, "there is not enough memory for a path");
+        if (!e->path) return hy__no_memory(err, "a path");
         e->file = fopen(e->path, "wbx");
         if (e->file) return HY_OK;
         if (errno != EEXIST) break;
@@ -156,7 +156,7 @@ static hy_status begin_file(hy__events *e, const char *dir, bool anew, hy_error 
 
 hy_status hy__events_open(hy__events **out, const char *dir, bool anew, hy_error *err) {
     hy__events *e = calloc(1, sizeof *e);
-    if (!e) return hy__fail(err, HY_E_MEMORY, "there is not enough memory for events");
+    if (!e) return hy__no_memory(err, "events");
     const hy_status status = begin_file(e, dir, anew, err);
     if (status != HY_OK) hy__events_close(e);
     *out = status == HY_OK ? e : NULL;

@@ -20,7 +20,7 @@ static hy_status cannot_write(const hy__trainer *tr, hy_error *err) {
 
 static hy_status open_locked(hy__trainer *tr, hy_error *err) {
     char *path = hy__path_join(tr->opt->out, "metrics.jsonl");
-    if (!path) return hy__fail(err, HY_E_MEMORY, "there is not enough memory for a path");
+    if (!path) return hy__no_memory(err, "a path");
     tr->metrics = fopen(path, "ab");
     free(path);
     if (!tr->metrics) return cannot_write(tr, err);
@@ -104,7 +104,7 @@ static hy_status add_events(hy__trainer *tr, const json_t *line, int64_t step, h
     if (!tr->base_t.tensorboard) return HY_OK;
     if (!tr->events) {
         char *dir = hy__path_join(tr->opt->out, "events");
-        if (!dir) return hy__fail(err, HY_E_MEMORY, "there is not enough memory for a path");
+        if (!dir) return hy__no_memory(err, "a path");
         const hy_status status = hy__events_open(&tr->events, dir, step == 1, err);
         free(dir);
         HY_TRY(status);
@@ -114,7 +114,7 @@ static hy_status add_events(hy__trainer *tr, const json_t *line, int64_t step, h
 
 static hy_status write_line(hy__trainer *tr, const json_t *line, hy_error *err) {
     char *text = json_dumps(line, JSON_COMPACT);
-    if (!text) return hy__fail(err, HY_E_MEMORY, "there is not enough memory for the metrics");
+    if (!text) return hy__no_memory(err, "the metrics");
     const int written = fprintf(tr->metrics, "%s\n", text);
     free(text);
     if (written < 0 || fflush(tr->metrics) != 0) return cannot_write(tr, err);
@@ -135,9 +135,7 @@ hy_status hy__metrics_add(hy__trainer *tr, const hy_train_progress *p, bool deta
     if (line) add_guard(line, p);
     const bool moved = isfinite(p->loss) && !p->unsound;
     const bool whole = line && (!moved || (add_norms(line, tr) && hy__said_add(tr, line, detail)));
-    hy_status status =
-        whole ? write_line(tr, line, err)
-              : hy__fail(err, HY_E_MEMORY, "there is not enough memory for the metrics");
+    hy_status status = whole ? write_line(tr, line, err) : hy__no_memory(err, "the metrics");
     if (status == HY_OK) status = add_events(tr, line, p->step, err);
     json_decref(line);
     return status;

@@ -70,7 +70,7 @@ hy_status hy__optim_new(hy__optim **out, hy__model *m, hy__optimizer of_matrices
     }
     if (!o || !o->m || !o->v || !o->step || !o->rate || !o->square) {
         hy__optim_free(o);
-        return hy__fail(err, HY_E_MEMORY, "there is not enough memory for the optimizer");
+        return hy__no_memory(err, "the optimizer");
     }
     const hy_status status = allocate(o, err);
     if (status != HY_OK) {

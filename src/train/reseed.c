@@ -32,7 +32,7 @@ static hy_status census_init(census *c, const hy__trainer *tr, hy_error *err) {
     const int64_t most = hy__loader_max_rows(tr->train) * cfg->pkm.n_head * cfg->pkm.topk;
     c->row = malloc((size_t)most * sizeof *c->row);
     if (c->count && c->row) return HY_OK;
-    return hy__fail(err, HY_E_MEMORY, "there is not enough memory to look for dead sub-keys");
+    return hy__no_memory(err, "looking for dead sub-keys");
 }
 
 /* Adds the choices of the last forward: row i·n_key + j of the table is sub-key i of one half and j
@@ -102,7 +102,7 @@ static hy_status reseed_layer(hy__trainer *tr, int64_t layer, int64_t *count, hy
     const int64_t at = p - tr->model->param, half = cfg->pkm.n_key * (cfg->pkm.d_key / 2);
     const hy__tensor t[] = {p->value, tr->optim->m[at], tr->optim->v[at]};
     double *x = malloc(3 * (size_t)p->n * sizeof *x);
-    if (!x) return hy__fail(err, HY_E_MEMORY, "there is not enough memory to reseed sub-keys");
+    if (!x) return hy__no_memory(err, "reseeding sub-keys");
     for (int i = 0; i < 3; i++) hy__tensor_read_f64(tr->be, x + i * p->n, t[i], p->n);
     for (int64_t i = 0; i < 2 * cfg->pkm.n_head; i++) {
         const uint64_t seed = hy__rng_key((uint64_t)tr->base_t.seed, name,

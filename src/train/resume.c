@@ -20,10 +20,6 @@
 #define TENSORS  HY__TRAINING_TENSORS
 #define COUNTERS HY__TRAINING_COUNTERS
 
-static hy_status no_memory(hy_error *err) {
-    return hy__fail(err, HY_E_MEMORY, "there is not enough memory for the state of the training");
-}
-
 /* ---- what the run is bound to ---- */
 
 static hy_status other_config(const char *section, const char *key, const json_t *had,
@@ -61,7 +57,7 @@ static hy_status compare(const json_t *from, const json_t *had, const json_t *no
 static hy_status check_config(const hy__trainer *tr, const json_t *had, const char *dir,
                               hy_error *err) {
     json_t *now = hy__config_bound_json(&tr->base, &tr->base_t);
-    if (!now) return no_memory(err);
+    if (!now) return hy__no_memory(err, "the state of the training");
     hy_status status = compare(now, had, now, dir, err);
     if (status == HY_OK) status = compare(had, had, now, dir, err);
     json_decref(now);
@@ -78,7 +74,7 @@ static hy_status hash_recipe(const hy__trainer *tr, char hex[17], hy_error *err)
     if (out) hy__recipe_print(&tr->recipe, out);
     if (!out || fclose(out) != 0) {
         free(text);
-        return no_memory(err);
+        return hy__no_memory(err, "the state of the training");
     }
     uint64_t h = UINT64_C(0xcbf29ce484222325);
     for (const char *c = text; *c; c++) h = (h ^ (unsigned char)*c) * UINT64_C(0x100000001b3);
@@ -158,7 +154,7 @@ static hy_status list_all(listing *l, hy__trainer *tr, hy_error *err) {
                    .host = calloc(most, sizeof *l->host)};
     if (!l->name || !l->entry || !l->tensor || !l->host) {
         list_free(l);
-        return no_memory(err);
+        return hy__no_memory(err, "the state of the training");
     }
     for (int64_t i = 0; i < m->n_param; i++) {
         if (!hy__present(tr->optim->m[i])) continue;
@@ -245,7 +241,7 @@ static hy_status put_counters(hy__trainer *tr, hy__fileset *set, hy_error *err) 
         (json_int_t)tr->tokens, "seconds", tr->at.seconds, "val_loss", tr->val_loss,
         "val_bits_per_byte", tr->val_bits, "metrics_bytes", (json_int_t)tr->metrics_size, "data",
         data, "config", hy__config_bound_json(&tr->base, &tr->base_t), "streams", streams);
-    if (!all) return no_memory(err);
+    if (!all) return hy__no_memory(err, "the state of the training");
     describe_kernels(tr, kernels);
     json_object_set_new(all, "kernels", json_string(kernels));
     json_object_set_new(all, "updates", updates_json(tr));
@@ -470,7 +466,7 @@ hy_status hy__training_load(hy__trainer *tr, hy_error *err) {
     tr->history = malloc((size_t)tr->history_cap * sizeof *tr->history);
     tr->guard.norm = malloc((size_t)tr->history_cap * sizeof *tr->guard.norm);
     if (!tr->history || !tr->guard.norm) {
-        status = no_memory(err);
+        status = hy__no_memory(err, "the state of the training");
         goto done;
     }
     HY_TRY_GOTO(hy__fileset_find(&path, dir, TENSORS, err));

@@ -35,7 +35,7 @@ static hy_status find_older(char **from, const char *out, const hy__kept *list, 
         hy_error why;
         hy__kept_name(name, list->step[i]);
         char *path = hy__path_join(out, name);
-        if (!path) return hy__fail(err, HY_E_MEMORY, "there is no memory for reading %s", out);
+        if (!path) return hy__no_memory(err, "reading %s", out);
         if (hy__checksums_check(path, &why) == HY_OK) {
             *from = path;
             return HY_OK;

@@ -14,7 +14,7 @@ hy_status hy__course_init(hy__course *c, const hy__recipe *r, hy_error *err) {
     c->steps = calloc((size_t)r->n, sizeof *c->steps);
     c->end = calloc((size_t)r->n, sizeof *c->end);
     if (c->steps && c->end) return HY_OK;
-    return hy__fail(err, HY_E_MEMORY, "there is not enough memory for a recipe");
+    return hy__no_memory(err, "a recipe");
 }
 
 void hy__course_release(hy__course *c) {
@@ -155,7 +155,7 @@ static hy_status reserve_pieces(hy__trainer *tr, hy_error *err) {
     p->in = calloc(most, sizeof *p->in);
     p->out = calloc(most, sizeof *p->out);
     if (p->seq && p->in && p->out) return HY_OK;
-    return hy__fail(err, HY_E_MEMORY, "there is not enough memory for batches of %zu pieces", most);
+    return hy__no_memory(err, "batches of %zu pieces", most);
 }
 
 /* The corpora of a stage and their shares: those that it mixes, or all as they are. */

@@ -12,8 +12,7 @@ hy_status hy__lanes_init(hy__lanes *l, hy__model *m, int64_t n, hy_error *err) {
                      .next = calloc((size_t)n, sizeof *l->next),
                      .n = n};
     if (!l->now || !l->next) {
-        return hy__fail(err, HY_E_MEMORY, "there is not enough memory for %lld streams",
-                        (long long)n);
+        return hy__no_memory(err, "%lld streams", (long long)n);
     }
     for (int64_t i = 0; i < n; i++) {
         HY_TRY(hy__state_new(&l->now[i], m, m->cfg.model.chunk, err));
@@ -139,7 +138,7 @@ static void drop(hy__trainer *tr) {
 
 static hy_status grow(double **x, int64_t n, hy_error *err) {
     double *grown = realloc(*x, (size_t)n * sizeof *grown);
-    if (!grown) return hy__fail(err, HY_E_MEMORY, "there is not enough memory to go on");
+    if (!grown) return hy__no_memory(err, "the losses of the steps");
     *x = grown;
     return HY_OK;
 }

@@ -81,7 +81,7 @@ static hy_status read_text(hy__trainer *tr, bool resume, hy_error *err) {
                         (long long)vocab, (long long)hy__tokenizer_vocab(tr->tok));
     }
     tr->n_byte = calloc((size_t)vocab, sizeof *tr->n_byte);
-    if (!tr->n_byte) return hy__fail(err, HY_E_MEMORY, "there is not enough memory to start");
+    if (!tr->n_byte) return hy__no_memory(err, "a training");
     for (int32_t i = 0; i < hy__tokenizer_vocab(tr->tok); i++)
         tr->n_byte[i] = (int32_t)hy__tokenizer_decode(tr->tok, i, NULL, 0);
     return hy__mixture_open(&tr->data,
@@ -113,7 +113,7 @@ static hy_status open_val(hy__trainer *tr, int64_t c, hy_error *err) {
 
 static hy_status open_vals(hy__trainer *tr, hy_error *err) {
     tr->val = calloc((size_t)tr->data.n, sizeof *tr->val);
-    if (!tr->val) return hy__fail(err, HY_E_MEMORY, "there is not enough memory to evaluate");
+    if (!tr->val) return hy__no_memory(err, "evaluating");
     for (int64_t c = 0; c < tr->data.n; c++) HY_TRY(open_val(tr, c, err));
     return hy__stages_check_data(tr, err);
 }
@@ -347,7 +347,7 @@ static hy_status train(const hy_train_options *opt, back *b, bool *again, hy_tra
     hy__trainer *tr = calloc(1, sizeof *tr);
     hy_status status;
     bool stopped = false;
-    if (!tr) return hy__fail(err, HY_E_MEMORY, "there is not enough memory to start");
+    if (!tr) return hy__no_memory(err, "a training");
     tr->opt = opt;
     tr->val_loss = tr->val_bits = -1.0;
     tr->whole_step = -1;

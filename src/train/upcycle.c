@@ -22,15 +22,11 @@ typedef struct matrix {
     int64_t rows, cols;
 } matrix;
 
-static hy_status no_memory(hy_error *err) {
-    return hy__fail(err, HY_E_MEMORY, "there is not enough memory to make experts of a layer");
-}
-
 static hy_status read_matrix(matrix *to, hy__backend *be, const hy__param *p, hy__tensor t,
                              hy_error *err) {
     *to = (matrix){.rows = p->decl.shape[0], .cols = p->decl.shape[1]};
     to->x = malloc((size_t)p->n * sizeof *to->x);
-    if (!to->x) return no_memory(err);
+    if (!to->x) return hy__no_memory(err, "making experts of a layer");
     hy__tensor_read_f64(be, to->x, t, p->n);
     return HY_OK;
 }
@@ -62,7 +58,7 @@ static hy_status write_experts(hy__backend *be, hy__tensor to, const int64_t sha
                                hy_error *err) {
     const int64_t rows = shape[1], cols = shape[2], n = rows * cols;
     double *x = malloc((size_t)n * sizeof *x);
-    if (!x) return no_memory(err);
+    if (!x) return hy__no_memory(err, "making experts of a layer");
     for (int64_t e = 0; e < shape[0]; e++) {
         for (int64_t i = 0; i < n; i++) {
             x[i] = sliced(m, s, e, i / cols, i % cols);

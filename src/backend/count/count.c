@@ -27,7 +27,7 @@ static hy_status buffer_new(hy__backend *be, size_t size, hy__buffer *out, hy_er
     *out = (hy__buffer){.size = size};
     if (find(c, out)) return HY_OK;
     count_buffer *grown = realloc(c->buf, (size_t)(c->n_buf + 1) * sizeof *grown);
-    if (!grown) return hy__fail(err, HY_E_MEMORY, "there is not enough memory to count");
+    if (!grown) return hy__no_memory(err, "counting");
     c->buf = grown;
     c->buf[c->n_buf++] = (count_buffer){.of = out};
     return HY_OK;
@@ -67,7 +67,7 @@ hy_status hy__count_open(hy__backend **out, hy_error *err) {
     if (!be || !c) {
         free(be);
         free(c);
-        return hy__fail(err, HY_E_MEMORY, "there is not enough memory to count");
+        return hy__no_memory(err, "counting");
     }
     *be = (hy__backend){.name = "count",
                         .isa = "",

@@ -80,8 +80,7 @@ static hy_status cpu_buffer_new(hy__backend *be, size_t size, hy__buffer *out, h
     *out = (hy__buffer){.data = hy__memory_new(size, HY__ALIGN), .size = size};
     if (!out->data) {
         *out = (hy__buffer){0};
-        return hy__fail(err, HY_E_MEMORY, "there is not enough memory: %.1f MB could not be had",
-                        (double)size / 1e6);
+        return hy__no_memory(err, "%.1f MB", (double)size / 1e6);
     }
     return HY_OK;
 }
@@ -142,9 +141,7 @@ void *hy__scratch(hy__backend *be, size_t size_per_thread) {
     if (cpu->scratch) return cpu->scratch;
     be->kernels = resting;
     if (be->error.status == HY_OK)
-        (void)hy__fail(&be->error, HY_E_MEMORY,
-                       "there is not enough memory: %.1f MB of scratch could not be had",
-                       (double)size / 1e6);
+        (void)hy__no_memory(&be->error, "%.1f MB of scratch", (double)size / 1e6);
     return NULL;
 }
 
@@ -186,7 +183,7 @@ hy_status hy__cpu_open(hy__backend **out, const char *name, int n_thread, hy_err
     if (!be || !cpu) {
         free(be);
         free(cpu);
-        return hy__fail(err, HY_E_MEMORY, "there is not enough memory to open the backend");
+        return hy__no_memory(err, "the backend");
     }
     *be = (hy__backend){
         .name = is_ref ? NAMES[id] : "cpu",
@@ -209,7 +206,7 @@ hy_status hy__cpu_open(hy__backend **out, const char *name, int n_thread, hy_err
     if (!is_ref) cpu->dnnl = hy__dnnl_new(be->n_thread);
     if (!is_ref && !cpu->dnnl) {
         cpu_free(be);
-        return hy__fail(err, HY_E_MEMORY, "there is not enough memory to open the backend");
+        return hy__no_memory(err, "the backend");
     }
     *out = be;
     return HY_OK;
