@@ -8,6 +8,7 @@
 
 #include "base/nearest.h"
 #include "base/utf8.h"
+#include "base/words.h"
 
 #include <ctype.h>
 #include <math.h>
@@ -229,13 +230,12 @@ static const hy__hardware *find_named(const char *folded) {
 }
 
 static hy_status unknown(const char *text, const char *folded, hy_error *err) {
-    char name[N_TABLE][FOLD_CAP], list[N_TABLE * (sizeof table[0].name + 2)];
+    char name[N_TABLE][FOLD_CAP], list[N_TABLE * (sizeof table[0].name + 2)] = "";
     const char *word[N_TABLE], *meant = NULL;
-    size_t n = 0;
     for (int i = 0; i < N_TABLE; i++) {
         fold(name[i], table[i].name);
         word[i] = name[i];
-        n += (size_t)snprintf(list + n, sizeof list - n, "%s%s", i ? ", " : "", table[i].name);
+        hy__words_add(list, sizeof list, ", ", table[i].name);
     }
     const char *near = hy__nearest(folded, word, N_TABLE);
     for (int i = 0; i < N_TABLE; i++)

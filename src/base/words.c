@@ -10,11 +10,12 @@ int hy__words_place(const char *const *words, const char *word) {
     return -1;
 }
 
+void hy__words_add(char *out, size_t size, const char *between, const char *word) {
+    const size_t n = strlen(out);
+    snprintf(out + n, size - n, "%s%s", n ? between : "", word);
+}
+
 void hy__words_list(char *out, size_t size, const char *const *words, const char *last) {
-    size_t n = 0;
     *out = '\0';
-    for (int i = 0; words[i] && n < size; i++) {
-        const char *before = i == 0 ? "" : words[i + 1] ? ", " : last;
-        n += (size_t)snprintf(out + n, size - n, "%s%s", before, words[i]);
-    }
+    for (int i = 0; words[i]; i++) hy__words_add(out, size, words[i + 1] ? ", " : last, words[i]);
 }

@@ -1,6 +1,7 @@
 /* cmd_bench.c: hydralm bench: how fast a model is on this machine. */
 #include "base/file.h"
 #include "base/progress.h"
+#include "base/words.h"
 #include "bench/bench.h"
 #include "ckpt/checkpoint.h"
 #include "cmd/cmd.h"
@@ -85,8 +86,7 @@ static void on_row(void *user, const char *what) {
 
 static void join(const text_list *list, char *out, size_t size) {
     *out = 0;
-    for (int64_t i = 0; i < list->n; i++)
-        snprintf(out + strlen(out), size - strlen(out), "%s%s", i ? " " : "", list->item[i]);
+    for (int64_t i = 0; i < list->n; i++) hy__words_add(out, size, " ", list->item[i]);
 }
 
 static hy_status take_options(hy__bench_options *o, const bench_options *b, hy_error *err) {

@@ -5,6 +5,8 @@
  * product of sizes leaves int64_t. */
 #include "config/config_table.h"
 
+#include "base/words.h"
+
 #include <errno.h>
 #include <math.h>
 #include <stdlib.h>
@@ -188,17 +190,16 @@ bool hy__section_used(const hy__config *c, const char *section) {
 
 hy_status hy__field_unknown(const char *section, const char *name, hy_error *err) {
     char known[640] = "";
-    size_t n = 0;
     bool in_section = false;
     for (size_t i = 0; i < hy__n_field; i++)
         in_section = in_section || strcmp(hy__fields[i].section, section) == 0;
     const char *last = "";
-    for (size_t i = 0; i < hy__n_field && n < sizeof known; i++) {
+    for (size_t i = 0; i < hy__n_field; i++) {
         const hy__field *f = &hy__fields[i];
         const char *word = in_section ? f->name : f->section;
         if (in_section ? strcmp(f->section, section) != 0 : strcmp(last, word) == 0) continue;
         last = word;
-        n += (size_t)snprintf(known + n, sizeof known - n, "%s%s", n ? ", " : "", word);
+        hy__words_add(known, sizeof known, ", ", word);
     }
     if (in_section)
         return hy__fail(err, HY_E_INVALID, "there is no field %s.%.64s; %s has %s", section, name,
@@ -208,12 +209,10 @@ hy_status hy__field_unknown(const char *section, const char *name, hy_error *err
 }
 
 void hy__config_list_loose(char *out, size_t size, bool staged) {
-    size_t n = 0;
     out[0] = '\0';
-    for (size_t i = 0; i < hy__n_field && n < size; i++) {
+    for (size_t i = 0; i < hy__n_field; i++) {
         const hy__field *f = &hy__fields[i];
-        if (!f->loose || (f->staged && !staged)) continue;
-        n += (size_t)snprintf(out + n, size - n, "%s%s", n ? ", " : "", f->name);
+        if (f->loose && (!f->staged || staged)) hy__words_add(out, size, ", ", f->name);
     }
 }
 
@@ -240,11 +239,10 @@ void hy__field_describe(const hy__field *f, char *out, size_t size) {
         snprintf(out, size, "a text of at most %.0f characters", f->max - 1);
         return;
     case HY__FIELD_CHOICE:
-        break;
+        snprintf(out, size, "one of ");
+        hy__words_list(out + strlen(out), size - strlen(out), f->choice, ", ");
+        return;
     }
-    size_t n = (size_t)snprintf(out, size, "one of");
-    for (int i = 0; f->choice[i] && n < size; i++)
-        n += (size_t)snprintf(out + n, size - n, "%s %s", i ? "," : "", f->choice[i]);
 }
 
 static bool parse_int(const hy__field *f, const char *text, int64_t *out) {
@@ -279,12 +277,9 @@ static bool parse_bool(const char *text, bool *out) {
 }
 
 static bool parse_choice(const hy__field *f, const char *text, int *out) {
-    for (int i = 0; f->choice[i]; i++) {
-        if (strcmp(text, f->choice[i]) != 0) continue;
-        *out = i;
-        return true;
-    }
-    return false;
+    const int place = hy__words_place(f->choice, text);
+    if (place >= 0) *out = place;
+    return place >= 0;
 }
 
 hy_status hy__field_set(const hy__field *f, hy__config *c, hy__train_config *t, const char *text,

@@ -1,6 +1,7 @@
 /* recipe.c: from what is written of a stage to its parts, with every check that needs no data. */
 #include "config/recipe_table.h"
 
+#include "base/words.h"
 #include "config/config_table.h"
 
 #include <inttypes.h>
@@ -9,8 +10,7 @@
 #include <string.h>
 
 /* The groups of parameters that a recipe may name; those of model/component.h. */
-static const char *const GROUP[] = {"embed", "matrix", "vector", "router", "table"};
-enum { N_GROUP = sizeof GROUP / sizeof *GROUP };
+static const char *const GROUP[] = {"embed", "matrix", "vector", "router", "table", NULL};
 
 const char *hy__stage_end_name(hy__stage_end e) {
     static const char *const name[HY__END_N] = {"length", "val_loss", "accuracy"};
@@ -96,12 +96,6 @@ void hy__stage_running(const hy__stage *s, hy__config *out) {
     return hy__recipe_fail_in(r, &w->stage, (ln), hy__fail(err, HY_E_INVALID, __VA_ARGS__), err)
 #define LL(x) ((long long)(x))
 
-static bool is_group(const char *what) {
-    for (int i = 0; i < N_GROUP; i++)
-        if (strcmp(what, GROUP[i]) == 0) return true;
-    return false;
-}
-
 static hy_status check_letters(const hy__recipe *r, const hy__written *w, hy_error *err) {
     const hy__stage *s = &w->stage;
     for (const char *c = s->on; *c; c++)
@@ -111,7 +105,7 @@ static hy_status check_letters(const hy__recipe *r, const hy__written *w, hy_err
     if (!*s->on) REFUSE(w->line.on, "no letter is on");
     for (int64_t i = 0; i < s->n_rate; i++) {
         const char *what = s->rate[i].what;
-        if (is_group(what)) continue;
+        if (hy__words_place(GROUP, what) >= 0) continue;
         if (strlen(what) != 1 || !strchr("SAEFWP", *what))
             REFUSE(w->line.rates,
                    "'%s' is neither a letter nor a group: embed, matrix, vector, router, table",
@@ -127,7 +121,7 @@ static hy_status check_letters(const hy__recipe *r, const hy__written *w, hy_err
 static bool learns(const hy__stage *s) {
     if (hy__stage_times(s, 0, "embed") > 0 || hy__stage_times(s, 0, "vector") > 0) return true;
     for (const char *c = s->on; *c; c++)
-        for (int i = 0; i < N_GROUP; i++)
+        for (int i = 0; GROUP[i]; i++)
             if (strcmp(GROUP[i], "embed") != 0 && hy__stage_times(s, *c, GROUP[i]) > 0) return true;
     return false;
 }

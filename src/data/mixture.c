@@ -2,6 +2,7 @@
 #include "data/mixture.h"
 
 #include "base/utf8.h"
+#include "base/words.h"
 #include "data/source.h"
 
 #include <math.h>
@@ -213,8 +214,7 @@ int64_t hy__mixture_find(const hy__mixture *m, const char *name) {
 hy_status hy__mixture_unknown(const hy__mixture *m, const char *name, hy_error *err) {
     char known[320] = "";
     for (int64_t i = 0; i < m->n && strlen(known) + HY__CORPUS_NAME + 2 < sizeof known; i++)
-        snprintf(known + strlen(known), sizeof known - strlen(known), "%s%s", i ? ", " : "",
-                 m->name[i]);
+        hy__words_add(known, sizeof known, ", ", m->name[i]);
     return hy__fail(err, HY_E_INVALID, "the data have no corpus '%.64s'; they have %s", name,
                     known);
 }

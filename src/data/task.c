@@ -2,6 +2,7 @@
 #include "data/task.h"
 #include "base/nearest.h"
 #include "base/rng.h"
+#include "base/words.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -48,8 +49,7 @@ static const hy__task_kind *find_kind(const char *name, size_t size) {
 static hy_status unknown_kind(const char *entry, hy_error *err) {
     char known[200] = "";
     for (int i = 0; hy__task_kinds[i]; i++)
-        snprintf(known + strlen(known), sizeof known - strlen(known), "%s%s", i ? ", " : "",
-                 hy__task_kinds[i]->name);
+        hy__words_add(known, sizeof known, ", ", hy__task_kinds[i]->name);
     return hy__fail(err, HY_E_INVALID, "there is no %.200s; the tasks are %s", entry, known);
 }
 
@@ -57,8 +57,7 @@ static hy_status unknown_number(const hy__task_kind *k, const char *said, size_t
                                 hy_error *err) {
     char known[300] = "";
     for (int64_t i = 0; i < count_numbers(k); i++)
-        snprintf(known + strlen(known), sizeof known - strlen(known), "%s%s", i ? ", " : "",
-                 k->number[i].name);
+        hy__words_add(known, sizeof known, ", ", k->number[i].name);
     return hy__fail(err, HY_E_INVALID,
                     "task:%s cannot take \"%.*s\"; wanted NUMBER=VALUE, where it has %s", k->name,
                     (int)(size < 100 ? size : 100), said, known);

@@ -3,6 +3,7 @@
  * What an experiment found is read from its results.json. Where it did not come through this time,
  * that may be of another run: the page then says of which. */
 #include "base/file.h"
+#include "base/words.h"
 #include "bench/machine.h"
 #include "ckpt/json_file.h"
 #include "lab/lab.h"
@@ -139,8 +140,7 @@ static hy_status conclude(const course *c, const char *out, hy_error *err) {
         if (how->status == HY_OK) continue;
         if (how->status == HY_E_STOPPED) return hy__fail(err, HY_E_STOPPED, "%s", how->text);
         if (failed++ == 0) first = how->status;
-        snprintf(names + strlen(names), sizeof names - strlen(names), "%s%s", *names ? ", " : "",
-                 c->lab[i]->name);
+        hy__words_add(names, sizeof names, ", ", c->lab[i]->name);
     }
     if (failed == 0) return HY_OK;
     return hy__fail(err, first, "%d of %d experiments failed: %s; %.400s/index.html says why",

@@ -2,6 +2,7 @@
 #include "lab/lab.h"
 
 #include "base/file.h"
+#include "base/words.h"
 #include "config/recipe.h"
 
 #include <omp.h>
@@ -19,8 +20,7 @@ hy_status hy__lab_find(const hy__lab **out, const char *name, hy_error *err) {
     for (int i = 0; hy__labs[i]; i++) {
         *out = hy__labs[i];
         if (strcmp(hy__labs[i]->name, name) == 0) return HY_OK;
-        snprintf(known + strlen(known), sizeof known - strlen(known), "%s%s", i ? ", " : "",
-                 hy__labs[i]->name);
+        hy__words_add(known, sizeof known, ", ", hy__labs[i]->name);
     }
     *out = NULL;
     return hy__fail(err, HY_E_INVALID, "there is no experiment \"%.100s\"; there are %s", name,

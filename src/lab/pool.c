@@ -6,6 +6,8 @@
  * can take it, so that none is lost. */
 #include "lab/lab.h"
 
+#include "base/words.h"
+
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
@@ -117,7 +119,7 @@ static void tell(const hy__chores *c, const worker *w, const hy__lab_options *op
     for (int i = 0; i < AT_A_TIME; i++) {
         if (w[i].pid == 0) continue;
         c->name(c->user, w[i].chore, name, sizeof name);
-        snprintf(now + strlen(now), sizeof now - strlen(now), "%s%s", *now ? "; " : "", name);
+        hy__words_add(now, sizeof now, "; ", name);
     }
     if (opt->on_progress) opt->on_progress(opt->user, c->lab, done, c->total, now);
 }

@@ -5,6 +5,7 @@
  * itself would give other ids than the file says (added tokens out of order), the file is refused
  * too. */
 #include "base/utf8.h"
+#include "base/words.h"
 #include "text/bytemap.h"
 #include "text/normal.h"
 #include "text/tokenizer_parts.h"
@@ -236,8 +237,7 @@ static hy_status add_stage(const reading *r, const char *text, bool literal, boo
                         : strcmp(text, HY__PATTERN_LLAMA3) == 0 ? "llama3"
                                                                 : text;
     char *words = r->tok->facts.words;
-    const size_t used = strlen(words), room = sizeof r->tok->facts.words - used;
-    snprintf(words + used, room, "%s%s", used ? ", then " : "", known);
+    hy__words_add(words, sizeof r->tok->facts.words, ", then ", known);
     trim(words);
     return HY_OK;
 }
