@@ -11,7 +11,7 @@
 static void letters_text(const hy__stage *s, char out[8]) {
     size_t n = 0;
     bool all = true;
-    for (const char *c = "SAEFWP"; *c; c++) {
+    for (const char *c = HY__LETTERS; *c; c++) {
         if (!strchr(s->cfg.letter, *c)) continue;
         if (strchr(s->on, *c))
             out[n++] = *c;

@@ -109,7 +109,7 @@ static hy_status put_terms(hy__text *t, hy_error *err) {
     hy__config c;
     hy__train_config train;
     hy__config_default(&c, &train);
-    snprintf(c.model.layers, sizeof c.model.layers, "SAEFWP");
+    snprintf(c.model.layers, sizeof c.model.layers, HY__LETTERS);
     c.experts.shared = 1;
     HY_TRY(hy__config_finish(&c, err));
     hy__account_init(&a, &c, &train);

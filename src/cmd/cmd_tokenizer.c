@@ -9,6 +9,7 @@
 #include "cmd/dispatch.h"
 #include "data/extract.h"
 #include "text/bpe_train.h"
+#include "text/pattern.h"
 
 #include <ctype.h>
 #include <errno.h>
@@ -197,8 +198,7 @@ done:
 }
 
 static int run_train(int argc, char **argv) {
-    static const char *const PATTERN[] = {"gpt2", "llama3", NULL};
-    hy__bpe_train_options opt = {.vocab = 32768, .pattern = "llama3"};
+    hy__bpe_train_options opt = {.vocab = 32768, .pattern = hy__pattern_name[HY__PATTERN_LLAMA3]};
     text_list path = {0}, special = {0};
     const char *out = NULL, *operand;
     bool skip_broken = false;
@@ -206,7 +206,7 @@ static int run_train(int argc, char **argv) {
     /* clang-format off */
     option table[] = {
         {.name = "vocab", .kind = OPTION_INT, .to = &opt.vocab, .value = "N", .min = 256, .max = 1 << 24, .doc = "tokens: 256 bytes, the special ones, and pairs"},
-        {.name = "pattern", .kind = OPTION_TEXT, .to = &opt.pattern, .value = "NAME", .words = PATTERN, .doc = "how text is cut into words"},
+        {.name = "pattern", .kind = OPTION_TEXT, .to = &opt.pattern, .value = "NAME", .words = hy__pattern_name, .doc = "how text is cut into words"},
         {.name = "special", .kind = OPTION_MANY, .to = &special, .value = "TOKEN...", .doc = "tokens that are found as they stand, as '<|endoftext|>'"},
         {.name = "skip-broken", .kind = OPTION_FLAG, .to = &skip_broken, .doc = "leave broken lines of JSON out instead of failing"},
         {.name = "out", .kind = OPTION_PATH, .to = &out, .value = "FILE|DIR", .required = true, .doc = "NAME.json, or a folder that gets tokenizer.json"},

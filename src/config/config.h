@@ -11,6 +11,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#define HY__LETTERS "SAEFWP" /* what a layer may be */
+
 enum {
     HY__LAYER_MAX = 512,
     HY__PATTERN_MAX = 1024, /* characters of the pattern as written */

@@ -89,7 +89,7 @@ static hy_status read_words(reader *r, int depth, hy_error *err) {
         }
         if (isspace((unsigned char)ch)) {
             r->in_word = false;
-        } else if (strchr("SAEFWP", ch)) {
+        } else if (strchr(HY__LETTERS, ch)) {
             HY_TRY(add_letter(r, ch, err));
         } else if (ch == ')') {
             return refuse(r, r->at, err, "this ')' closes nothing");

@@ -106,7 +106,7 @@ static hy_status check_letters(const hy__recipe *r, const hy__written *w, hy_err
     for (int64_t i = 0; i < s->n_rate; i++) {
         const char *what = s->rate[i].what;
         if (hy__words_place(GROUP, what) >= 0) continue;
-        if (strlen(what) != 1 || !strchr("SAEFWP", *what))
+        if (strlen(what) != 1 || !strchr(HY__LETTERS, *what))
             REFUSE(w->line.rates,
                    "'%s' is neither a letter nor a group: embed, matrix, vector, router, table",
                    what);
@@ -288,7 +288,7 @@ hy_status hy__recipe_single(hy__recipe *r, const hy__config *c, const hy__train_
     *r = (hy__recipe){.stage = calloc(1, sizeof *r->stage), .n = 1};
     if (!r->stage) return hy__no_memory(err, "a recipe");
     *r->stage = (hy__stage){
-        .name = "all", .n_part = 1, .cfg = *c, .train = *t, .steps = t->steps, .on = "SAEFWP"};
+        .name = "all", .n_part = 1, .cfg = *c, .train = *t, .steps = t->steps, .on = HY__LETTERS};
     const int64_t each = hy__stage_step_tokens(r->stage);
     if (t->steps > INT64_MAX / each) {
         hy__recipe_release(r);

@@ -164,7 +164,7 @@ static hy_status each_word(reader *d, const yaml_node_t *n, const char *key, wor
 static hy_status add_letters(reader *d, const yaml_node_t *n, const char *word) {
     hy__stage *s = &d->w->stage;
     for (const char *c = word; *c; c++) {
-        if (!strchr("SAEFWP", *c))
+        if (!strchr(HY__LETTERS, *c))
             return refuse(d, n, "'%c' in on is no letter, wanted some of S A E F W P", *c);
         if (strchr(s->on, *c)) return refuse(d, n, "letter %c stands twice in on", *c);
         const size_t at = strlen(s->on);
@@ -339,7 +339,7 @@ static hy_status read_stage_name(reader *d, const char *key, const yaml_node_t *
 /* The letters of a pattern, each once. */
 static void letters_of(const hy__config *c, char *out) {
     size_t n = 0;
-    for (const char *l = "SAEFWP"; *l; l++)
+    for (const char *l = HY__LETTERS; *l; l++)
         if (strchr(c->letter, *l)) out[n++] = *l;
     out[n] = '\0';
 }

@@ -8,6 +8,7 @@
 
 #include "base/hash.h"
 #include "base/utf8.h"
+#include "base/words.h"
 #include "text/bytemap.h"
 #include "text/tokenizer_parts.h"
 
@@ -158,9 +159,12 @@ static hy_status check_special(const hy__bpe_train_options *o, int64_t i, hy_err
 
 static hy_status check_options(const hy__bpe_train_options *o, hy_error *err) {
     const int64_t least = 256 + o->n_special;
-    if (strcmp(o->pattern, "gpt2") != 0 && strcmp(o->pattern, "llama3") != 0)
-        return hy__fail(err, HY_E_INVALID, "the pattern is \"%.60s\", wanted gpt2 or llama3",
-                        o->pattern);
+    if (hy__words_place(hy__pattern_name, o->pattern) < 0) {
+        char known[64];
+        hy__words_list(known, sizeof known, hy__pattern_name, " or ");
+        return hy__fail(err, HY_E_INVALID, "the pattern is \"%.60s\", wanted %s", o->pattern,
+                        known);
+    }
     if (o->vocab < least || o->vocab > HY__TOKENIZER_IDS)
         return hy__fail(err, HY_E_INVALID,
                         "the vocabulary is to have %jd tokens, wanted %jd (the bytes and the "

@@ -15,6 +15,13 @@ enum {
     BYTES_PER_CHARACTER = 4,
 };
 
+const char *const hy__pattern_name[] = {"gpt2", "llama3", NULL};
+const char *const hy__pattern_text[] = {
+    "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+",
+    "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}{1,3}| "
+    "?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+",
+    NULL};
+
 struct hy__pattern {
     pcre2_code *code;
     size_t behind; /* bytes */

@@ -9,11 +9,9 @@
 
 #include "base/status.h"
 
-#define HY__PATTERN_GPT2                                                                           \
-    "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+"
-#define HY__PATTERN_LLAMA3                                                                         \
-    "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}{1,3}| "                     \
-    "?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"
+/* The expressions that have a name; both lists end with NULL. */
+enum { HY__PATTERN_GPT2 = 0, HY__PATTERN_LLAMA3 = 1 };
+extern const char *const hy__pattern_name[], *const hy__pattern_text[];
 
 /* A compiled expression; it does not change and may serve many threads. */
 typedef struct hy__pattern hy__pattern;

@@ -233,11 +233,10 @@ static hy_status add_stage(const reading *r, const char *text, bool literal, boo
     if (status != HY_OK) return fail_at(r->err, status, r->name, "%s", why.text);
     stage->drop = drop;
     rules->n_stage++;
-    const char *known = strcmp(text, HY__PATTERN_GPT2) == 0     ? "gpt2"
-                        : strcmp(text, HY__PATTERN_LLAMA3) == 0 ? "llama3"
-                                                                : text;
+    const int known = hy__words_place(hy__pattern_text, text);
     char *words = r->tok->facts.words;
-    hy__words_add(words, sizeof r->tok->facts.words, ", then ", known);
+    hy__words_add(words, sizeof r->tok->facts.words, ", then ",
+                  known < 0 ? text : hy__pattern_name[known]);
     trim(words);
     return HY_OK;
 }
@@ -265,7 +264,7 @@ static hy_status read_byte_level(const reading *r, const json_t *json, bool alon
     if (r->tok->rules.prefix_space && !alone)
         return REFUSE(r, "ByteLevel behind other parts of a pre_tokenizer has add_prefix_space");
     if (!is_on(json, "use_regex", true)) return HY_OK;
-    return add_stage(r, HY__PATTERN_GPT2, false, false);
+    return add_stage(r, hy__pattern_text[HY__PATTERN_GPT2], false, false);
 }
 
 static hy_status read_pre_tokenizer(const reading *r, const json_t *json, bool last, bool alone) {

@@ -1,4 +1,5 @@
 /* tokenizer_write.c: the tokenizer.json of a vocabulary of our own. */
+#include "base/words.h"
 #include "text/bytemap.h"
 #include "text/tokenizer_parts.h"
 
@@ -13,9 +14,10 @@ static json_t *byte_level(bool use_regex) {
 
 /* GPT-2's expression is what ByteLevel has itself; without any, merges must not need words. */
 static json_t *pre_tokenizer(const char *pattern) {
-    if (!pattern || strcmp(pattern, "gpt2") == 0) return byte_level(pattern != NULL);
+    const int known = pattern ? hy__words_place(hy__pattern_name, pattern) : HY__PATTERN_GPT2;
+    if (known == HY__PATTERN_GPT2) return byte_level(pattern != NULL);
     json_t *split = json_pack("{s:s, s:{s:s}, s:s, s:b}", "type", "Split", "pattern", "Regex",
-                              HY__PATTERN_LLAMA3, "behavior", "Isolated", "invert", 0);
+                              hy__pattern_text[known], "behavior", "Isolated", "invert", 0);
     return json_pack("{s:s, s:[o, o]}", "type", "Sequence", "pretokenizers", split,
                      byte_level(false));
 }
