@@ -29,6 +29,14 @@ size_t hy__utf8_sequence(const unsigned char *text, size_t size) {
     return n;
 }
 
+bool hy__utf8_unfinished(const unsigned char *text, size_t size) {
+    if (size == 0) return true;
+    if (size >= hy__utf8_length(text[0])) return false;
+    for (size_t i = 1; i < size; i++)
+        if (!hy__utf8_continues(text[0], i, text[i])) return false;
+    return true;
+}
+
 size_t hy__utf8_cut(const char *text, size_t size) {
     for (size_t back = 1; back <= 3 && back <= size; back++) {
         const size_t n = hy__utf8_length((unsigned char)text[size - back]);

@@ -14,6 +14,9 @@ bool hy__utf8_continues(unsigned char lead, size_t i, unsigned char byte);
 /* Bytes of the well-formed sequence that text[0 … size-1], size >= 1, begins with; 0 = none. */
 size_t hy__utf8_sequence(const unsigned char *text, size_t size);
 
+/* Whether text[0 … size-1], which may be empty, can become such a sequence when more bytes come. */
+bool hy__utf8_unfinished(const unsigned char *text, size_t size);
+
 /* The last place at or before `size` that is not within a sequence: where text may be cut. */
 size_t hy__utf8_cut(const char *text, size_t size);
 

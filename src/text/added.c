@@ -160,13 +160,7 @@ static size_t space_after(const hy__buffer *b, size_t at) {
 
 /* Whether the bytes from `at` on may be the beginning of a character, so that more must come. */
 static bool cut_within(const hy__buffer *b, size_t at) {
-    const unsigned char *p = (const unsigned char *)b->data + at;
-    const size_t n = b->size - at;
-    if (n == 0) return true;
-    if (n >= hy__utf8_length(p[0])) return false;
-    for (size_t i = 1; i < n; i++)
-        if (!hy__utf8_continues(p[0], i, p[i])) return false;
-    return true;
+    return hy__utf8_unfinished((const unsigned char *)b->data + at, b->size - at);
 }
 
 /* ---- a text ---- */

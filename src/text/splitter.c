@@ -78,16 +78,6 @@ static hy_status cut(hy__splitter *s, bool more, hy_error *err) {
     return HY_OK;
 }
 
-/* Whether text[at …) may become a character when more bytes come. */
-static bool unfinished(const hy__splitter *s, size_t at) {
-    const unsigned char *p = (const unsigned char *)s->text.data + at;
-    const size_t n = s->text.size - at;
-    if (n >= hy__utf8_length(p[0])) return false;
-    for (size_t i = 1; i < n; i++)
-        if (!hy__utf8_continues(p[0], i, p[i])) return false;
-    return true;
-}
-
 /* Moves `known` over characters, or over strays; false when it came to the end of what is there,
  * true when the other kind begins. */
 static bool scan(hy__splitter *s, bool last) {
@@ -103,7 +93,7 @@ static bool scan(hy__splitter *s, bool last) {
             }
         }
         const size_t n = hy__utf8_sequence(p + s->known, size - s->known);
-        if (n == 0 && !last && unfinished(s, s->known)) return false;
+        if (n == 0 && !last && hy__utf8_unfinished(p + s->known, size - s->known)) return false;
         if ((n == 0) != s->stray) return true;
         s->known += n ? n : 1;
     }
