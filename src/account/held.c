@@ -140,13 +140,13 @@ static bool fits(const hy__account *a, const hy__shape *s, double memory) {
 }
 
 /* The largest value of *field, which points into *s, up to `most`. */
-static int64_t largest(const hy__account *a, const hy__shape *s, const int64_t *field, int64_t most,
+static int64_t largest(const hy__account *a, const hy__shape *s, int64_t *field, int64_t most,
                        double memory, bool *limit) {
-    int64_t *value = (int64_t *)field, fit = 0, wrong = most + 1;
+    int64_t fit = 0, wrong = most + 1;
     for (int64_t next = 1; fit + 1 < wrong; next = wrong > 2 * fit ? 2 * fit : (fit + wrong) / 2) {
         if (next <= fit) next = fit + 1;
         if (next >= wrong) next = wrong - 1;
-        *value = next;
+        *field = next;
         if (fits(a, s, memory))
             fit = next;
         else

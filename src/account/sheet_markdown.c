@@ -105,7 +105,7 @@ static void put_part_terms(hy__text *t, const hy__account_part *p, const char *b
 
 /* All letters, with everything that they can have. */
 static hy_status put_terms(hy__text *t, hy_error *err) {
-    static hy__account a;
+    hy__account a;
     hy__config c;
     hy__train_config train;
     hy__config_default(&c, &train);
