@@ -119,11 +119,6 @@ size_t hy__account_moments(const hy__account *a) {
     return bytes + scratch + hy__tensor_bytes(HY__DTYPE_F32, n);
 }
 
-int64_t hy__account_segment(const hy__account *a) {
-    const int64_t n = a->train.seq_len, chunk = a->cfg.model.chunk;
-    return n < chunk ? n : n / chunk * chunk;
-}
-
 int64_t hy__account_count(const hy__account *a, bool active) {
     int64_t n = 0;
     for (int64_t i = 0; i < a->n_part; i++) n += active ? a->part[i].active : a->part[i].param;

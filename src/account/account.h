@@ -56,9 +56,6 @@ typedef struct hy__account {
 /* Adds up a finished configuration. */
 void hy__account_init(hy__account *a, const hy__config *cfg, const hy__train_config *train);
 
-/* Tokens of a segment of its training: train.seq_len in whole chunks, as the loader cuts it. */
-int64_t hy__account_segment(const hy__account *a);
-
 /* Trained elements: all, or what one token uses. */
 int64_t hy__account_count(const hy__account *a, bool active);
 

@@ -9,7 +9,7 @@
 hy__sheet_options hy__sheet_defaults(const hy__account *a) {
     static const int64_t length[] = {1024, 8192, 65536, 1 << 20};
     hy__sheet_options o = {.batch = a->train.batch,
-                           .tokens = hy__account_segment(a),
+                           .tokens = hy__config_segment(&a->cfg, &a->train),
                            .recompute = a->train.recompute,
                            .document = HY__DOCUMENT,
                            .store = HY__STORE_BF16,

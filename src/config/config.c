@@ -137,6 +137,11 @@ bool hy__config_sees_ahead(const hy__config *c) {
     return strchr(c->letter, 'E') && c->experts.route == HY__ROUTE_OWN;
 }
 
+int64_t hy__config_segment(const hy__config *c, const hy__train_config *t) {
+    const int64_t n = t->seq_len, chunk = c->model.chunk;
+    return n < chunk ? n : n / chunk * chunk;
+}
+
 /* ---- one field, and all of them as text ---- */
 
 hy_status hy__config_set(hy__config *c, hy__train_config *t, const char *key, const char *value,

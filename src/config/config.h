@@ -163,6 +163,9 @@ hy_status hy__config_finish(hy__config *c, hy_error *err);
  * in its unit, so that texts can be scored but not continued. */
 bool hy__config_sees_ahead(const hy__config *c);
 
+/* Tokens of a segment of its training: train.seq_len in whole chunks, as the loader cuts it. */
+int64_t hy__config_segment(const hy__config *c, const hy__train_config *t);
+
 /* Expands e.g. "2x(SE 2x(S) A)" to letters and block numbers. Errors show the place with a caret.
  */
 hy_status hy__layers_expand(hy__config *c, hy_error *err);

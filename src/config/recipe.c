@@ -27,8 +27,7 @@ hy_status hy__recipe_fail_in(const hy__recipe *r, const hy__stage *s, int64_t li
 /* ---- asking ---- */
 
 int64_t hy__stage_batch_tokens(const hy__stage *s) {
-    const int64_t chunk = s->cfg.model.chunk, len = s->train.seq_len;
-    return s->train.batch * (len < chunk ? len : len / chunk * chunk);
+    return s->train.batch * hy__config_segment(&s->cfg, &s->train);
 }
 
 int64_t hy__stage_step_tokens(const hy__stage *s) {

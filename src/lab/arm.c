@@ -68,7 +68,7 @@ static hy_status size_of(const hy__config *c, const hy__train_config *t, bool fl
     if (!flops) return HY_OK;
     const hy__shape step = {.phase = HY__PHASE_TRAIN,
                             .batch = t->batch,
-                            .tokens = hy__account_segment(&a),
+                            .tokens = hy__config_segment(c, t),
                             .recompute = t->recompute};
     HY_TRY(hy__account_spend(&a, &step, spent, err));
     *size = spent[a.n_part].forward + spent[a.n_part].backward;

@@ -93,7 +93,7 @@ static void check_training(char *config, char *set0, char *set1, char *set2) {
     read_account(&a, config, (char *const[]){set0, set1, set2, NULL});
     const hy__shape shape = {.phase = HY__PHASE_TRAIN,
                              .batch = a.train.batch,
-                             .tokens = hy__account_segment(&a),
+                             .tokens = hy__config_segment(&a.cfg, &a.train),
                              .document = STEPS * a.train.seq_len,
                              .recompute = a.train.recompute};
     law_ok(hy__account_memory(&a, &shape, &m, &err), &err);
