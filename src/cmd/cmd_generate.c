@@ -95,8 +95,7 @@ static hy_status read_prompt(const request *q, char **prompt, size_t *size, hy_e
     const char *text = q->prompt ? q->prompt : "";
     *size = strlen(text);
     *prompt = strdup(text);
-    return *prompt ? HY_OK
-                   : hy__fail(err, HY_E_MEMORY, "there is not enough memory for the prompt");
+    return *prompt ? HY_OK : hy__no_memory(err, "the prompt");
 }
 
 static hy_status generate(const request *q, hy_error *err) {
