@@ -17,13 +17,17 @@ static hy_status cannot(const char *verb, const char *path, hy_error *err) {
     return hy__fail(err, HY_E_IO, "cannot %s %.400s: %s", verb, path, strerror(errno));
 }
 
-/* Whether a build writes files of that name. */
+/* Whether a build writes files of that name, or left one when it was killed (hy__file_write). */
 static bool is_ours(const char *name) {
     static const char *const known[] = {HY__CORPUS_INDEX, "train.bin", "val.bin", "tokenizer.json",
                                         "tokenizer_config.json"};
-    for (size_t i = 0; i < sizeof known / sizeof *known; i++)
-        if (strcmp(name, known[i]) == 0) return true;
-    return strncmp(name, "tokens-", 7) == 0;
+    for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
+        const size_t n = strlen(known[i]);
+        if (strncmp(name, known[i], n) == 0 && (!name[n] || strncmp(name + n, ".tmp-", 5) == 0))
+            return true;
+    }
+    return strncmp(name, "tokens-", 7) == 0 &&
+           strcmp(name + 7 + strspn(name + 7, "0123456789"), ".bin") == 0;
 }
 
 /* Calls fn for every entry of the folder until it returns false; false as well when the folder
@@ -40,11 +44,24 @@ static bool each(const char *dir, bool (*fn)(const char *dir, const char *name, 
     return go_on;
 }
 
-static bool check_name(const char *dir, const char *name, void *user) {
+/* What a folder holds that stands in the way of a build: *user, a name. */
+static bool none(const char *dir, const char *name, void *user) {
     (void)dir;
-    if (is_ours(name)) return true;
     snprintf(user, 256, "%.255s", name);
     return false;
+}
+
+static bool ours(const char *dir, const char *name, void *user) {
+    return is_ours(name) || none(dir, name, user);
+}
+
+/* The folder may hold what a build wrote, or nothing at all. */
+static hy_status check_held(const char *path, bool built, hy_error *err) {
+    char other[256] = "";
+    if (each(path, built ? ours : none, other)) return HY_OK;
+    if (!other[0]) return cannot("list", path, err);
+    return hy__fail(err, HY_E_INVALID, "%.400s holds other things (%s); choose another folder",
+                    path, other);
 }
 
 static bool remove_file(const char *dir, const char *name, void *user) {
@@ -63,17 +80,14 @@ static void remove_all(const char *dir) {
 /* What may be replaced: nothing, an empty folder, or by force one that a build made. */
 static hy_status check_replaced(hy__place *p, bool force, hy_error *err) {
     struct stat st;
-    char other[256] = "";
     if (lstat(p->dir, &st) != 0) return errno == ENOENT ? HY_OK : cannot("write", p->dir, err);
     p->exists = true;
     if (!S_ISDIR(st.st_mode))
         return hy__fail(err, HY_E_INVALID, "%.400s is a file or a link, but must be a folder",
                         p->dir);
-    if (!each(p->dir, check_name, other))
-        return hy__fail(err, HY_E_INVALID,
-                        "%.400s holds other things (%s); choose a folder that does not exist yet",
-                        p->dir, other[0] ? other : strerror(errno));
-    if (!hy__corpus_is_built(p->dir) || force) return HY_OK;
+    const bool built = hy__corpus_is_built(p->dir);
+    HY_TRY(check_held(p->dir, built, err));
+    if (!built || force) return HY_OK;
     return hy__fail(err, HY_E_INVALID,
                     "%.400s already holds built data; choose another folder, or --force to "
                     "replace it",
@@ -100,6 +114,7 @@ static hy_status open_building(hy__place *p, hy_error *err) {
                        ? hy__fail(err, HY_E_IO, "another build is writing to %.400s", p->dir)
                        : cannot("lock", p->building, err);
     } while (!is_named(p));
+    HY_TRY(check_held(p->building, true, err));
     each(p->building, remove_file, NULL); /* of a build that was killed */
     return HY_OK;
 }

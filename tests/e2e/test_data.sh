@@ -147,6 +147,13 @@ fails 1 "holds built data, wanted text" data build c --tokenizer bytes --out x -
 mkdir d.building && echo junk >d.building/tokens-00007.bin # of a build that was killed
 build text --out d
 [ ! -e d/tokens-00007.bin ] || die "what a killed build left became part of the next"
+mkdir -p e.building/sub && echo mine >e.building/sub/notes.txt
+fails 1 "e.building holds other things (sub)" data build text --tokenizer bytes --out e --quiet
+is "$(cat e.building/sub/notes.txt)" mine "a folder of the name that a build would take"
+absent e "a build beside a folder of that name"
+mkdir own && echo '{}' >own/tokenizer.json # of a name that a build writes, but of no build
+fails 1 "own holds other things (tokenizer.json)" data build text --tokenizer bytes --out own --quiet
+is "$(cat own/tokenizer.json)" '{}' "a tokenizer that no build wrote"
 
 # ---- a build that ends early leaves nothing that looks whole
 mkfifo pipe
