@@ -174,11 +174,26 @@ static int data_build(int argc, char **argv) {
 
 /* ---- inspect ---- */
 
+/* Whether the tokenizer beside the data is still the one that made them. */
+static hy_status verify_tokenizer(const hy__corpus *c, const char *dir, hy_error *err) {
+    hy__tokenizer *tok;
+    uint64_t print;
+    HY_TRY(hy__tokenizer_open_dir(&tok, dir, err));
+    const hy_status status = hy__tokenizer_print(tok, &print, err);
+    hy__tokenizer_free(tok);
+    if (status != HY_OK || print == c->tokenizer) return status;
+    return hy__fail(err, HY_E_INVALID,
+                    "%.400s/tokenizer.json is another one than made these data: its fingerprint is "
+                    "%016" PRIx64 ", wanted %016" PRIx64,
+                    dir, print, c->tokenizer);
+}
+
 static hy_status inspect(const char *dir, bool json, bool verify, hy_error *err) {
     hy__corpus *c;
     hy_status status = HY_OK;
     HY_TRY(hy__corpus_open(&c, dir, err));
     if (verify) status = hy__corpus_verify(c, 0, err);
+    if (verify && status == HY_OK) status = verify_tokenizer(c, dir, err);
     if (status == HY_OK && json) {
         json_t *all = describe_json(c);
         json_object_set_new(all, "verified", json_boolean(verify));

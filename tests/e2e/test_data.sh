@@ -277,6 +277,15 @@ echo '{}' >e/hydralm-data.json
 damaged "e/hydralm-data.json is not the index"
 sed -i 's/"version": 1/"version": 2/' e/hydralm-data.json
 damaged "has version 2"
+ok data inspect c --verify
+for size in 20 0; do # cut short, empty
+    truncate -s $size e/tokenizer.json
+    fails 1 "e/tokenizer.json" data inspect e --verify
+done
+cp bpe.json e/tokenizer.json
+ok data inspect e
+fails 1 "e/tokenizer.json is another one than made these data: its fingerprint is" data inspect e --verify
 rm e/tokenizer.json
+fails 1 "e/tokenizer.json" data inspect e --verify
 fails 1 "e/tokenizer.json" train --config tiny.yaml --data e --out x --quiet
 exit 0
