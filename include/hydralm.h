@@ -166,7 +166,8 @@ HY_API int64_t hy_session_pos(const hy_session *session);
 /* Bytes of its carried state: of the tensors that hy_session_save writes. */
 HY_API size_t hy_session_bytes(const hy_session *session);
 
-/* Writes what the session carries as one safetensors file; all or nothing. HY_E_IO, HY_E_MEMORY. */
+/* Writes what the session carries as one safetensors file; all or nothing. HY_E_IO, HY_E_MEMORY;
+ * HY_E_INVALID where another file than a saved session has the path. */
 HY_API hy_status hy_session_save(const hy_session *session, const char *path, hy_error *err);
 /* Goes on where the saved session stood: with equal build, backend and threads, in the same bits.
  * HY_E_INVALID for a file that is none, that is damaged or that belongs to another model

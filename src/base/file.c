@@ -234,6 +234,30 @@ void hy__writer_abort(hy__writer *w) {
     writer_release(w);
 }
 
+/* Whether the file has the text at byte `at`, or is empty. */
+static hy_status check_like(const char *path, const char *what, size_t at, const char *text,
+                            hy_error *err) {
+    hy__map map;
+    HY_TRY(hy__file_map(&map, path, err));
+    const size_t n = strlen(text);
+    const bool like = map.size == 0 || (map.size >= at + n && !memcmp(map.data + at, text, n));
+    hy__file_unmap(&map);
+    if (like) return HY_OK;
+    return hy__fail(err, HY_E_INVALID, "%.400s is no %s, and stays as it is; choose another name",
+                    path, what);
+}
+
+hy_status hy__file_check_place(const char *path, const char *what, size_t at, const char *text,
+                               hy_error *err) {
+    struct stat st;
+    hy__writer w;
+    const bool there = stat(path, &st) == 0;
+    if (there && !S_ISREG(st.st_mode) && !S_ISDIR(st.st_mode)) return HY_OK;
+    HY_TRY(hy__writer_open(&w, path, err));
+    hy__writer_abort(&w);
+    return there ? check_like(path, what, at, text, err) : HY_OK;
+}
+
 hy_status hy__file_nameless(int *fd, hy_error *err) {
     const char *dir = getenv("TMPDIR");
     char *path = hy__path_join(dir && *dir ? dir : "/tmp", "hydralm-XXXXXX");

@@ -51,6 +51,13 @@ hy_status hy__writer_write(hy__writer *w, const void *data, size_t size, hy_erro
 hy_status hy__writer_commit(hy__writer *w, hy_error *err);
 void hy__writer_abort(hy__writer *w);
 
+/* What a command writes takes the place of nothing, of an empty file or of its like, never of what
+ * else has a name by mistake. HY_E_INVALID where the file at `path` lacks `text` at byte `at`, by
+ * which a `what` ("HTML page") is known; HY_E_IO where no file can be written. So a long work need
+ * not be done to learn that. Devices and pipes are fine. */
+hy_status hy__file_check_place(const char *path, const char *what, size_t at, const char *text,
+                               hy_error *err);
+
 /* A new empty file without a name, in $TMPDIR or /tmp: it goes with its last descriptor. */
 hy_status hy__file_nameless(int *fd, hy_error *err);
 

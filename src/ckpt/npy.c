@@ -190,6 +190,8 @@ hy_status hy__npy_read_tokens(int32_t **token, int64_t *n, const char *path, hy_
 /* ---- logits -----------------------------------------------------------------------------------
  */
 
+#define LOGITS "{'descr': '<f4'" /* how their header begins, at byte 10 */
+
 struct hy__npy {
     hy__writer out;
     int64_t n_row, n_col, row;
@@ -205,10 +207,11 @@ hy_status hy__npy_open(hy__npy **out, const char *path, int64_t n_row, int64_t n
     head[8] = sizeof head - 10;
     head[9] = 0;
     const int n = snprintf(head + 10, sizeof head - 10,
-                           "{'descr': '<f4', 'fortran_order': False, 'shape': (%jd, %jd), }",
+                           LOGITS ", 'fortran_order': False, 'shape': (%jd, %jd), }",
                            (intmax_t)n_row, (intmax_t)n_col);
     head[10 + n] = ' ';
     head[sizeof head - 1] = '\n';
+    HY_TRY(hy__file_check_place(path, "array of logits", 10, LOGITS, err));
     hy__npy *npy = malloc(sizeof *npy);
     if (!npy) return hy__no_memory(err, "%.400s", path);
     *npy = (hy__npy){.n_row = n_row, .n_col = n_col};

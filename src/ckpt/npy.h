@@ -12,6 +12,7 @@ hy_status hy__npy_read_tokens(int32_t **token, int64_t *n, const char *path, hy_
 /* A float32 [n_row, n_col] file that is written row after row. */
 typedef struct hy__npy hy__npy;
 
+/* HY_E_INVALID where another file has the path (hy__file_check_place). */
 hy_status hy__npy_open(hy__npy **out, const char *path, int64_t n_row, int64_t n_col,
                        hy_error *err);
 hy_status hy__npy_write(hy__npy *npy, const float *row, int64_t n_row, hy_error *err);

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #define VERSION "1"
+#define KEY     "hydralm_session" /* of the metadata: known by it */
 
 enum { NAME = 64, NUMBER = 24 };
 
@@ -132,8 +133,8 @@ static hy_status write_all(const listing *l, const hy__state *s, const char *hex
     begin_checksum(&hash, position, slots, hex ? hex : "");
     HY_TRY(add_tensors(&hash, l, err));
     hy__hash_print(checksum, &hash);
-    const char *about[13] = {"hydralm_session", VERSION, "model", model,      "position",
-                             position,          "slots", slots,   "checksum", checksum};
+    const char *about[13] = {KEY,      VERSION, "model", model,      "position",
+                             position, "slots", slots,   "checksum", checksum};
     if (hex) {
         about[10] = "output";
         about[11] = hex;
@@ -146,9 +147,16 @@ static hy_status write_all(const listing *l, const hy__state *s, const char *hex
     return hy__st_write(path, &list, err);
 }
 
+hy_status hy__state_check_place(const char *path, hy_error *err) {
+    /* the metadata are written first, behind the length of the header */
+    return hy__file_check_place(path, "saved session", 8,
+                                "{\"__metadata__\":{\"format\":\"pt\",\"" KEY "\":", err);
+}
+
 hy_status hy__state_save(const hy__state *s, const void *output, const char *model,
                          const char *path, hy_error *err) {
     listing l;
+    HY_TRY(hy__state_check_place(path, err));
     char *hex = output ? hex_of(output, output_size(s->model)) : NULL;
     if (output && !hex) return hy__no_memory(err, "the state of a sequence");
     hy_status status = list_all(&l, s, err);
@@ -176,7 +184,7 @@ static const char *metadata(const source *f, const char *key) {
 }
 
 static hy_status check_origin(const source *f, const char *model, hy_error *err) {
-    const char *version = metadata(f, "hydralm_session"), *of = metadata(f, "model");
+    const char *version = metadata(f, KEY), *of = metadata(f, "model");
     if (!*version) return hy__fail(err, HY_E_INVALID, "%.400s is not a saved session", f->path);
     if (strcmp(version, VERSION) != 0)
         return hy__fail(err, HY_E_INVALID,

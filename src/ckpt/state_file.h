@@ -7,6 +7,9 @@
 
 #include "model/model.h"
 
+/* HY_E_INVALID or HY_E_IO where hy__state_save would find that it cannot write there. */
+hy_status hy__state_check_place(const char *path, hy_error *err);
+
 /* Replaces `path` at once or not at all. model: the fingerprint; output: d reals of the backend, or
  * NULL when the sequence has none. */
 hy_status hy__state_save(const hy__state *s, const void *output, const char *model,

@@ -3,6 +3,7 @@
 
 #include "base/file.h"
 #include "base/status.h"
+#include "ckpt/state_file.h"
 
 #include <jansson.h>
 #include <stdlib.h>
@@ -115,6 +116,8 @@ static hy_status generate(const request *q, hy_error *err) {
     size_t size = 0;
     sink s = {.keep = q->shared.json, .err = err};
     hy_status status;
+    if (q->save_session)
+        HY_TRY(hy__state_check_place(q->save_session, err)); /* not after the work */
     HY_TRY_GOTO(read_prompt(q, &prompt, &size, err));
     HY_TRY_GOTO(hy_model_open(&model, q->model, &opt, err));
     HY_TRY_GOTO(set_experts(model, q, err));

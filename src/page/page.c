@@ -1,5 +1,7 @@
 /* page.c: see page.h. What is written is well-formed XML too, so that any tool can read it. */
 #include "page/page.h"
+
+#include "base/file.h"
 #include "page/chart_color.h"
 
 #include <string.h>
@@ -96,6 +98,8 @@ static void put_args(hy__page *p, const char *fmt, va_list args) {
 
 /* ---- the whole ---- */
 
+#define DOCTYPE "<!DOCTYPE html>" /* how a page begins */
+
 void hy__page_begin(hy__page *p, const char *fmt, ...) {
     hy__text title = {0};
     va_list args;
@@ -104,11 +108,12 @@ void hy__page_begin(hy__page *p, const char *fmt, ...) {
     va_end(args);
     const char *said = title.data ? title.data : "";
     hy__text *t = &p->text;
-    hy__text_put(t, "<!DOCTYPE html>\n"
-                    "<html lang=\"en\" xmlns=\"http://www.w3.org/1999/xhtml\">\n<head>\n"
-                    "<meta charset=\"utf-8\"/>\n"
-                    "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\"/>\n"
-                    "<meta name=\"generator\" content=\"hydralm " HY_VERSION "\"/>\n<title>");
+    hy__text_put(t, DOCTYPE
+                 "\n"
+                 "<html lang=\"en\" xmlns=\"http://www.w3.org/1999/xhtml\">\n<head>\n"
+                 "<meta charset=\"utf-8\"/>\n"
+                 "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\"/>\n"
+                 "<meta name=\"generator\" content=\"hydralm " HY_VERSION "\"/>\n<title>");
     hy__text_escape(t, said);
     hy__text_put(t, "</title>\n<style>\n");
     hy__chart_style(t);
@@ -125,6 +130,7 @@ void hy__page_end(hy__page *p) {
 }
 
 hy_status hy__page_save(hy__page *p, const char *path, hy_error *err) {
+    HY_TRY(hy__file_check_place(path, "HTML page", 0, DOCTYPE, err));
     hy__page_end(p);
     return hy__text_save(&p->text, path, err);
 }

@@ -35,7 +35,8 @@ typedef struct hy__page {
 } hy__page;
 
 void hy__page_begin(hy__page *p, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
-/* Ends the page and writes it. HY_E_MEMORY, HY_E_IO. */
+/* Ends the page and writes it. HY_E_MEMORY, HY_E_IO; HY_E_INVALID where a file that is no page has
+ * the path (hy__file_check_place). */
 hy_status hy__page_save(hy__page *p, const char *path, hy_error *err);
 /* Only ends it: the text is then whole. */
 void hy__page_end(hy__page *p);

@@ -95,10 +95,12 @@ head -c 1000 whole.session >part.session
 fails 1 "part.session" generate --model m --session part.session
 fails 1 "is not a saved session" generate --model m --session m/model.safetensors
 fails 1 "No such file" generate --model m --session missing
-# What cannot be saved is said after the text, which is there.
-"$hydralm" generate --model m --prompt x --save-session no/folder >stdout 2>stderr
-is $? 1 "a session that cannot be saved"
-grep -q "no/folder" stderr || die "a session that cannot be saved is not explained"
+# What cannot be saved is said before the work; of the files that are there, a session replaces a session alone.
+fails 1 "no/folder" generate --model m --prompt x --save-session no/folder
+cp m/model.safetensors before
+fails 1 "m/model.safetensors is no saved session, and stays as it is" \
+    generate --model m --prompt x --save-session m/model.safetensors
+same m/model.safetensors before "a model that was named as a session"
 
 fails 1 "banned" generate --model m --prompt x --experts-ban 4
 fails 1 "1 to 1" generate --model m --prompt x --experts-ban 0,1,2

@@ -113,6 +113,11 @@ fails 1 "256" logits --model m --tokens large.npy --out x.npy
 printf '\xff\xff\xff\xff' | npy '<i4' 1 negative.npy
 fails 1 "is -1, wanted 0 to 255" logits --model m --tokens negative.npy --out x.npy
 absent x.npy "refused tokens"
+cp tokens.npy before.npy
+fails 1 "tokens.npy is no array of logits, and stays as it is" logits --model m --tokens tokens.npy \
+    --out tokens.npy
+same tokens.npy before.npy "tokens that were named as the logits"
+ok logits --model m --tokens tokens.npy --out fast.npy # logits replace logits
 
 # Where the logits go: a link stays one, a pipe is written to, a folder is refused before the work.
 : >linked.npy

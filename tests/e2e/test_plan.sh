@@ -79,6 +79,9 @@ fails 1 "nowhere.yaml" plan tiny.yaml --against nowhere.yaml
 fails 2 "wanted" plan tiny.yaml --sequences 0
 fails 2 "wanted" plan tiny.yaml --devices -1
 fails 1 "page.html" plan tiny.yaml --html empty/nowhere/page.html
+cp tiny.yaml before.yaml
+fails 1 "tiny.yaml is no HTML page, and stays as it is" plan tiny.yaml --html tiny.yaml
+same tiny.yaml before.yaml "a configuration that was named as the page"
 fails 2 "did you mean --hardware?" plan tiny.yaml --hardwear h100
 "$hydralm" plan tiny.yaml >/dev/full 2>stderr
 is $? 1 "a full stdout"

@@ -122,6 +122,9 @@ fails 1 "line 1: there is no step" report broken --out page.html
 echo '{"step": 1, "E": {"load": [[1], [1, 2]]}}' >broken/metrics.jsonl
 fails 1 "line 1: lists in a list differ in length" report broken --out page.html
 fails 1 "no/such/page.html" report whole --out no/such/page.html
+cp whole/metrics.jsonl before
+fails 1 "whole/metrics.jsonl is no HTML page, and stays as it is" report whole --out whole/metrics.jsonl
+cmp whole/metrics.jsonl before || die "a report replaced what it was drawn from"
 fails 2 "--out is empty" report whole --out ""
 fails 2 "RUN" report --out page.html
 fails 2 "--out FILE or --json" report whole

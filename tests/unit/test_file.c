@@ -246,6 +246,34 @@ static void an_abandoned_writer_leaves_nothing(void **state) {
     free(path);
 }
 
+static void only_what_is_alike_is_replaced(void **state) {
+    (void)state;
+    const struct {
+        const char *content; /* NULL: there is no such file */
+        hy_status want;
+    } row[] = {{NULL, HY_OK},
+               {"", HY_OK},
+               {"12kind and more", HY_OK},
+               {"12kind", HY_OK},
+               {"12kin", HY_E_INVALID},
+               {"kind", HY_E_INVALID},
+               {"1", HY_E_INVALID}};
+    hy_error err;
+    for (size_t i = 0; i < sizeof row / sizeof *row; i++) {
+        char *path = path_of("place");
+        if (row[i].content)
+            must(hy__file_write(path, row[i].content, strlen(row[i].content), &err), &err);
+        assert_int_equal(hy__file_check_place(path, "test", 2, "kind", &err), row[i].want);
+        if (row[i].content) assert_content(path, row[i].content);
+        if (row[i].want != HY_OK) assert_non_null(strstr(err.text, "place is no test"));
+        assert_int_equal(unlink(path), row[i].content ? 0 : -1);
+        free(path);
+    }
+    assert_int_equal(hy__file_check_place("/nowhere/at/all", "test", 0, "x", &err), HY_E_IO);
+    assert_int_equal(hy__file_check_place("/", "test", 0, "x", &err), HY_E_INVALID);
+    must(hy__file_check_place("/dev/null", "test", 0, "x", &err), &err);
+}
+
 static void folders_are_listed_in_order(void **state) {
     (void)state;
     static const char *const folder[] = {"t/a/b", "t/.git", "t/empty"};
@@ -396,6 +424,7 @@ int main(void) {
         cmocka_unit_test(a_full_disk_is_named),
         cmocka_unit_test(links_and_pipes_stay),
         cmocka_unit_test(an_abandoned_writer_leaves_nothing),
+        cmocka_unit_test(only_what_is_alike_is_replaced),
         cmocka_unit_test(folders_are_listed_in_order),
         cmocka_unit_test(made_folders_are_unmade),
         cmocka_unit_test(memory_is_measured),
