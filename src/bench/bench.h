@@ -85,5 +85,7 @@ struct json_t *hy__bench_json(const hy__bench *b); /* NULL when memory is short 
 /* Lines of docs/format.md, "bench". The head belongs before the first. */
 void hy__bench_csv_head(hy__text *t);
 void hy__bench_csv(hy__text *t, const hy__bench *b);
+/* Whether they can be written to `path` (hy__file_check_place): a file there has the same head. */
+hy_status hy__bench_csv_check(const char *path, hy_error *err);
 
 #endif

@@ -2,6 +2,8 @@
  * the columns. A line is a whole row, or with `part` or `kernel` what that took of it. */
 #include "bench/bench.h"
 
+#include "base/file.h"
+
 #include <math.h>
 #include <string.h>
 
@@ -12,6 +14,10 @@ static const char HEAD[] =
 
 void hy__bench_csv_head(hy__text *t) {
     hy__text_put(t, HEAD);
+}
+
+hy_status hy__bench_csv_check(const char *path, hy_error *err) {
+    return hy__file_check_place(path, "table of bench (or one of other columns)", 0, HEAD, err);
 }
 
 /* A field and the comma after it; quoted where it must be. */

@@ -35,6 +35,7 @@ static hy_status read_config(hy__bench_options *o, const bench_options *b, hy_er
 
 /* Opened before anything is measured: a path that is wrong should not cost the result. */
 static hy_status open_csv(FILE **out, bool *made, const char *path, hy_error *err) {
+    if (path) HY_TRY(hy__bench_csv_check(path, err));
     *out = path ? fopen(path, "axe") : NULL;
     *made = *out != NULL;
     if (path && !*out && errno == EEXIST) *out = fopen(path, "ae");

@@ -42,6 +42,11 @@ absent new.csv "a refused command"
 : >kept.csv
 refused "are free" --tokens 1000000 --batch 8 --csv kept.csv
 [ -e kept.csv ] || die "an empty table that was there is gone"
+for other in 'what,seconds' "$(head -n 1 rows.csv),more"; do
+    echo "$other" >other.csv
+    refused "other.csv is no table of bench" --csv other.csv
+    is "$(cat other.csv)" "$other" "a table of other columns"
+done
 fails 2 "--config FILE or --model" bench
 fails 2 "wanted" bench --config tiny.yaml --batch 0
 fails 2 "wanted one" bench --config tiny.yaml --model model
