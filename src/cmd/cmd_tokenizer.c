@@ -16,6 +16,7 @@
 #include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 enum { PIECE = 1 << 20 /* bytes read at a time */ };
 
@@ -143,6 +144,20 @@ static bool names_file(const char *out) {
     return n > 5 && strcmp(out + n - 5, ".json") == 0 && !hy__path_is_dir(out);
 }
 
+/* Refuses to replace a tokenizer, alone or of a model. */
+static hy_status check_free(const char *out, bool file, hy_error *err) {
+    char *path = NULL;
+    struct stat st;
+    if (!file) HY_TRY(cmd_refuse_model(out, err));
+    if (!file) HY_TRY(hy__fileset_find(&path, out, "tokenizer.json", err));
+    const bool there = path || (file && stat(out, &st) == 0 && S_ISREG(st.st_mode) && st.st_size);
+    free(path);
+    if (!there) return HY_OK;
+    return hy__fail(err, HY_E_INVALID,
+                    "%.400s already %s; choose another name, or --force to replace it", out,
+                    file ? "exists" : "holds a tokenizer");
+}
+
 static hy_status report_training(const training *t, const hy__tokenizer *tok, int64_t asked,
                                  const char *out, double seconds, const cmd_shared *shared,
                                  hy_error *err) {
@@ -167,13 +182,13 @@ static hy_status report_training(const training *t, const hy__tokenizer *tok, in
 }
 
 static hy_status train(const text_list *path, hy__bpe_train_options *opt, bool skip_broken,
-                       const char *out, const cmd_shared *shared, hy_error *err) {
+                       const char *out, bool force, const cmd_shared *shared, hy_error *err) {
     const double start = hy__now();
     training t = {.skip_broken = skip_broken};
     hy__tokenizer *tok = NULL, *bytes = NULL;
     const bool file = names_file(out);
     hy_status status;
-    if (!file) HY_TRY(cmd_refuse_model(out, err));
+    if (!force) HY_TRY(check_free(out, file, err));
     hy__progress_bar_init(&t.bar, shared->quiet ? NULL : stderr);
     opt->on_progress = show_joining;
     opt->user = &t;
@@ -201,7 +216,7 @@ static int run_train(int argc, char **argv) {
     hy__bpe_train_options opt = {.vocab = 32768, .pattern = hy__pattern_name[HY__PATTERN_LLAMA3]};
     text_list path = {0}, special = {0};
     const char *out = NULL, *operand;
-    bool skip_broken = false;
+    bool skip_broken = false, force = false;
     cmd_shared shared = CMD_SHARED;
     /* clang-format off */
     option table[] = {
@@ -210,6 +225,7 @@ static int run_train(int argc, char **argv) {
         {.name = "special", .kind = OPTION_MANY, .to = &special, .value = "TOKEN...", .doc = "tokens that are found as they stand, as '<|endoftext|>'"},
         {.name = "skip-broken", .kind = OPTION_FLAG, .to = &skip_broken, .doc = "leave broken lines of JSON out instead of failing"},
         {.name = "out", .kind = OPTION_PATH, .to = &out, .value = "FILE|DIR", .required = true, .doc = "NAME.json, or a folder that gets tokenizer.json"},
+        {.name = "force", .kind = OPTION_FLAG, .to = &force, .doc = "replace a tokenizer that is already there"},
         CMD_SHARED_OPTIONS(shared),
     };
     /* clang-format on */
@@ -229,7 +245,7 @@ static int run_train(int argc, char **argv) {
     opt.special = special.item;
     opt.n_special = special.n;
     opt.threads = (int)shared.threads;
-    return cmd_end(&self, train(&path, &opt, skip_broken, out, &shared, &err), &err);
+    return cmd_end(&self, train(&path, &opt, skip_broken, out, force, &shared, &err), &err);
 }
 
 /* ---- encode ---- */

@@ -54,6 +54,19 @@ fails 1 "wanted 257" tokenizer train text --vocab 256 --special '<e>' --out n.js
 fails 2 "wanted gpt2 or llama3" tokenizer train text --pattern gpt --out n.json
 absent n.json "a failed training"
 
+# ---- one that is there is replaced by --force alone
+cp t.json before
+fails 1 "t.json already exists" tokenizer train folder --vocab 280 --out t.json
+fails 1 "dir already holds a tokenizer" tokenizer train folder --vocab 280 --out dir
+same t.json before "a tokenizer that was there"
+same dir/tokenizer.json before "a folder's tokenizer"
+cp -r dir other && cp t.json other.json
+for at in other other.json; do
+    ok tokenizer train folder --vocab 280 --out $at --force
+    ok tokenizer inspect $at --json
+    is "$(field vocab)" 280 "a tokenizer that was replaced"
+done
+
 tiny_config >tiny.yaml
 fails 1 "wanted at least the tokenizer's 300" train --config tiny.yaml --data text --tokenizer t.json \
     --out m
