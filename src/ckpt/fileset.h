@@ -28,6 +28,8 @@ hy_status hy__fileset_put(hy__fileset *s, hy__writer *w, const char *name, hy_er
 /* All of it in one call. */
 hy_status hy__fileset_write(hy__fileset *s, const char *name, const void *data, size_t size,
                             hy_error *err);
+/* The file `from` of DIR, which is synced, has that name in the new set; discarded with it. */
+hy_status hy__fileset_take(hy__fileset *s, const char *name, const char *from, hy_error *err);
 /* The file of that name is not part of the new set; a missing one is fine. */
 hy_status hy__fileset_remove(hy__fileset *s, const char *name, hy_error *err);
 /* The commit moves what it replaces and removes to DIR/FOLDER ("a/b", of a-z, 0-9 and '-'); what

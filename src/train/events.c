@@ -24,7 +24,9 @@ typedef struct bytes {
 } bytes;
 
 struct hy__events {
-    char *path;
+    char *dir, *path;
+    char *hidden; /* path until the file is settled */
+    bool waits;   /* for that */
     FILE *file;
     int64_t last;                /* step that was added; or what a run before this one may have */
     bytes event, summary, value; /* kept between events */
@@ -73,7 +75,8 @@ static void put_sized(bytes *b, int field, const void *data, size_t size) {
 /* ---- records ---- */
 
 static hy_status cannot_write(const hy__events *e, hy_error *err) {
-    return hy__fail(err, HY_E_IO, "%s could not be written: %s", e->path, strerror(errno));
+    return hy__fail(err, HY_E_IO, "%s could not be written: %s", e->waits ? e->hidden : e->path,
+                    strerror(errno));
 }
 
 static uint32_t masked(const void *data, size_t size) {
@@ -125,8 +128,16 @@ static hy_status remove_others(const char *dir, hy_error *err) {
     return HY_OK;
 }
 
+#define HIDDEN ".new" /* of a run that replaces another: no file of TensorBoard's */
+
+static hy_status open_hidden(hy__events *e, hy_error *err) {
+    e->waits = true;
+    e->file = fopen(e->hidden, "wb");
+    return e->file ? HY_OK : cannot_write(e, err);
+}
+
 /* DIR/events.out.tfevents.SECONDS.HOST.PID.N with the first N that is free. */
-static hy_status open_new(hy__events *e, const char *dir, hy_error *err) {
+static hy_status open_new(hy__events *e, hy_error *err) {
     char host[65] = "", name[160];
     if (gethostname(host, sizeof host - 1) != 0 || strchr(host, '/') || !*host)
         snprintf(host, sizeof host, "localhost");
@@ -134,7 +145,7 @@ static hy_status open_new(hy__events *e, const char *dir, hy_error *err) {
         snprintf(name, sizeof name, PREFIX "%010lld.%s.%ld.%d", (long long)time(NULL), host,
                  (long)getpid(), n);
         free(e->path);
-        e->path = hy__path_join(dir, name);
+        e->path = hy__path_join(e->dir, name);
         if (!e->path) return hy__no_memory(err, "a path");
         e->file = fopen(e->path, "wbx");
         if (e->file) return HY_OK;
@@ -143,29 +154,49 @@ static hy_status open_new(hy__events *e, const char *dir, hy_error *err) {
     return cannot_write(e, err);
 }
 
-static hy_status begin_file(hy__events *e, const char *dir, bool anew, hy_error *err) {
+static hy_status begin_file(hy__events *e, hy__events_way way, hy_error *err) {
     static const char version[] = "brain.Event:2";
-    HY_TRY(hy__dir_make(dir, NULL, err));
-    if (anew) HY_TRY(remove_others(dir, err));
-    HY_TRY(open_new(e, dir, err));
-    e->last = anew ? 0 : INT64_MAX;
+    HY_TRY(hy__dir_make(e->dir, NULL, err));
+    unlink(e->hidden); /* of a run that was killed */
+    if (way == HY__EVENTS_BEGIN) HY_TRY(remove_others(e->dir, err));
+    HY_TRY(way == HY__EVENTS_REPLACE ? open_hidden(e, err) : open_new(e, err));
+    e->last = way == HY__EVENTS_GO_ON ? INT64_MAX : 0;
     begin_event(e, 0);
     put_sized(&e->event, 3, version, sizeof version - 1);
     return write_event(e, err);
 }
 
-hy_status hy__events_open(hy__events **out, const char *dir, bool anew, hy_error *err) {
+hy_status hy__events_open(hy__events **out, const char *dir, hy__events_way way, hy_error *err) {
     hy__events *e = calloc(1, sizeof *e);
-    if (!e) return hy__no_memory(err, "events");
-    const hy_status status = begin_file(e, dir, anew, err);
+    if (e) e->dir = strdup(dir);
+    if (e) e->hidden = hy__path_join(dir, HIDDEN);
+    const hy_status status =
+        e && e->dir && e->hidden
+            ? begin_file(e, way, err)
+            : hy__no_memory(err, "events");
     if (status != HY_OK) hy__events_close(e);
     *out = status == HY_OK ? e : NULL;
+    return status;
+}
+
+hy_status hy__events_settle(hy__events *e, hy_error *err) {
+    if (!e->waits) return HY_OK;
+    FILE *file = e->file;
+    hy_status status = remove_others(e->dir, err);
+    if (status == HY_OK) status = open_new(e, err);
+    if (status == HY_OK) fclose(e->file); /* the name is ours */
+    e->file = file;
+    if (status == HY_OK && rename(e->hidden, e->path) != 0) status = cannot_write(e, err);
+    e->waits = status != HY_OK;
     return status;
 }
 
 void hy__events_close(hy__events *e) {
     if (!e) return;
     if (e->file) fclose(e->file);
+    if (e->waits) unlink(e->hidden);
+    free(e->hidden);
+    free(e->dir);
     free(e->path);
     free(e->event.data);
     free(e->summary.data);

@@ -16,10 +16,18 @@
 
 typedef struct hy__events hy__events;
 
-/* Begins a file in the folder `dir`, which is made; `anew` removes the event files of an earlier
- * run. HY_E_IO, HY_E_MEMORY. */
-hy_status hy__events_open(hy__events **out, const char *dir, bool anew, hy_error *err);
-void hy__events_close(hy__events *e); /* NULL is fine */
+/* What becomes of the event files of an earlier run in the same folder. */
+typedef enum hy__events_way {
+    HY__EVENTS_GO_ON,   /* this one goes on from it */
+    HY__EVENTS_BEGIN,   /* they go */
+    HY__EVENTS_REPLACE, /* they go with hy__events_settle; until then TensorBoard sees them alone */
+} hy__events_way;
+
+/* Begins a file in the folder `dir`, which is made. HY_E_IO, HY_E_MEMORY. */
+hy_status hy__events_open(hy__events **out, const char *dir, hy__events_way way, hy_error *err);
+hy_status hy__events_settle(hy__events *e, hy_error *err);
+/* NULL is fine. What was to replace others and was not settled goes. */
+void hy__events_close(hy__events *e);
 
 /* Adds the numbers of an object, flushed: {"loss": 2, "E": {"gate": [1, 1]}} as loss, E/gate/0 and
  * E/gate/1. Lists deeper than two are left out, and what is no number. */

@@ -13,50 +13,121 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#define LOG "metrics.jsonl"
+#define NEW LOG ".new" /* of a run that replaces another, until its first checkpoint */
+
 static hy_status cannot_write(const hy__trainer *tr, hy_error *err) {
-    return hy__fail(err, HY_E_IO, "%s/metrics.jsonl could not be written: %s", tr->opt->out,
-                    strerror(errno));
+    return hy__fail(err, HY_E_IO, "%s/%s could not be written: %s", tr->opt->out,
+                    tr->replaced ? NEW : LOG, strerror(errno));
 }
 
-static hy_status open_locked(hy__trainer *tr, hy_error *err) {
-    char *path = hy__path_join(tr->opt->out, "metrics.jsonl");
+/* Whether the file has a name still. */
+static bool is_there(FILE *log) {
+    struct stat st;
+    return fstat(fileno(log), &st) == 0 && st.st_nlink > 0;
+}
+
+static hy_status open_locked(hy__trainer *tr, const char *name, hy_error *err) {
+    char *path = hy__path_join(tr->opt->out, name);
     if (!path) return hy__no_memory(err, "a path");
-    tr->metrics = fopen(path, "ab");
+    tr->metrics = fopen(path, "a+b");
     free(path);
     if (!tr->metrics) return cannot_write(tr, err);
     const bool taken = flock(fileno(tr->metrics), LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK;
-    struct stat st;
     /* the file of one that ended meanwhile without a line is gone: a lock on it locks nothing */
-    if (!taken && fstat(fileno(tr->metrics), &st) == 0 && st.st_nlink > 0) return HY_OK;
+    if (!taken && is_there(tr->metrics)) return HY_OK;
     fclose(tr->metrics);
     tr->metrics = NULL;
     return hy__fail(err, HY_E_IO, "another training is writing to %s", tr->opt->out);
 }
 
+/* What a killed run had committed, which may be another log. */
+static hy_status finish_commit(hy__trainer *tr, hy_error *err) {
+    hy__fileset *set;
+    HY_TRY(hy__fileset_open(&set, tr->opt->out, err));
+    hy__fileset_discard(set);
+    if (is_there(tr->metrics)) return HY_OK;
+    fclose(tr->metrics);
+    return open_locked(tr, LOG, err);
+}
+
 hy_status hy__metrics_open(hy__trainer *tr, hy_error *err) {
     HY_TRY(hy__dir_make(tr->opt->out, &tr->had_out, err));
-    const hy_status status = open_locked(tr, err);
-    if (status != HY_OK) hy__dir_unmake(tr->opt->out, tr->had_out);
+    hy_status status = open_locked(tr, LOG, err);
+    if (status == HY_OK) status = finish_commit(tr, err);
+    if (!tr->metrics) hy__dir_unmake(tr->opt->out, tr->had_out);
     return status;
+}
+
+static void remove_log(const hy__trainer *tr, const char *name) {
+    char *path = hy__path_join(tr->opt->out, name);
+    if (path) unlink(path);
+    free(path);
+}
+
+/* The lock goes last. */
+static void close_log(const hy__trainer *tr, FILE *log, const char *name) {
+    if (!log) return;
+    if (is_there(log) && lseek(fileno(log), 0, SEEK_END) == 0) remove_log(tr, name);
+    fclose(log);
 }
 
 void hy__metrics_close(hy__trainer *tr) {
     hy__events_close(tr->events);
-    if (!tr->metrics) return;
-    char *path = hy__path_join(tr->opt->out, "metrics.jsonl");
-    const bool empty = lseek(fileno(tr->metrics), 0, SEEK_END) == 0;
-    if (path && empty && unlink(path) == 0) hy__dir_unmake(tr->opt->out, tr->had_out);
-    free(path);
-    fclose(tr->metrics); /* the lock goes last */
+    if (!tr->metrics && !tr->replaced) return;
+    close_log(tr, tr->metrics, tr->replaced ? NEW : LOG);
+    close_log(tr, tr->replaced, LOG);
+    hy__dir_unmake(tr->opt->out, tr->had_out);
+}
+
+/* Where the last whole line within the first n bytes ends, or −1. */
+static int64_t end_of_lines(int fd, int64_t n) {
+    char piece[4096];
+    while (n > 0) {
+        const size_t size = n < (int64_t)sizeof piece ? (size_t)n : sizeof piece;
+        n -= (int64_t)size;
+        if (pread(fd, piece, size, (off_t)n) != (ssize_t)size) return -1;
+        for (size_t i = size; i > 0; i--)
+            if (piece[i - 1] == '\n') return n + (int64_t)i;
+    }
+    return 0;
+}
+
+/* Cuts the log where a checkpoint left it. */
+static hy_status cut(hy__trainer *tr, hy_error *err) {
+    const int fd = fileno(tr->metrics);
+    const int64_t size = lseek(fd, 0, SEEK_END), want = tr->metrics_size;
+    tr->metrics_size = size < 0 ? -1 : end_of_lines(fd, size < want ? size : want);
+    if (tr->metrics_size < 0 || ftruncate(fd, (off_t)tr->metrics_size) != 0)
+        return cannot_write(tr, err);
+    if (tr->metrics_size < want)
+        hy__training_warn(tr,
+                          "%s/" LOG " is not as the checkpoint left it: of %lld bytes whole lines "
+                          "of %lld are left, and the run goes on behind them",
+                          tr->opt->out, (long long)want, (long long)tr->metrics_size);
+    return HY_OK;
 }
 
 hy_status hy__metrics_begin(hy__trainer *tr, hy_error *err) {
-    const int fd = fileno(tr->metrics);
-    const off_t size = lseek(fd, 0, SEEK_END);
-    if (size < 0 || (size > tr->metrics_size && ftruncate(fd, (off_t)tr->metrics_size) != 0))
-        return cannot_write(tr, err);
-    if (size < tr->metrics_size) tr->metrics_size = size; /* somebody took lines away */
-    return HY_OK;
+    remove_log(tr, NEW); /* of a run that was killed before it replaced this one */
+    if (tr->replaces) {
+        tr->replaced = tr->metrics;
+        tr->metrics = NULL;
+        HY_TRY(open_locked(tr, NEW, err));
+    }
+    return cut(tr, err);
+}
+
+hy_status hy__metrics_put(hy__trainer *tr, hy__fileset *set, hy_error *err) {
+    return tr->replaced ? hy__fileset_take(set, LOG, NEW, err) : HY_OK;
+}
+
+hy_status hy__metrics_settle(hy__trainer *tr, hy_error *err) {
+    tr->replaces = false;
+    if (!tr->replaced) return HY_OK;
+    fclose(tr->replaced);
+    tr->replaced = NULL;
+    return tr->events ? hy__events_settle(tr->events, err) : HY_OK;
 }
 
 hy_status hy__metrics_sync(hy__trainer *tr, hy_error *err) {
@@ -105,7 +176,10 @@ static hy_status add_events(hy__trainer *tr, const json_t *line, int64_t step, h
     if (!tr->events) {
         char *dir = hy__path_join(tr->opt->out, "events");
         if (!dir) return hy__no_memory(err, "a path");
-        const hy_status status = hy__events_open(&tr->events, dir, step == 1, err);
+        const hy__events_way way = step != 1      ? HY__EVENTS_GO_ON
+                                   : tr->replaced ? HY__EVENTS_REPLACE
+                                                  : HY__EVENTS_BEGIN;
+        const hy_status status = hy__events_open(&tr->events, dir, way, err);
         free(dir);
         HY_TRY(status);
     }

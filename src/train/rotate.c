@@ -63,10 +63,6 @@ static hy_status fall_back(hy__trainer *tr, const char *why, hy_error *err) {
 
 hy_status hy__training_choose(hy__trainer *tr, hy_error *err) {
     hy_error why;
-    /* a killed run may have left a replacement half done: opening the set finishes it */
-    hy__fileset *set;
-    HY_TRY(hy__fileset_open(&set, tr->opt->out, err));
-    hy__fileset_discard(set);
     const hy_status status = hy__checksums_check(tr->opt->out, &why);
     if (status == HY_E_MEMORY) return hy__fail(err, status, "%s", why.text);
     tr->out_is_whole = status == HY_OK;
@@ -83,11 +79,13 @@ hy_status hy__training_replace(hy__trainer *tr, hy__fileset *set, hy_error *err)
         hy__kept_name(name, tr->whole_step);
         status = hy__fileset_keep(set, name, err);
     }
+    if (status == HY_OK) status = hy__metrics_put(tr, set, err);
     if (status != HY_OK) {
         hy__fileset_discard(set);
         return status;
     }
     HY_TRY(hy__fileset_commit(set, err));
+    HY_TRY(hy__metrics_settle(tr, err));
     if (hy__kept_prune(tr->opt->out, tr->whole_step, tr->t.keep - 1, &why) != HY_OK)
         hy__training_warn(tr, "an old checkpoint stays: %s", why.text);
     free(tr->from);

@@ -24,11 +24,12 @@ static hy_status read_config(hy__trainer *tr, hy_error *err) {
 }
 
 /* A model that is already there is only replaced when the caller says so. */
-static hy_status check_out(const hy__trainer *tr, bool *resume, hy_error *err) {
+static hy_status check_out(hy__trainer *tr, bool *resume, hy_error *err) {
     const hy_train_options *o = tr->opt;
     bool model, resumable;
     HY_TRY(hy__training_find(o->out, &model, &resumable, err));
     *resume = o->resume && resumable;
+    tr->replaces = model && !*resume;
     if (!model || o->force || *resume) return HY_OK;
     if (o->resume) {
         return hy__fail(err, HY_E_INVALID,

@@ -83,7 +83,9 @@ typedef struct hy__trainer {
     int64_t history_cap;
     int64_t metrics_size; /* bytes of metrics.jsonl that belong to these steps */
 
+    bool replaces;             /* out holds another model, until the first checkpoint */
     FILE *metrics;             /* open: ours alone */
+    FILE *replaced;            /* the log of that model's training, locked as well; or NULL */
     struct hy__events *events; /* NULL before the first line */
     size_t had_out;            /* bytes of opt->out that name a folder which was there before */
 
@@ -202,12 +204,19 @@ hy_status hy__training_replace(hy__trainer *tr, hy__fileset *set, hy_error *err)
 
 /* ---- metrics.c ---- */
 
-/* Opens out/metrics.jsonl and keeps it locked, which makes this training the only one of out. */
+/* Opens out/metrics.jsonl and keeps it locked, which makes this training the only one of out.
+ * Finishes what a killed run had committed. */
 hy_status hy__metrics_open(hy__trainer *tr, hy_error *err);
 
 /* Drops what lies behind its first metrics_size bytes: steps that a killed run made after its last
- * checkpoint, or an earlier run. */
+ * checkpoint, or an earlier run; warns where a checkpoint had more. Where the run replaces another,
+ * its lines go to a file of their own. */
 hy_status hy__metrics_begin(hy__trainer *tr, hy_error *err);
+
+/* With the first checkpoint of such a run, that file takes the place of the other's log: put into
+ * the set, and settled once it is committed. */
+hy_status hy__metrics_put(hy__trainer *tr, hy__fileset *set, hy_error *err);
+hy_status hy__metrics_settle(hy__trainer *tr, hy_error *err);
 
 /* Ends the lock. A training that failed before its first line leaves no file, nor the folders
  * that it made. */

@@ -85,6 +85,53 @@ train --out part --force --steps 3
 train --out part --resume --steps 5 --set train.save_every=4
 is "$(kept part)" "checkpoints/step-3 checkpoints/step-4" "a run that replaced another"
 
+# --force, killed before the first checkpoint: the folder is the old run's, which goes on; killed behind it, the new one's.
+rm -rf part fresh
+train --out part
+ls part/events >events.before
+cp part/metrics.jsonl metrics.before
+killed() { # killed SAYS OPTIONS…: a run that takes the place of part's ends when it says so
+    local says=$1
+    shift
+    : >log
+    # shellcheck disable=SC2086
+    "$hydralm" train $options --out part --force -v --steps 100000 --set train.save_minutes=0 "$@" 2>log >/dev/null &
+    pid=$!
+    until grep -q "$says" log; do kill -0 $pid || die "a run to be killed ended: $(cat log)"; sleep .02; done
+    kill -9 $pid
+    wait $pid 2>/dev/null
+}
+killed "step 3/" --seed 8 --set train.save_every=0
+same part/metrics.jsonl metrics.before "the log of a run that was not replaced yet"
+is "$(ls part/events)" "$(cat events.before)" "the events of a run that was not replaced yet"
+ok report part --json
+is "$(field steps)" 12 "the steps of a run that was not replaced yet"
+train --out part --resume
+equal_runs whole part "a run that was not replaced"
+absent part/metrics.jsonl.new "the log of a killed run"
+killed saved --seed 8 --set train.save_every=4
+differ part/model.safetensors whole/model.safetensors "a run that was replaced"
+steps=$(grep -oE '"step": [0-9]+' part/training.json | tr -dc 0-9)
+# shellcheck disable=SC2086
+ok train $options --out part --resume --seed 8 --steps 100000 --minutes 1e-3
+# shellcheck disable=SC2086
+ok train $options --out fresh --seed 8 --steps 3
+is "$(steps_of part | head -n 1)" "$(steps_of fresh | head -n 1)" "the log of a run that took another's place"
+n=$(wc -l <part/metrics.jsonl)
+[ "$n" -ge "$steps" ] || die "a log of $n lines after $steps steps"
+is "$(grep -o '^{"step":[0-9]*' part/metrics.jsonl | cut -d: -f2)" "$(seq "$n")" "the steps of its log"
+
+# A log that is not the checkpoint's: whole lines of it stay, and the run says so.
+rm -rf part
+cp -r whole/checkpoints/step-9 part
+head -c -10 whole/metrics.jsonl | head -n 5 >part/metrics.jsonl
+printf '{"step":6,"loss' >>part/metrics.jsonl
+train --out part --resume
+grep -q "warning: part/metrics.jsonl is not as the checkpoint left it: of [0-9]* bytes whole lines of" <<<"$said" ||
+    die "a log that was cut short: $said"
+is "$(grep -o '^{"step":[0-9]*' part/metrics.jsonl | cut -d: -f2 | xargs)" "1 2 3 4 5 10 11 12" "a log that was cut short"
+ok report part --json
+
 # The disk is full in the middle of a save (no file may grow beyond 40 KB): a sentence, the
 # checkpoint before it stays, and the run goes on from there.
 rm -rf part

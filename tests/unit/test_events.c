@@ -75,7 +75,7 @@ static void expect_bytes(const unsigned char *got, size_t length, const char *wa
 static void a_file_is_records_of_protocol_buffers(void **state) {
     (void)state;
     hy__events *e;
-    assert_int_equal(hy__events_open(&e, dir, true, NULL), HY_OK);
+    assert_int_equal(hy__events_open(&e, dir, HY__EVENTS_BEGIN, NULL), HY_OK);
     json_t *line = json_loads("{\"step\": 300, \"loss\": 1.5, \"name\": \"no number\","
                               "\"E\": {\"gate\": [1, null], \"load\": [[[7]]]}}",
                               0, NULL);
@@ -122,7 +122,7 @@ static void others_files_stay(void **state) {
         *end = '/';
         assert_int_equal(hy__file_write(path[i], "x", 1, NULL), HY_OK);
     }
-    assert_int_equal(hy__events_open(&e, dir, true, NULL), HY_OK);
+    assert_int_equal(hy__events_open(&e, dir, HY__EVENTS_BEGIN, NULL), HY_OK);
     hy__events_close(e);
     for (int i = 0; i < N; i++) {
         assert_int_equal(access(path[i], F_OK) == 0, row[i].stays);
@@ -140,7 +140,7 @@ static void runs_begin_files(void **state) {
     char *data;
     size_t size, at = 0, length;
     json_t *none = json_object();
-    assert_int_equal(hy__events_open(&e, dir, false, NULL), HY_OK);
+    assert_int_equal(hy__events_open(&e, dir, HY__EVENTS_GO_ON, NULL), HY_OK);
     assert_int_equal(hy__events_add(e, 301, none, NULL), HY_OK);
     assert_int_equal(hy__events_add(e, 302, none, NULL), HY_OK);
     assert_int_equal(hy__events_add(e, 301, none, NULL), HY_OK); /* it went back to a checkpoint */
@@ -157,17 +157,51 @@ static void runs_begin_files(void **state) {
     assert_int_equal(at, size);
     free(data);
     json_decref(none);
-    assert_int_equal(hy__events_open(&e, dir, true, NULL), HY_OK);
+    assert_int_equal(hy__events_open(&e, dir, HY__EVENTS_BEGIN, NULL), HY_OK);
     hy__events_close(e);
     assert_int_equal(read_file(0, &data, &size), 1);
     free(data);
+}
+
+/* What replaces a run is not seen before it is settled, and then it is all that is seen. */
+static void a_run_is_replaced_at_once(void **state) {
+    (void)state;
+    hy__events *e;
+    char *data, *before;
+    size_t size, size_before;
+    json_t *none = json_object();
+    assert_int_equal(hy__events_open(&e, dir, HY__EVENTS_BEGIN, NULL), HY_OK);
+    hy__events_close(e);
+    assert_int_equal(read_file(0, &before, &size_before), 1);
+    for (int settled = 0; settled < 2; settled++) {
+        assert_int_equal(hy__events_open(&e, dir, HY__EVENTS_REPLACE, NULL), HY_OK);
+        assert_int_equal(hy__events_add(e, 1, none, NULL), HY_OK);
+        assert_int_equal(read_file(0, &data, &size), 1);
+        assert_int_equal(size, size_before);
+        assert_memory_equal(data, before, size);
+        free(data);
+        if (settled) assert_int_equal(hy__events_settle(e, NULL), HY_OK);
+        assert_int_equal(hy__events_add(e, 2, none, NULL), HY_OK);
+        hy__events_close(e);
+        assert_int_equal(read_file(0, &data, &size), 1);
+        if (settled) assert_true(size > size_before);
+        free(data);
+    }
+    char *left = hy__path_join(dir, ".new"); /* by a run that was killed */
+    assert_int_equal(hy__file_write(left, "x", 1, NULL), HY_OK);
+    assert_int_equal(hy__events_open(&e, dir, HY__EVENTS_GO_ON, NULL), HY_OK);
+    hy__events_close(e);
+    assert_int_not_equal(access(left, F_OK), 0);
+    free(left);
+    free(before);
+    json_decref(none);
 }
 
 static void a_folder_that_cannot_be_is_told(void **state) {
     (void)state;
     hy__events *e;
     hy_error err;
-    assert_int_equal(hy__events_open(&e, "/dev/null/events", true, &err), HY_E_IO);
+    assert_int_equal(hy__events_open(&e, "/dev/null/events", HY__EVENTS_BEGIN, &err), HY_E_IO);
     assert_null(e);
     assert_non_null(strstr(err.text, "/dev/null"));
 }
@@ -176,6 +210,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_file_is_records_of_protocol_buffers),
         cmocka_unit_test(runs_begin_files),
+        cmocka_unit_test(a_run_is_replaced_at_once),
         cmocka_unit_test(others_files_stay),
         cmocka_unit_test(a_folder_that_cannot_be_is_told),
     };
