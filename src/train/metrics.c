@@ -59,6 +59,19 @@ hy_status hy__metrics_open(hy__trainer *tr, hy_error *err) {
     return status;
 }
 
+hy_status hy__metrics_check(const hy__trainer *tr, hy_error *err) {
+    char head[64];
+    int end = 0;
+    const ssize_t n = pread(fileno(tr->metrics), head, sizeof head - 1, 0);
+    head[n > 0 ? n : 0] = 0;
+    if (n == 0 || (n > 0 && sscanf(head, "{\"step\":%*d,\"tokens\":%n", &end) == 0 && end > 0))
+        return HY_OK;
+    return hy__fail(err, HY_E_INVALID,
+                    "%s/" LOG " is not the log of a training; choose another directory, or force "
+                    "its replacement",
+                    tr->opt->out);
+}
+
 static void remove_log(const hy__trainer *tr, const char *name) {
     char *path = hy__path_join(tr->opt->out, name);
     if (path) unlink(path);

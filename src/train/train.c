@@ -23,14 +23,16 @@ static hy_status read_config(hy__trainer *tr, hy_error *err) {
     return hy__course_init(&tr->course, &tr->recipe, err);
 }
 
-/* A model that is already there is only replaced when the caller says so. */
+/* A model that is already there, and what else has the name of the log, is only replaced when the
+ * caller says so. */
 static hy_status check_out(hy__trainer *tr, bool *resume, hy_error *err) {
     const hy_train_options *o = tr->opt;
     bool model, resumable;
     HY_TRY(hy__training_find(o->out, &model, &resumable, err));
     *resume = o->resume && resumable;
     tr->replaces = model && !*resume;
-    if (!model || o->force || *resume) return HY_OK;
+    if (o->force || *resume) return HY_OK;
+    if (!model) return hy__metrics_check(tr, err);
     if (o->resume) {
         return hy__fail(err, HY_E_INVALID,
                         "%s holds a model without the state of a training, so it cannot be resumed",

@@ -208,6 +208,9 @@ hy_status hy__training_replace(hy__trainer *tr, hy__fileset *set, hy_error *err)
  * Finishes what a killed run had committed. */
 hy_status hy__metrics_open(hy__trainer *tr, hy_error *err);
 
+/* HY_E_INVALID where out/metrics.jsonl holds what no training wrote. */
+hy_status hy__metrics_check(const hy__trainer *tr, hy_error *err);
+
 /* Drops what lies behind its first metrics_size bytes: steps that a killed run made after its last
  * checkpoint, or an earlier run; warns where a checkpoint had more. Where the run replaces another,
  * its lines go to a file of their own. */

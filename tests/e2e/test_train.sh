@@ -131,6 +131,20 @@ fails 1 "without the state of a training" train --config tiny.yaml --data text -
 train --out new --resume --steps 1 # nothing to resume yet: it begins
 is "$(field steps)" 1 "--resume of nothing"
 
+# A log of another program stays, unless told otherwise; one of a run that was killed early does not.
+mkdir odd
+echo '{"step": 1, "tokens": 5}' | tee odd/metrics.jsonl >before
+for how in --resume --quiet; do
+    fails 1 "odd/metrics.jsonl is not the log of a training" train --config tiny.yaml --data text --out odd $how
+done
+same odd/metrics.jsonl before "a log of another program"
+train --out odd --force --steps 1
+is "$(wc -l <odd/metrics.jsonl)" 1 "a log that was replaced"
+mkdir early
+{ head -n 1 again/metrics.jsonl; echo '{"step":2,'; } >early/metrics.jsonl
+train --out early --steps 1
+is "$(wc -l <early/metrics.jsonl)" 1 "the log of a run that was killed early"
+
 fails 1 "train.seed is '9000000000000000000'" train --config tiny.yaml --data text --out seed \
     --seed 9000000000000000000
 absent seed "a training with a seed that cannot be read back"
