@@ -76,7 +76,8 @@ HY_API hy_status hy_model_open(hy_model **out, const char *dir, const hy_model_o
                                hy_error *err);
 
 /* Writes the model as a directory; all or nothing. HY_E_IO, also while another process writes
- * there; HY_E_INVALID for a folder with an interrupted change that is not this program's. */
+ * there; HY_E_INVALID for a folder that holds a training, or an interrupted change that is not this
+ * program's. */
 HY_API hy_status hy_model_save(const hy_model *model, const char *dir, hy_error *err);
 
 typedef struct hy_convert_options {
@@ -90,7 +91,8 @@ typedef struct hy_convert_result {
 
 /* Makes one directory of another. Without options, a Hugging Face directory of a Mamba2ForCausalLM
  * becomes a model directory of the pattern Nx(S). opt and result may be NULL. HY_E_IO; HY_E_INVALID
- * for a `from` that is damaged or another kind of model, and for options that exclude each other;
+ * for a `from` that is damaged or another kind of model, for a `to` that holds a training, and for
+ * options that exclude each other;
  * HY_E_UNSUPPORTED for one that the other form has no place for. */
 HY_API hy_status hy_convert(const char *from, const char *to, const hy_convert_options *opt,
                             hy_convert_result *result, hy_error *err);

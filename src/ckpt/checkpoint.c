@@ -1,8 +1,8 @@
 /* checkpoint.c: see checkpoint.h. */
 #include "ckpt/checkpoint.h"
 
-#include "ckpt/checksums.h"
 #include "ckpt/json_file.h"
+#include "ckpt/training_dir.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -144,6 +144,16 @@ static hy_status fill(void *user, int64_t i, int64_t first, int64_t n, void *dst
     return hy__backend_check(m->be, err);
 }
 
+hy_status hy__checkpoint_begin(hy__fileset **set, const char *dir, hy_error *err) {
+    HY_TRY(hy__fileset_open(set, dir, err));
+    /* from now on no training can begin there: it opens the set as well */
+    const hy_status status = hy__training_refuse(dir, err);
+    if (status == HY_OK) return HY_OK;
+    hy__fileset_discard(*set);
+    *set = NULL;
+    return status;
+}
+
 hy_status hy__checkpoint_put(hy__fileset *set, const hy__model *m, const hy__train_config *train,
                              const int32_t *eos, int64_t n_eos, hy_error *err) {
     hy__st_tensor *tensor = calloc((size_t)m->n_param, sizeof *tensor);
@@ -160,13 +170,7 @@ hy_status hy__checkpoint_put(hy__fileset *set, const hy__model *m, const hy__tra
     if (status == HY_OK) status = put_generation(set, eos, n_eos, err);
     if (status == HY_OK) status = hy__st_put(set, &list, 0, err);
     free(tensor);
-    return status == HY_OK ? hy__checkpoint_end_training(set, err) : status;
-}
-
-hy_status hy__checkpoint_end_training(hy__fileset *set, hy_error *err) {
-    HY_TRY(hy__fileset_remove(set, HY__TRAINING_TENSORS, err));
-    HY_TRY(hy__fileset_remove(set, HY__TRAINING_COUNTERS, err));
-    return hy__fileset_remove(set, HY__CHECKSUMS, err);
+    return status;
 }
 
 /* ---- beside the weights ------------------------------------------------------------------------

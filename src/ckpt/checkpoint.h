@@ -17,19 +17,15 @@
 #include "ckpt/safetensors.h"
 #include "model/model.h"
 
-/* The state of a training beside the model (src/train/resume.c). */
-#define HY__TRAINING_TENSORS  "training.safetensors"
-#define HY__TRAINING_COUNTERS "training.json"
+/* Opens the set of a directory whose model is to be replaced, by any other command than a training:
+ * refused where the directory holds a training (training_dir.h). */
+hy_status hy__checkpoint_begin(hy__fileset **set, const char *dir, hy_error *err);
 
 /* Writes the model into an open set, so that other files can change in the same moment; what the
  * directory held of another model is replaced. `train`: the section of that name, or NULL. eos
- * [n_eos]: the tokens that end a text. The state of a training that the directory holds belongs to
- * other weights and goes; a training puts its own after this. */
+ * [n_eos]: the tokens that end a text. */
 hy_status hy__checkpoint_put(hy__fileset *set, const hy__model *m, const hy__train_config *train,
                              const int32_t *eos, int64_t n_eos, hy_error *err);
-
-/* The state of a training that the directory holds is not part of the new set. */
-hy_status hy__checkpoint_end_training(hy__fileset *set, hy_error *err);
 
 /* Copies the files of another directory's model that say what its tokens mean: of the tokenizer,
  * and generation_config.json. Those that it does not have, the new set does not have either, unless

@@ -312,7 +312,7 @@ hy_status hy__fileset_write(hy__fileset *s, const char *name, const void *data, 
 hy_status hy__fileset_take(hy__fileset *s, const char *name, const char *from, hy_error *err) {
     HY_TRY(entries_set(&s->e, name, true, err));
     char *at = hy__path_join(s->dir, from), *to = staged_path(s->dir, name);
-    hy_status status = at && to ? HY_OK : no_memory(err, name);
+    hy_status status = at && to ? HY_OK : hy__no_memory(err, "%.400s", name);
     if (status == HY_OK && rename(at, to) != 0) status = io_failed(err, "rename", at);
     free(to);
     free(at);

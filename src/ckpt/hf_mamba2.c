@@ -232,7 +232,7 @@ static hy_status import_weights(hy__model *m, const hy__st *st, const char *dir,
 
 static hy_status put_import(const hy__model *m, const char *from, const char *to, hy_error *err) {
     hy__fileset *set;
-    HY_TRY(hy__fileset_open(&set, to, err));
+    HY_TRY(hy__checkpoint_begin(&set, to, err));
     hy_status status = hy__checkpoint_put(set, m, NULL, NULL, 0, err);
     if (status == HY_OK) status = hy__checkpoint_copy_text(set, from, err);
     if (status == HY_OK) return hy__fileset_commit(set, err);
@@ -380,10 +380,9 @@ static hy_status put_their_config(hy__fileset *set, const hy__model *m, hy_error
 
 static hy_status put_export(const hy__model *m, const char *from, const char *to, hy_error *err) {
     hy__fileset *set;
-    HY_TRY(hy__fileset_open(&set, to, err));
+    HY_TRY(hy__checkpoint_begin(&set, to, err));
     hy_status status = put_their_config(set, m, err);
     if (status == HY_OK) status = put_tensors(set, m, err);
-    if (status == HY_OK) status = hy__checkpoint_end_training(set, err);
     if (status == HY_OK) status = hy__checkpoint_copy_text(set, from, err);
     if (status == HY_OK) return hy__fileset_commit(set, err);
     hy__fileset_discard(set);

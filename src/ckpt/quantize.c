@@ -55,7 +55,7 @@ static void note_kept(hy_convert_result *result, const hy__model *q) {
 static hy_status put(const hy__model *q, const hy__train_config *train, const char *from,
                      const char *to, hy_error *err) {
     hy__fileset *set;
-    HY_TRY(hy__fileset_open(&set, to, err));
+    HY_TRY(hy__checkpoint_begin(&set, to, err));
     hy_status status = hy__checkpoint_put(set, q, train, NULL, 0, err);
     if (status == HY_OK) status = hy__checkpoint_copy_text(set, from, err);
     if (status == HY_OK) return hy__fileset_commit(set, err);

@@ -5,6 +5,7 @@
 #include "base/status.h"
 #include "base/utf8.h"
 #include "ckpt/fileset.h"
+#include "ckpt/training_dir.h"
 #include "config/config.h"
 
 #include <errno.h>
@@ -98,8 +99,10 @@ hy_status cmd_check_hardware(const char *name, hy_error *err) {
     return hy__hardware_find(&h, name, err);
 }
 
-hy_status cmd_refuse_model(const char *dir, hy_error *err) {
+hy_status cmd_refuse_model(const char *dir, bool force, hy_error *err) {
     char *path = NULL;
+    HY_TRY(hy__training_refuse(dir, err));
+    if (force) return HY_OK;
     HY_TRY(hy__fileset_find(&path, dir, "config.json", err));
     const bool found = path != NULL;
     free(path);

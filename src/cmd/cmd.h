@@ -70,8 +70,9 @@ hy_status cmd_check_setting(const char *setting, hy_error *err);
 /* That of --hardware: whether there is such, or it describes one. */
 hy_status cmd_check_hardware(const char *name, hy_error *err);
 
-/* HY_E_INVALID when DIR already holds a model. */
-hy_status cmd_refuse_model(const char *dir, hy_error *err);
+/* Before the work: HY_E_INVALID when DIR already holds a model, unless `force`, or a training,
+ * HY_E_IO when that is running. */
+hy_status cmd_refuse_model(const char *dir, bool force, hy_error *err);
 
 /* The exit status of what only prints: 1, said on stderr, when stdout did not take it. */
 int cmd_close_stdout(void);

@@ -33,7 +33,7 @@ int cmd_convert(int argc, char **argv) {
     hy_error err = {0};
     int exit_status;
     if (!cmd_begin(&self, argc, argv, &operand, &exit_status)) return exit_status;
-    hy_status status = force ? HY_OK : cmd_refuse_model(out, &err);
+    hy_status status = cmd_refuse_model(out, force, &err);
     if (status == HY_OK) status = hy_convert(from, out, &opt, &result, &err);
     if (status == HY_OK && shared.json) {
         status = cmd_print_json(json_pack("{s:o, s:o, s:s}", "from", cmd_json_path(from), "out",

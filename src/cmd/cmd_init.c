@@ -53,7 +53,7 @@ int cmd_init(int argc, char **argv) {
     hy_model_options opt = cmd_model_options(&shared);
     opt.dtype = dtype;
     opt.tokenizer = tokenizer;
-    hy_status status = force ? HY_OK : cmd_refuse_model(out, &err);
+    hy_status status = cmd_refuse_model(out, force, &err);
     if (status == HY_OK) status = make(config, out, (uint64_t)seed, &opt, &shared, &err);
     return cmd_end(&self, status, &err);
 }

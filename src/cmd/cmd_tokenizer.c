@@ -5,6 +5,7 @@
 #include "base/file.h"
 #include "base/progress.h"
 #include "base/utf8.h"
+#include "ckpt/checkpoint.h"
 #include "ckpt/tokenizer_dir.h"
 #include "cmd/dispatch.h"
 #include "data/extract.h"
@@ -132,7 +133,7 @@ static hy_status save(const hy__tokenizer *tok, const char *out, bool file, hy_e
         return status;
     }
     hy__fileset *set;
-    HY_TRY(hy__fileset_open(&set, out, err));
+    HY_TRY(hy__checkpoint_begin(&set, out, err));
     const hy_status status = hy__tokenizer_put(set, tok, err);
     if (status == HY_OK) return hy__fileset_commit(set, err);
     hy__fileset_discard(set);
@@ -145,10 +146,11 @@ static bool names_file(const char *out) {
 }
 
 /* Refuses to replace a tokenizer, alone or of a model. */
-static hy_status check_free(const char *out, bool file, hy_error *err) {
+static hy_status check_free(const char *out, bool file, bool force, hy_error *err) {
     char *path = NULL;
     struct stat st;
-    if (!file) HY_TRY(cmd_refuse_model(out, err));
+    if (!file) HY_TRY(cmd_refuse_model(out, force, err));
+    if (force) return HY_OK;
     if (!file) HY_TRY(hy__fileset_find(&path, out, "tokenizer.json", err));
     const bool there = path || (file && stat(out, &st) == 0 && S_ISREG(st.st_mode) && st.st_size);
     free(path);
@@ -188,7 +190,7 @@ static hy_status train(const text_list *path, hy__bpe_train_options *opt, bool s
     hy__tokenizer *tok = NULL, *bytes = NULL;
     const bool file = names_file(out);
     hy_status status;
-    if (!force) HY_TRY(check_free(out, file, err));
+    HY_TRY(check_free(out, file, force, err));
     hy__progress_bar_init(&t.bar, shared->quiet ? NULL : stderr);
     opt->on_progress = show_joining;
     opt->user = &t;

@@ -160,7 +160,7 @@ void hy_model_free(hy_model *m) {
 
 hy_status hy_model_save(const hy_model *m, const char *dir, hy_error *err) {
     hy__fileset *set;
-    HY_TRY(hy__fileset_open(&set, dir, err));
+    HY_TRY(hy__checkpoint_begin(&set, dir, err));
     hy_status status = hy__checkpoint_put(set, m->net, &m->train, m->eos, m->n_eos, err);
     if (status == HY_OK && m->tok) status = hy__tokenizer_put(set, m->tok, err);
     if (status == HY_OK) return hy__fileset_commit(set, err);

@@ -2,6 +2,7 @@
 #include "train/trainer.h"
 
 #include "base/file.h"
+#include "ckpt/training_dir.h"
 #include "train/events.h"
 
 #include <errno.h>
@@ -9,11 +10,9 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
-#define LOG "metrics.jsonl"
+#define LOG HY__TRAINING_LOG
 #define NEW LOG ".new" /* of a run that replaces another, until its first checkpoint */
 
 static hy_status cannot_write(const hy__trainer *tr, hy_error *err) {
@@ -21,39 +20,19 @@ static hy_status cannot_write(const hy__trainer *tr, hy_error *err) {
                     tr->replaced ? NEW : LOG, strerror(errno));
 }
 
-/* Whether the file has a name still. */
-static bool is_there(FILE *log) {
-    struct stat st;
-    return fstat(fileno(log), &st) == 0 && st.st_nlink > 0;
-}
-
-static hy_status open_locked(hy__trainer *tr, const char *name, hy_error *err) {
-    char *path = hy__path_join(tr->opt->out, name);
-    if (!path) return hy__no_memory(err, "a path");
-    tr->metrics = fopen(path, "a+b");
-    free(path);
-    if (!tr->metrics) return cannot_write(tr, err);
-    const bool taken = flock(fileno(tr->metrics), LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK;
-    /* the file of one that ended meanwhile without a line is gone: a lock on it locks nothing */
-    if (!taken && is_there(tr->metrics)) return HY_OK;
-    fclose(tr->metrics);
-    tr->metrics = NULL;
-    return hy__fail(err, HY_E_IO, "another training is writing to %s", tr->opt->out);
-}
-
 /* What a killed run had committed, which may be another log. */
 static hy_status finish_commit(hy__trainer *tr, hy_error *err) {
     hy__fileset *set;
     HY_TRY(hy__fileset_open(&set, tr->opt->out, err));
     hy__fileset_discard(set);
-    if (is_there(tr->metrics)) return HY_OK;
+    if (hy__training_log_is_there(tr->metrics)) return HY_OK;
     fclose(tr->metrics);
-    return open_locked(tr, LOG, err);
+    return hy__training_lock(&tr->metrics, tr->opt->out, LOG, err);
 }
 
 hy_status hy__metrics_open(hy__trainer *tr, hy_error *err) {
     HY_TRY(hy__dir_make(tr->opt->out, &tr->had_out, err));
-    hy_status status = open_locked(tr, LOG, err);
+    hy_status status = hy__training_lock(&tr->metrics, tr->opt->out, LOG, err);
     if (status == HY_OK) status = finish_commit(tr, err);
     if (!tr->metrics) hy__dir_unmake(tr->opt->out, tr->had_out);
     return status;
@@ -81,7 +60,8 @@ static void remove_log(const hy__trainer *tr, const char *name) {
 /* The lock goes last. */
 static void close_log(const hy__trainer *tr, FILE *log, const char *name) {
     if (!log) return;
-    if (is_there(log) && lseek(fileno(log), 0, SEEK_END) == 0) remove_log(tr, name);
+    if (hy__training_log_is_there(log) && lseek(fileno(log), 0, SEEK_END) == 0)
+        remove_log(tr, name);
     fclose(log);
 }
 
@@ -126,7 +106,7 @@ hy_status hy__metrics_begin(hy__trainer *tr, hy_error *err) {
     if (tr->replaces) {
         tr->replaced = tr->metrics;
         tr->metrics = NULL;
-        HY_TRY(open_locked(tr, NEW, err));
+        HY_TRY(hy__training_lock(&tr->metrics, tr->opt->out, NEW, err));
     }
     return cut(tr, err);
 }

@@ -12,6 +12,7 @@
 #include "ckpt/kept.h"
 #include "ckpt/safetensors.h"
 #include "ckpt/tokenizer_dir.h"
+#include "ckpt/training_dir.h"
 
 #include <inttypes.h>
 #include <stdlib.h>

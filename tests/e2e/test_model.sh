@@ -64,14 +64,30 @@ fails 1 "layer 1 is 'E'" convert --from m --out refused --to-hf
 absent refused "a model of other letters"
 fails 1 "hydralm convert" inspect hf
 
-# What replaces a model or a training leaves nothing of it that belonged to the old weights.
+# What replaces a model leaves nothing of it that belonged to the old weights.
 mkdir mute && cp mamba/config.json mamba/model.safetensors mute
 cp -r mamba over && echo '{"eos_token": "a", "added_tokens_decoder": {}}' >over/tokenizer_config.json
-touch over/training.json over/training.safetensors over/checksums.json
 ok convert --from mute --out over --to-hf --force
-for name in tokenizer.json tokenizer_config.json training.json training.safetensors checksums.json; do
+for name in tokenizer.json tokenizer_config.json; do
     absent over/$name "a model without it was written over this one"
 done
+
+# A training is replaced by no other model, whatever is left of it.
+cp -r mamba trained && ls -a trained >names
+refused() { # refused SIGN: what shows that a training is in `trained`
+    fails 1 "trained holds a training ($1)" init --config tiny.yaml --out trained --force
+    fails 1 "trained holds a training ($1)" convert --from mamba --out trained --to-hf --force
+    fails 1 "trained holds a training ($1)" tokenizer train text.txt --out trained --force
+    rm -r "trained/$1"
+    same trained/model.safetensors mamba/model.safetensors "a training"
+    is "$(ls -a trained)" "$(cat names)" "what a refused command leaves"
+}
+for name in metrics.jsonl training.json training.safetensors checksums.json; do
+    : >trained/$name
+    refused $name
+done
+mkdir -p trained/checkpoints/step-3
+refused checkpoints
 
 # A tokenizer of more tokens than the model knows leaves a model without text.
 ok tokenizer train mamba/config.json --vocab 300 --special '<|a|>' '<|b|>' --out large

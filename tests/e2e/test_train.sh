@@ -104,6 +104,8 @@ for how in --force --resume; do
     fails 1 "another training is writing to shared" train --config long.yaml --data text --seed 7 \
         --out shared --quiet $how
 done
+fails 1 "another training is writing to shared" init --config tiny.yaml --out shared --force
+fails 1 "another training is writing to shared" convert --from whole --out shared --quantize int8 --force
 kill -INT $pid
 wait $pid
 is $? 0 "the status of the first of two trainings"

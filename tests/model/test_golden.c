@@ -346,10 +346,6 @@ static void test_checkpoint(void **state) {
     GOOD(hy__backend_open(&be, "ref", 1, E));
     hy__model *m = new_model(be, "S A E F W P P", be->real), *n;
     law_save(m, at_root("all"));
-    /* the state of a training of other weights does not outlive them */
-    GOOD(hy__file_write(at_root("all/" HY__TRAINING_COUNTERS), "{}", 2, E));
-    law_save(m, at_root("all"));
-    assert_int_not_equal(access(at_root("all/" HY__TRAINING_COUNTERS), F_OK), 0);
     GOOD(hy__checkpoint_open(&n, be, at_root("all"), NULL, E));
     assert_int_equal(m->n_param, n->n_param);
     for (int64_t i = 0; i < m->n_param; i++) {

@@ -89,7 +89,7 @@ static void check_training(char *config, char *set0, char *set1, char *set2) {
     hy_error err = {0};
     hy__memory m;
     snprintf(data, sizeof data, "%s/text", dir);
-    snprintf(out, sizeof out, "%s/model", dir);
+    snprintf(out, sizeof out, "%s/trained", dir);
     read_account(&a, config, (char *const[]){set0, set1, set2, NULL});
     const hy__shape shape = {.phase = HY__PHASE_TRAIN,
                              .batch = a.train.batch,
