@@ -171,9 +171,7 @@ hy_status hy__events_open(hy__events **out, const char *dir, hy__events_way way,
     if (e) e->dir = strdup(dir);
     if (e) e->hidden = hy__path_join(dir, HIDDEN);
     const hy_status status =
-        e && e->dir && e->hidden
-            ? begin_file(e, way, err)
-            : hy__no_memory(err, "events");
+        e && e->dir && e->hidden ? begin_file(e, way, err) : hy__no_memory(err, "events");
     if (status != HY_OK) hy__events_close(e);
     *out = status == HY_OK ? e : NULL;
     return status;
