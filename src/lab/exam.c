@@ -1,6 +1,5 @@
 /* exam.c: what a model answers to a task, and what it makes of held-out text; see lab.h. */
 #include "lab/exam.h"
-#include "lab/ring.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -33,11 +32,9 @@ static hy_status open_mixture(hy__exam *e, hy_error *err) {
     return hy__entries_read(&e->mixture, e->scale, true, e->val_fraction, err);
 }
 
-static hy_status check_ring(hy__exam *e, const char *data, hy_error *err) {
-    hy__ring r;
-    HY_TRY(hy__ring_parse(&r, data, err));
+static hy_status check_ring(hy__exam *e, const hy__ring *r, hy_error *err) {
     HY_TRY(open_mixture(e, err));
-    return hy__ring_check(&r, &e->mixture, err);
+    return hy__ring_check(r, &e->mixture, err);
 }
 
 /* The corpora that a name stands for, "*" for all. */
@@ -66,8 +63,8 @@ hy_status hy__exam_check(const hy__lab_scale *s, const hy__train_config *t, hy_e
     hy__exam e = {.scale = s, .val_fraction = t->val_fraction};
     hy_status status = HY_OK;
     for (int p = 0; s->probe[p].name && status == HY_OK; p++)
-        if (hy__ring_is(s->probe[p].data))
-            status = check_ring(&e, s->probe[p].data, err);
+        if (s->probe[p].reading == HY__READ_RING)
+            status = check_ring(&e, &s->probe[p].ring, err);
         else if (!hy__task_is(s->probe[p].data))
             status = check_held_out(&e, s->probe[p].data, err);
     hy__mixture_release(&e.mixture);
@@ -176,7 +173,8 @@ static hy_status conclude(hy__exam *e, const hy__probe *p, const hy__tally *sum,
     a->value[HY__LOSS] = sum->nats / (double)sum->asked;
     if (!hy__task_is(p->data))
         a->value[HY__BITS] = a->value[HY__LOSS] / M_LN2; /* a token is a byte */
-    if (!hy__ring_is(p->data) && p->reading != HY__READ_CUT) HY_TRY(hear_layers(e, sum, a, err));
+    if (p->reading != HY__READ_RING && p->reading != HY__READ_CUT)
+        HY_TRY(hear_layers(e, sum, a, err));
     hy__model_clear_stats(e->model);
     return HY_OK;
 }
@@ -277,13 +275,11 @@ hy_status hy__exam_read(hy__exam *e, const char *name, int64_t rows, hy__tally *
     return status;
 }
 
-static hy_status read_ring(hy__exam *e, const char *data, hy__tally *sum, hy_error *err) {
-    hy__ring r;
+static hy_status read_ring(hy__exam *e, const hy__ring *r, hy__tally *sum, hy_error *err) {
     hy__ring_sum of;
-    HY_TRY(hy__ring_parse(&r, data, err));
     HY_TRY(open_mixture(e, err));
-    HY_TRY(hy__ring_ask(&r, &of, e->model, &e->mixture, e->go_on, err));
-    *sum = (hy__tally){.nats = of.nats, .hits = of.hits, .asked = r.size};
+    HY_TRY(hy__ring_ask(r, &of, e->model, &e->mixture, e->go_on, err));
+    *sum = (hy__tally){.nats = of.nats, .hits = of.hits, .asked = r->size};
     return HY_OK;
 }
 
@@ -334,8 +330,6 @@ int hy__probe_first(const hy__lab_scale *s, int p) {
 
 static hy_status ask(hy__exam *e, const hy__probe *p, hy__tally *sum, hy__answer *a,
                      hy_error *err) {
-    if (hy__task_is(p->data)) return ask_task(e, p->data, sum, err);
-    if (hy__ring_is(p->data)) return read_ring(e, p->data, sum, err);
     switch (p->reading) {
     case HY__READ_MIXED:
         return read_mixed(e, p->data, sum, err);
@@ -343,8 +337,11 @@ static hy_status ask(hy__exam *e, const hy__probe *p, hy__tally *sum, hy__answer
         return hy__exam_ban(e, p->data, sum, a, err);
     case HY__READ_CUT:
         return hy__exam_cut(e, p->data, sum, a, err);
+    case HY__READ_RING:
+        return read_ring(e, &p->ring, sum, err);
     default:
-        return hy__exam_read(e, p->data, e->rows, sum, err);
+        return hy__task_is(p->data) ? ask_task(e, p->data, sum, err)
+                                    : hy__exam_read(e, p->data, e->rows, sum, err);
     }
 }
 

@@ -30,6 +30,7 @@
 
 #include "base/status.h"
 #include "config/config.h"
+#include "lab/ring.h"
 #include "page/number.h"
 
 #include <math.h>
@@ -91,23 +92,25 @@ typedef struct hy__metric_info {
 
 extern const hy__metric_info hy__metric_of[HY__METRICS];
 
-/* How a probe's text is read. */
+/* How a probe's data are read. */
 typedef enum hy__reading {
-    HY__READ_WINDOWS,
-    HY__READ_MIXED,  /* documents of all corpora in turn */
-    HY__READ_BANNED, /* and once more for each corpus, its experts banned: measures harm */
-    HY__READ_CUT,    /* every token before what follows it is there: measures the future */
+    HY__READ_WINDOWS, /* of a task: documents, always */
+    HY__READ_MIXED,   /* documents of all corpora in turn */
+    HY__READ_BANNED,  /* and once more for each corpus, its experts banned: measures harm */
+    HY__READ_CUT,     /* every token before what follows it is there: measures the future */
+    HY__READ_RING,    /* all of the text at a length of context */
 } hy__reading;
 
 typedef struct hy__probe {
     const char *name;
-    const char *data; /* a task, a corpus of the training's by its name, "*": all of them, or
-                         "context:N/M" (ring.h) */
+    const char *data; /* a task, a corpus of the training's by its name, "*": all of them; of a
+                         ring, which is of all of them, what results call it */
     hy__metric metric;
-    bool aside;          /* has no say in the choice of the rate: asks more than training did, or a
-                            part or another side of it */
-    hy__reading reading; /* of text */
-    int64_t k;           /* experts that a token uses; 0 = as trained */
+    bool aside; /* has no say in the choice of the rate: asks more than training did, or a part or
+                   another side of it */
+    hy__reading reading;
+    hy__ring ring; /* of HY__READ_RING */
+    int64_t k;     /* experts that a token uses; 0 = as trained */
 } hy__probe;
 
 /* What the blueprint reports, to stand beside an arm at a probe; by their names. */

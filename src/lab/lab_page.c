@@ -2,7 +2,6 @@
 #include "base/file.h"
 #include "bench/machine.h"
 #include "lab/lab.h"
-#include "lab/ring.h"
 #include "page/page.h"
 
 #include <inttypes.h>
@@ -43,11 +42,9 @@ typedef struct figure {
 /* The probes as lengths: as a line each, with a mark where training ended. */
 static void draw_lines(figure *f, const hy__results *r, const int *probe, int n) {
     for (int k = 0; k < n; k++) {
-        hy__ring ring;
-        if (hy__ring_parse(&ring, r->scale->probe[probe[k]].data, NULL) != HY_OK) return;
-        f->context[k] = (double)ring.context;
-        if (!r->scale->probe[probe[k]].aside)
-            f->trained = (hy__mark){(double)ring.context, "trained to"};
+        const hy__probe *at = &r->scale->probe[probe[k]];
+        f->context[k] = (double)at->ring.context;
+        if (!at->aside) f->trained = (hy__mark){f->context[k], "trained to"};
     }
     for (int a = 0; a < f->n_row; a++) {
         f->series[a].x = f->context;
@@ -119,7 +116,7 @@ static bool figure_init(figure *f, const hy__results *r, hy__metric m) {
         if (r->scale->probe[p].metric == m) probe[n++] = p;
     if (n == 0) return false;
     put_rows(f, r, m);
-    const bool lines = hy__ring_is(r->scale->probe[probe[0]].data);
+    const bool lines = r->scale->probe[probe[0]].reading == HY__READ_RING;
     const bool turned = !lines && f->n_row > HY__COLORS && n <= HY__COLORS;
     put_bars(f, r, probe, n, turned);
     f->chart = (hy__chart){.kind = HY__CHART_GROUPED_BARS,

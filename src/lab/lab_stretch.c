@@ -2,7 +2,10 @@
 #include "lab/lab_parts.h"
 
 #define LONG(n, m, aside_)                                                                         \
-    { .name = #n, .data = "context:" #n "/" #m, .metric = HY__LOSS, .aside = aside_ }
+    {                                                                                              \
+        .name = #n, .data = "context:" #n "/" #m, .metric = HY__LOSS, .aside = aside_,             \
+        .reading = HY__READ_RING, .ring.context = n, .ring.size = m                                \
+    }
 
 /* Of the parameters of the first: a Transformer of full attention, one that sees as far as it was
  * trained, a Mamba-2. */

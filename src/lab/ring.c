@@ -16,30 +16,13 @@
 #include "model/model.h"
 
 #include <inttypes.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
 enum {
     PIECE = HY__FEED, /* tokens of a sequence in one forward */
     TOGETHER = 8,     /* sequences in one forward … */
     HELD = 1 << 16,   /* … and tokens of them, at most: caches grow with them */
 };
-
-bool hy__ring_is(const char *data) {
-    return strncmp(data, "context:", 8) == 0;
-}
-
-hy_status hy__ring_parse(hy__ring *r, const char *data, hy_error *err) {
-    int end = 0;
-    if (sscanf(data, "context:%" SCNd64 "/%" SCNd64 "%n", &r->context, &r->size, &end) == 2 &&
-        data[end] == '\0' && r->context >= 2 && r->context % 2 == 0 && r->size >= r->context &&
-        r->size % r->context == 0)
-        return HY_OK;
-    return hy__fail(err, HY_E_INVALID,
-                    "\"%.100s\" is no context, wanted context:N/M, N even and M a multiple of it",
-                    data);
-}
 
 /* The sequences that are read together: from[i] is the place of the ring where i begins. */
 typedef struct group {

@@ -5,21 +5,15 @@
 #include "base/status.h"
 #include "hydralm.h"
 
-#include <stdbool.h>
 #include <stdint.h>
 
 struct hy__mixture;
 struct hy__model;
 
-/* "context:1024/32768": of a ring of 32,768 tokens, each when 512 … 1,023 of them were read before.
- */
+/* {1024, 32768}: of a ring of 32,768 tokens, each when 512 … 1,023 of them were read before. */
 typedef struct hy__ring {
     int64_t context, size; /* tokens; context is even and divides size */
 } hy__ring;
-
-/* Whether a probe's data are one. */
-bool hy__ring_is(const char *data);
-hy_status hy__ring_parse(hy__ring *r, const char *data, hy_error *err);
 
 /* HY_E_INVALID where less is held out than the ring has. */
 hy_status hy__ring_check(const hy__ring *r, const struct hy__mixture *text, hy_error *err);

@@ -65,10 +65,12 @@ static void check_stop(const subject *s, const char *text) {
     hy_error err = {0};
     hy__exam *e;
     hy__answer a;
-    const char *const asked[] = {"task:logic", text + strlen("/tmp/"), "context:64/128"};
+    const hy__probe asked[] = {{.data = "task:logic"},
+                               {.data = text + strlen("/tmp/")},
+                               {.data = "ring", .reading = HY__READ_RING, .ring = {64, 128}}};
     law_ok(hy__exam_new(&e, s->m, &(hy__lab_scale){.data = {text}}, &s->t, never, &err), &err);
     for (size_t i = 0; i < sizeof asked / sizeof *asked; i++)
-        assert_int_equal(hy__exam_ask(e, &(hy__probe){.data = asked[i]}, &a, &err), HY_E_STOPPED);
+        assert_int_equal(hy__exam_ask(e, &asked[i], &a, &err), HY_E_STOPPED);
     hy__exam_free(e);
 }
 

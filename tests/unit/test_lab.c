@@ -5,7 +5,6 @@
 #include "data/task.h"
 #include "lab/crossover.h"
 #include "lab/lab.h"
-#include "lab/ring.h"
 #include "page/page.h"
 #include "support/law.h"
 
@@ -136,9 +135,9 @@ static void check_scale(const hy__lab *lab, const hy__lab_scale *s) {
     for (int p = 0; p < n_probe; p++) {
         hy__task t;
         bool trained = false;
-        hy__ring ring;
-        if (hy__ring_is(s->probe[p].data))
-            law_ok(hy__ring_parse(&ring, s->probe[p].data, &err), &err);
+        const hy__ring *r = &s->probe[p].ring;
+        if (s->probe[p].reading == HY__READ_RING)
+            assert_true(r->context > 0 && r->context % 2 == 0 && r->size % r->context == 0);
         if (!hy__task_is(s->probe[p].data)) continue;
         law_ok(hy__task_parse(&t, s->probe[p].data, &err), &err);
         for (int i = 0; s->data[i]; i++) {

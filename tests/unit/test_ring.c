@@ -15,23 +15,6 @@
 
 #include <cmocka.h>
 
-static void test_names(void **state) {
-    (void)state;
-    hy_error err = {0};
-    hy__ring r;
-    assert_true(hy__ring_is("context:64/256") && !hy__ring_is("task:logic"));
-    law_ok(hy__ring_parse(&r, "context:64/256", &err), &err);
-    assert_int_equal(r.context, 64);
-    assert_int_equal(r.size, 256);
-    static const char *const BAD[] = {"context:",       "context:64",     "context:63/126",
-                                      "context:0/256",  "context:64/250", "context:512/256",
-                                      "context:64/256x"};
-    for (int i = 0; i < 7; i++) {
-        assert_int_equal(hy__ring_parse(&r, BAD[i], &err), HY_E_INVALID);
-        assert_non_null(strstr(err.text, "wanted context:N/M"));
-    }
-}
-
 /* ---- against one sequence after another, each read whole ---- */
 
 static char path[] = "/tmp/hydralm-ring-XXXXXX";
@@ -127,7 +110,6 @@ static void test_losses(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_names),
         cmocka_unit_test(test_losses),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
