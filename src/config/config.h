@@ -1,7 +1,7 @@
 /* config.h: what a model is and how it is trained, as data.
  *
  * One field table (config_table.c) gives name, type, bounds, default, unit and doc of every field;
- * from it come reading YAML (libcyaml), config.json (jansson), printing, help and the flags of
+ * from it come reading YAML (libyaml), config.json (jansson), printing, help and the flags of
  * `train`. A 0 where "derived" is said is replaced by hy__config_finish. */
 #ifndef HY_CONFIG_CONFIG_H
 #define HY_CONFIG_CONFIG_H
@@ -134,7 +134,7 @@ void hy__config_default(hy__config *c, hy__train_config *t);
 
 /* Reads a YAML file of sections model, ssm, attention, experts, ffn, workspace, pkm, train. What
  * the file leaves out has its default. Unknown keys, wrong types and values out of bounds are
- * errors that name file, line where known, key, got and wanted; *c and *t are then left as they
+ * errors that name file, line, key, got and wanted; *c and *t are then left as they
  * were. Ends with hy__config_finish. t may be NULL (section train is checked and dropped). */
 hy_status hy__config_read_yaml(const char *path, hy__config *c, hy__train_config *t, hy_error *err);
 

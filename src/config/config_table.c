@@ -176,6 +176,12 @@ const hy__field *hy__field_find(const char *section, size_t section_size, const 
     return NULL;
 }
 
+const char *hy__section_find(const char *name) {
+    for (size_t i = 0; i < hy__n_field; i++)
+        if (strcmp(hy__fields[i].section, name) == 0) return hy__fields[i].section;
+    return NULL;
+}
+
 bool hy__section_used(const hy__config *c, const char *section) {
     static const struct {
         const char *section;
@@ -190,9 +196,7 @@ bool hy__section_used(const hy__config *c, const char *section) {
 
 hy_status hy__field_unknown(const char *section, const char *name, hy_error *err) {
     char known[640] = "";
-    bool in_section = false;
-    for (size_t i = 0; i < hy__n_field; i++)
-        in_section = in_section || strcmp(hy__fields[i].section, section) == 0;
+    const bool in_section = hy__section_find(section) != NULL;
     const char *last = "";
     for (size_t i = 0; i < hy__n_field; i++) {
         const hy__field *f = &hy__fields[i];
@@ -206,6 +210,17 @@ hy_status hy__field_unknown(const char *section, const char *name, hy_error *err
                         section, known);
     return hy__fail(err, HY_E_INVALID, "there is no section '%.64s'; the sections are %s", section,
                     known);
+}
+
+int64_t hy__field_blamed(const int64_t *line, const hy_error *err) {
+    for (size_t i = 0; err && i < hy__n_field; i++) {
+        char name[64];
+        const int n =
+            snprintf(name, sizeof name, "%s.%s", hy__fields[i].section, hy__fields[i].name);
+        if (line[i] > 0 && strncmp(err->text, name, (size_t)n) == 0 && strchr(" :", err->text[n]))
+            return line[i];
+    }
+    return 0;
 }
 
 void hy__config_list_loose(char *out, size_t size, bool staged) {

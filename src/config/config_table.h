@@ -32,14 +32,15 @@ typedef struct hy__field {
     const char *doc;
 } hy__field;
 
-enum { HY__SECTION_MAX = 12 };
-
 /* Rows of one section stand together. */
 extern const hy__field hy__fields[];
 extern const size_t hy__n_field;
 
 /* The row, or NULL. `section` need not end after `section_size` characters. */
 const hy__field *hy__field_find(const char *section, size_t section_size, const char *name);
+
+/* The table's name of a section, or NULL. */
+const char *hy__section_find(const char *name);
 
 /* Parses text into the field; the sentence starts with "section.name". */
 hy_status hy__field_set(const hy__field *f, hy__config *c, hy__train_config *t, const char *text,
@@ -62,5 +63,8 @@ bool hy__section_used(const hy__config *c, const char *section);
 
 /* Fails with the sentence "there is no …", which lists what there is. */
 hy_status hy__field_unknown(const char *section, const char *name, hy_error *err);
+
+/* Of lines by row of the table, that of the field which the sentence begins with; 0 = none. */
+int64_t hy__field_blamed(const int64_t *line, const hy_error *err);
 
 #endif

@@ -65,7 +65,8 @@ static void yaml_sets_every_type(void **state) {
                "attention:\n"
                "  qk_norm: no\n"
                "  rope_theta: 1e4\n"
-               "experts: {route: token, n_expert: 4}\n"
+               "experts: {route: token, n_expert: &four 4}\n"
+               "ssm: {n_group: *four}\n"
                "train:\n"
                "  lr: 3.5e-4 # peak\n"
                "  schedule: \"wsd\"\n"
@@ -78,6 +79,7 @@ static void yaml_sets_every_type(void **state) {
     assert_true(c.attention.rope_theta == 1e4);
     assert_int_equal(c.experts.route, HY__ROUTE_TOKEN);
     assert_int_equal(c.experts.n_expert, 4);
+    assert_int_equal(c.ssm.n_group, 4);
     assert_true(t.lr == 3.5e-4);
     assert_int_equal(t.schedule, HY__SCHEDULE_WSD);
     assert_int_equal(t.dtype, HY__TRAIN_BF16);
@@ -193,19 +195,31 @@ static void bad_files(void **state) {
         /* YAML and structure */
         {"model: {d_model: ]", "t.yaml:", "not valid YAML"},
         {"model:\n\tchunk: 64\n", "t.yaml:", "not valid YAML"},
-        {"model: 3", "t.yaml:1: model", "MAPPING"},
-        {"model: [1]", "t.yaml:1: model", "MAPPING"},
-        {"- model", "t.yaml", "MAPPING"},
-        {"text", "t.yaml", "MAPPING"},
-        {"model:\n  layers: [S, A]\n", "t.yaml:2: model.layers", "STRING"},
-        {"model:\n  d_model: 8\n  d_model: 9\n", "t.yaml:2: model.d_model", "already seen"},
-        {"model: {d_model: 8}\nmodel: {d_model: 9}\n", "t.yaml", "already seen"},
-        {"model: &a {d_model: 8}\nssm: *a\n", "t.yaml", "lias"},
+        {"model: {}\n\nssm: \x01", "t.yaml:3:", "not valid YAML: control characters"},
+        {"model: 3", "t.yaml:1: model is no mapping", "keys to values but '3'"},
+        {"ssm: {}\nmodel: [1]", "t.yaml:2: model is no mapping", "but a list"},
+        {"\nmodel:\n", "t.yaml:2: model is no mapping", "but empty"},
+        {"- model", "t.yaml:1: a configuration is no mapping", "but a list"},
+        {"text", "t.yaml:1: a configuration is no mapping", "but 'text'"},
+        {"? [a]\n: 3", "t.yaml:1: a key is no plain value", "but a list"},
+        {"model:\n  layers: [S, A]\n", "t.yaml:2: model.layers is no plain", "but a list"},
+        {"model:\n  layers: {S: A}\n", "t.yaml:2: model.layers is no plain", "but a mapping"},
+        {"model: {layers: \"S\\0F\"}", "t.yaml:1: model.layers is no plain", "a NUL byte"},
+        {"\"model\\0\": {}", "t.yaml:1: a key is no plain value", "a NUL byte"},
+        {"model:\n  d_model: 8\n  d_model: 9\n", "t.yaml:3: d_model stands twice", "in model"},
+        {"model: {d_model: 8}\nmodel: {d_model: 9}\n", "t.yaml:2: model stands twice", ""},
+        {"model: {d_model: 8}\n---\nmodel: {}\n", "t.yaml:2: a second YAML document", "one"},
+        {"{}\n---\n", "t.yaml:2: a second YAML document", "one"},
+        {"model: {}\n...\n]", "t.yaml:3:", "not valid YAML"},
+        /* a node that is used again, and one that holds itself */
+        {"model: &a {d_model: 8}\nssm: *a\n", "t.yaml:1: there is no field ssm.d_model", ""},
+        {"model: &a\n  layers: *a\n", "t.yaml:1: model.layers is no plain", "but a mapping"},
         /* unknown names */
         {"modl:\n  d_model: 8\n", "t.yaml:1: there is no section 'modl'", "model, ssm, attention"},
         {"model:\n  d_modl: 8\n", "t.yaml:2: there is no field model.d_modl", "layers, d_model"},
         {"ssm: {}\nffn:\n\n  width: 8\n", "t.yaml:4: there is no field ffn.width", "ffn has d_ff"},
         {"chunk: 64\n", "there is no section 'chunk'", "t.yaml:1"},
+        {"\n'mode': {}\n", "t.yaml:2: there is no section 'mode'", "model, ssm"},
         /* one value */
         {"model:\n  d_model: abc\n", "t.yaml:2: model.d_model is 'abc'", "from 1 to 65536"},
         {"model:\n  d_model: 3x\n", "t.yaml:2: model.d_model is '3x'", "a whole number"},
@@ -214,7 +228,9 @@ static void bad_files(void **state) {
         {"model:\n  d_model: 0\n", "model.d_model is '0'", "from 1 to 65536"},
         {"model:\n  d_model: -8\n", "model.d_model is '-8'", "from 1 to 65536"},
         {"model:\n  d_model: 99999999999999999999\n", "model.d_model is '999", "65536"},
-        {"model: {vocab: 16777217}", "t.yaml: model.vocab is '16777217'", "from 1 to 16777216"},
+        {"model: {vocab: 16777217}", "t.yaml:1: model.vocab is '16777217'", "from 1 to 16777216"},
+        {"\"model\":\n  \"vocab\": x", "t.yaml:2: model.vocab is 'x'", "a whole number"},
+        {"model: {layers: S,\n  vocab: x}", "t.yaml:2: model.vocab is 'x'", "a whole number"},
         {"model: {norm_eps: 0}", "model.norm_eps is '0'", "a number from 1e-12 to 1"},
         {"model: {norm_eps: .nan}", "model.norm_eps is '.nan'", "a number"},
         {"model: {norm_eps: nan}", "model.norm_eps is 'nan'", "a number"},
@@ -232,10 +248,10 @@ static void bad_files(void **state) {
         {"attention: {window: 0}", "attention.window is '0'", "from 1"},
         {"model: {chunk: 512}", "model.chunk is '512'", "from 16 to 256"},
         /* fields together */
-        {"model: {chunk: 40}", "t.yaml: model.chunk is 40", "multiple of 16"},
-        {"model: {layers: SX}", "t.yaml: model.layers: wanted a letter", "^"},
+        {"\nmodel: {chunk: 40}", "t.yaml:2: model.chunk is 40", "multiple of 16"},
+        {"\nmodel: {layers: SX}", "t.yaml:2: model.layers: wanted a letter", "^"},
         {"model: {layers: ''}", "model.layers: no layers", "^"},
-        {"model: {d_model: 100}", "ssm.head_dim is 64", "expand * d_model = 200"},
+        {"model: {d_model: 100}", "t.yaml: ssm.head_dim is 64", "expand * d_model = 200"},
         {"ssm: {n_group: 3}", "ssm.n_group is 3", "divide the number of heads, 8"},
         {"ssm: {dt_min: 0.5}", "ssm.dt_min is 0.5", "ssm.dt_max = 0.1"},
         {"model: {layers: A}\nattention: {n_head: 4, n_kv: 3}", "attention.n_kv is 3",

@@ -201,7 +201,8 @@ static void test_refusals(void **state) {
     refuse("stages: []", "r.yaml has no stages");
     refuse("stages: 3", "r.yaml:1: stages is no list");
     refuse("steps: []", "r.yaml:1: a recipe has no steps");
-    refuse("stages:\n- x", "r.yaml:2: a stage is no mapping");
+    refuse("stages:\n- x", "r.yaml:2: a stage is no mapping of keys to values but 'x'");
+    refuse("stages: []\n---\nstages: []", "r.yaml:2: a second YAML document begins");
     refuse("stages:\n- {tokens: 1K}", "r.yaml:2: a stage has no name");
     refuse("stages:\n- {name: a}", "r.yaml:2: stage 'a': it says no length");
     refuse("stages:\n- {name: a, tokens: 1K, tokens: 2K}", "tokens stands twice");
@@ -219,6 +220,8 @@ static void test_refusals(void **state) {
     refuse_key("on: S Q", "'Q' in on is no letter");
     refuse_key("on: S S", "letter S stands twice");
     refuse_key("on: []", "no letter is on");
+    refuse_key("on: &a [*a]", "on is no plain value but a list"); /* that holds itself */
+    refuse_key("on: \"S\\0A\"", "on is no plain value but has a NUL byte");
     refuse_key("train: {steps: 3}", "train.steps cannot change from stage to stage");
     refuse_key("experts: {n_expert: 3}", "experts.n_expert cannot change");
     refuse_key("train: {speed: 3}", "there is no field train.speed");
@@ -242,7 +245,7 @@ static void test_refusals(void **state) {
     refuse_key("freeze: buffer", "'buffer' is neither a letter nor a group");
     refuse_key("freeze: embed matrix vector router table", "everything is frozen");
     refuse_key("rates: {S: 0}", "a rate is '0'");
-    refuse_key("rates: [S]", "rates is no mapping");
+    refuse_key("rates: [S]", "rates is no mapping of keys to values but a list");
     refuse_key("gate_ramp: 5K", "the gates rise over 40 steps, longer than the stage of 32 steps");
     refuse_key("pkm: {warmup: 5K}", "the table warms up over 40 steps, longer than");
     refuse_key("until: {val_loss: 0}", "val_loss is '0'");
