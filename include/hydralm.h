@@ -217,15 +217,20 @@ HY_API hy_status hy_session_generate(hy_session *session, const char *prompt, si
 /* ---- evaluation and training ---------------------------------------------------------------- */
 
 typedef struct hy_eval_result {
-    int64_t tokens; /* predicted */
-    int64_t bytes;  /* of text that they stand for */
+    int64_t documents; /* of two tokens or more */
+    int64_t tokens;    /* predicted */
+    int64_t bytes;     /* of text that they stand for */
     double nats_per_token, bits_per_byte, seconds;
 } hy_eval_result;
 
-/* Mean loss over a whole file with the state carried from its first to its last token. HY_E_IO;
- * HY_E_INVALID for a device, a file of less than two tokens, a loss that is not finite and a model
- * that no session takes; HY_E_UNSUPPORTED for one without text. A failure leaves *result alone. */
-HY_API hy_status hy_eval(hy_model *model, const char *path, hy_eval_result *result, hy_error *err);
+/* Mean loss over all tokens of text, which is read as a training reads it: path are n_path files,
+ * folders and "DIR/PATTERN" of text and of JSON lines, each also as .gz or .zst. A document (a
+ * file, or a line of JSON) begins with a fresh state, which is carried to its end. HY_E_IO;
+ * HY_E_INVALID for what is no text, no document of two tokens, a loss that is not finite and a
+ * model that no session takes; HY_E_UNSUPPORTED for one without text. A failure leaves *result
+ * alone. */
+HY_API hy_status hy_eval(hy_model *model, const char *const *path, int64_t n_path,
+                         hy_eval_result *result, hy_error *err);
 
 typedef struct hy_train_progress {
     int64_t step, steps, tokens;

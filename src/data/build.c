@@ -330,10 +330,6 @@ static hy_status begin(build *b) {
     b->head.vocab = c->vocab = hy__tokenizer_vocab(o->tokenizer);
     HY_TRY(hy__tokenizer_print(o->tokenizer, &b->head.tokenizer, b->err));
     c->width = hy__token_width(c->vocab);
-    for (int64_t i = 0; i < o->n_path; i++)
-        if (hy__corpus_is_built(o->path[i]))
-            return hy__fail(b->err, HY_E_INVALID, "%.400s holds built data, wanted text",
-                            o->path[i]);
     HY_TRY(hy__source_open(&b->source, o->path, o->n_path, b->separator, b->err));
     if (o->out) HY_TRY(hy__place_open(&b->place, o->out, o->force, b->err));
     for (int p = 0; p < 2; p++) {

@@ -2,6 +2,7 @@
 #include "data/source.h"
 #include "base/file.h"
 #include "base/utf8.h"
+#include "data/corpus.h"
 #include "data/stream.h"
 
 #include <errno.h>
@@ -81,6 +82,8 @@ static hy_status add_path(hy__source *s, const char *path, hy_error *err) {
     if (pattern) return add_like(s, path, pattern, err);
     HY_TRY(hy__file_check_ends(path, err));
     if (!hy__path_is_dir(path)) return add_file(s, path, true, err);
+    if (hy__corpus_is_built(path))
+        return hy__fail(err, HY_E_INVALID, "%.400s holds built data, wanted text", path);
     hy__file_list *list = &s->list[s->n_list];
     HY_TRY(hy__dir_list(list, path, err));
     s->n_list++;

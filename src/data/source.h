@@ -38,8 +38,8 @@ typedef struct hy__source hy__source;
 const char *hy__source_pattern(const char *path);
 
 /* separator: what stands between the documents of a text file; "" = a file is one document. Both
- * are borrowed. HY_E_IO for a file that is missing or must not be read, HY_E_INVALID for a device
- * and for a pattern that no file is like. */
+ * are borrowed. HY_E_IO for a file that is missing or must not be read, HY_E_INVALID for a
+ * device, for built data and for a pattern that no file is like. */
 hy_status hy__source_open(hy__source **out, const char *const *path, int64_t n_path,
                           const char *separator, hy_error *err);
 void hy__source_close(hy__source *s);

@@ -59,7 +59,8 @@ cat one.txt >pipe &
 fails 1 "pipe" eval --model m --data pipe
 cat text.txt >pipe &
 ok eval --model m --data pipe
-fails 1 "directory" eval --model m --data hollow
+fails 1 "hollow has no document" eval --model m --data hollow
+fails 1 "binary.bin is not text" eval --model m --data binary.bin
 data "/dev/zero is a device" /dev/zero
 fails 1 "/dev/zero is a device" eval --model m --data /dev/zero
 printf 'ab\0c' >nul.txt

@@ -33,6 +33,16 @@ awk -v x="$(field nats_per_token)" 'BEGIN { exit !(x > 5.3 && x < 5.8) }' ||
 first=$(field nats_per_token)
 ok eval --model m --data text.txt --json
 is "$(field nats_per_token)" "$first" "eval twice"
+# It reads what a training reads.
+gzip -k text.txt
+ok eval --model m --data text.txt.gz --json
+is "$(field nats_per_token)" "$first" "eval of a compressed text"
+printf '{"text": "a line"}\n{"text": "of its own"}\n' >lines.jsonl
+ok eval --model m --data lines.jsonl text.txt --data text.txt.gz --json
+is "$(field documents)" 4 "documents of eval"
+is "$(field tokens)" $((5 + 9 + 2 * ($(wc -c <text.txt) - 1))) "tokens of all that eval read"
+ok data build text.txt --tokenizer bytes --out built --quiet
+fails 1 "built holds built data, wanted text" eval --model m --data built
 
 # Weights in bf16 are half as many bytes and nearly the same model.
 ok init --config tiny.yaml --out half --seed 3 --dtype bf16

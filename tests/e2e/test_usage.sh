@@ -41,7 +41,7 @@ fails 2 "separator has" data build t --tokenizer bytes --out o --separator '\q'
 fails 2 "wanted TOKEN" tokenizer train t --out o --special ''
 fails 2 "whole number" train --config c --data d --out o --steps many
 fails 2 "wanted 0 to 1" generate --model m --prompt p --top-p 1.5
-fails 2 "stray" eval --model m --data d stray
+fails 2 "stray" eval stray --model m --data d
 fails 2 "wants a value" eval --model
 fails 2 '--backend is "gpu", wanted' inspect . --backend gpu
 fails 2 "--model is empty, wanted DIR" eval --model "" --data d

@@ -161,7 +161,7 @@ static void test_no_text(void **state) {
     assert_non_null(strstr(err.text, "mute/tokenizer.json"));
     assert_int_equal(hy_decode(m, 'a', &byte, 1), 0);
     assert_int_equal(byte, 'x');
-    assert_int_equal(hy_eval(m, text, &result, &err), HY_E_UNSUPPORTED);
+    assert_int_equal(hy_eval(m, &(const char *){text}, 1, &result, &err), HY_E_UNSUPPORTED);
     assert_int_equal(result.tokens, 7);
     must(hy_session_new(&s, m, &err), &err);
     assert_int_equal(hy_session_generate(s, "text", 4, NULL, NULL, NULL, NULL, &err),

@@ -127,6 +127,10 @@ static void test_refusals(void **state) {
     hy_session_free(s);
 }
 
+static hy_status eval(hy_eval_result *r, hy_error *err) {
+    return hy_eval(model, &(const char *){path}, 1, r, err);
+}
+
 static double nll(const float *logits, int32_t target) {
     double sum = 0.0;
     for (int i = 0; i < 256; i++) sum += exp((double)logits[i]);
@@ -145,19 +149,45 @@ static void test_eval_is_the_mean(void **state) {
     float *logits = malloc(sizeof *logits * N * 256);
     for (int i = 0; i < N; i++) token[i] = bytes[i] = (char)('a' + i * i % 23);
     write_file(bytes, N, 1);
-    if (hy_eval(model, path, &r, &err) != HY_OK) fail_msg("%s", err.text);
+    if (eval(&r, &err) != HY_OK) fail_msg("%s", err.text);
     hy_session *s = open_session();
     assert_int_equal(hy_session_feed(s, token, N, logits, &err), HY_OK);
     for (int i = 0; i + 1 < N; i++) sum += nll(logits + i * 256, token[i + 1]);
     assert_int_equal(r.tokens, N - 1);
     assert_int_equal(r.bytes, N - 1);
+    assert_int_equal(r.documents, 1);
     assert_true(fabs(r.nats_per_token - sum / (N - 1)) < 1e-5); /* nll is computed in fp32 */
     assert_true(fabs(r.bits_per_byte - r.nats_per_token / log(2.0)) < 1e-12);
     hy_session_free(s);
     free(logits);
 }
 
-/* A text of 64 times the length takes no more memory: the pattern's state is bounded. */
+/* Lines of JSON are documents with a state of their own; all tokens count alike, those of several
+ * paths too. */
+static void test_eval_of_documents(void **state) {
+    (void)state;
+    char lines[80];
+    hy_error err = {0};
+    hy_eval_result one, two, all;
+    write_file("the first text", 14, 1);
+    assert_int_equal(eval(&one, &err), HY_OK);
+    write_file("another", 7, 1);
+    assert_int_equal(eval(&two, &err), HY_OK);
+    snprintf(lines, sizeof lines, "%s.jsonl", path);
+    FILE *f = fopen(lines, "wb");
+    assert_true(fputs("{\"text\": \"the first text\"}\n\n{\"text\": \"x\"}\n", f) >= 0);
+    assert_int_equal(fclose(f), 0);
+    const hy_status status = hy_eval(model, (const char *[]){lines, path}, 2, &all, &err);
+    unlink(lines);
+    if (status != HY_OK) fail_msg("%s", err.text);
+    assert_int_equal(all.documents, 2); /* one token predicts nothing */
+    assert_int_equal(all.tokens, 13 + 6);
+    assert_true(fabs(all.nats_per_token * 19 - one.nats_per_token * 13 - two.nats_per_token * 6) <
+                1e-9);
+}
+
+/* A text of twice the length takes no more memory, from one of a whole block (data/source.h) on:
+ * the pattern's state is bounded. */
 static void test_eval_memory(void **state) {
     (void)state;
 #ifdef __SANITIZE_ADDRESS__
@@ -165,13 +195,13 @@ static void test_eval_memory(void **state) {
 #endif
     hy_error err = {0};
     hy_eval_result r;
-    write_file("0123456789abcdef", 16, 1024);
-    /* twice: the C library may place the first one's blocks where the second finds no room */
-    for (int i = 0; i < 2; i++) assert_int_equal(hy_eval(model, path, &r, &err), HY_OK);
-    const int64_t before = hy__rss_peak_bytes();
     write_file("0123456789abcdef", 16, 65536);
-    assert_int_equal(hy_eval(model, path, &r, &err), HY_OK);
-    assert_int_equal(r.tokens, 16 * 65536 - 1);
+    /* twice: the C library may place the first one's blocks where the second finds no room */
+    for (int i = 0; i < 2; i++) assert_int_equal(eval(&r, &err), HY_OK);
+    const int64_t before = hy__rss_peak_bytes();
+    write_file("0123456789abcdef", 16, 131072);
+    assert_int_equal(eval(&r, &err), HY_OK);
+    assert_int_equal(r.tokens, 16 * 131072 - 1);
     /* half of what the text grew by */
     assert_true(hy__rss_peak_bytes() - before < 512 << 10);
 }
@@ -181,6 +211,7 @@ int main(void) {
         cmocka_unit_test(test_parts),
         cmocka_unit_test(test_refusals),
         cmocka_unit_test(test_eval_is_the_mean),
+        cmocka_unit_test(test_eval_of_documents),
         cmocka_unit_test(test_eval_memory),
     };
     return cmocka_run_group_tests(tests, open_model, close_model);
