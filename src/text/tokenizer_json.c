@@ -59,6 +59,51 @@ static bool is_nothing(const json_t *json) {
     return !json || json_is_null(json);
 }
 
+/* What the keys that are read may hold, wherever they stand. */
+enum {
+    FLAG = 1u << JSON_TRUE | 1u << JSON_FALSE,
+    NUMBER = 1u << JSON_INTEGER | 1u << JSON_REAL,
+    TEXT = 1u << JSON_STRING,
+    LIST = 1u << JSON_ARRAY,
+    NOTHING = 1u << JSON_NULL,
+};
+static const struct {
+    const char *key;
+    unsigned types;
+    const char *wanted;
+} HELD[] = {
+    {"added_tokens", LIST | NOTHING, "a list"},
+    {"dropout", NUMBER | NOTHING, "a number or null"},
+    {"continuing_subword_prefix", TEXT | NOTHING, "a text or null"},
+    {"end_of_word_suffix", TEXT | NOTHING, "a text or null"},
+    {"ignore_merges", FLAG, "true or false"},
+    {"special", FLAG, "true or false"},
+    {"normalized", FLAG, "true or false"},
+    {"single_word", FLAG, "true or false"},
+    {"lstrip", FLAG, "true or false"},
+    {"rstrip", FLAG, "true or false"},
+    {"invert", FLAG, "true or false"},
+    {"individual_digits", FLAG, "true or false"},
+    {"add_prefix_space", FLAG, "true or false"},
+    {"use_regex", FLAG, "true or false"},
+    {"pretokenizers", LIST, "a list"},
+    {"normalizers", LIST, "a list"},
+    {"processors", LIST, "a list"},
+};
+
+static hy_status check_types(const reading *r, const json_t *json, const char *where) {
+    for (size_t i = 0; i < sizeof HELD / sizeof *HELD; i++) {
+        const json_t *value = json_object_get(json, HELD[i].key);
+        if (!value || HELD[i].types >> json_typeof(value) & 1) continue;
+        char *got = json_dumps(value, JSON_ENCODE_ANY | JSON_COMPACT);
+        const hy_status status = WRONG(r, "%s%s is %.60s, wanted %s", where, HELD[i].key,
+                                       got ? got : "something else", HELD[i].wanted);
+        free(got);
+        return status;
+    }
+    return HY_OK;
+}
+
 /* ---- the vocabulary ---- */
 
 static hy_status note_id(const reading *r, const char *key, const json_t *value, int64_t *id) {
@@ -79,6 +124,7 @@ static hy_status count_ids(reading *r, const json_t *added) {
         if (id > most) most = id;
     }
     json_array_foreach(added, i, value) {
+        HY_TRY(check_types(r, value, "added_tokens: "));
         HY_TRY(note_id(r, "among added_tokens", json_object_get(value, "id"), &id));
         if (id > most) most = id;
     }
@@ -201,11 +247,12 @@ static hy_status check_model(const reading *r, const json_t *model) {
     /* old files of GPT-2 say no type */
     if (json_object_get(model, "type") && strcmp(type, "BPE") != 0)
         return REFUSE(r, "the model is of the type \"%.60s\", wanted BPE", type);
-    if (json_number_value(json_object_get(model, "dropout")) > 0.0)
+    HY_TRY(check_types(r, model, "model."));
+    if (json_number_value(json_object_get(model, "dropout")) != 0.0)
         return REFUSE(r, "model.dropout leaves merges out at random, wanted null");
     for (size_t i = 0; i < 2; i++) {
         const json_t *value = json_object_get(model, affix[i]);
-        if (!is_nothing(value) && json_string_length(value) > 0)
+        if (json_string_length(value) > 0)
             return REFUSE(r, "model.%s is \"%.60s\", wanted none", affix[i],
                           json_string_value(value));
     }
@@ -271,6 +318,7 @@ static hy_status read_pre_tokenizer(const reading *r, const json_t *json, bool l
     const char *type = type_of(json);
     const json_t *part;
     size_t i;
+    HY_TRY(check_types(r, json, "pre_tokenizer: "));
     if (strcmp(type, "ByteLevel") == 0 && last) return read_byte_level(r, json, alone);
     if (strcmp(type, "Split") == 0 && !last) return read_split(r, json);
     if (strcmp(type, "Digits") == 0 && !last)
@@ -293,6 +341,7 @@ static hy_status read_normalizer(const reading *r, const json_t *json) {
     const json_t *parts = json_object_get(json, "normalizers"), *part;
     size_t i;
     if (is_nothing(json)) return HY_OK;
+    HY_TRY(check_types(r, json, "normalizer: "));
     if (strcmp(type_of(json), "Sequence") == 0) {
         json_array_foreach(parts, i, part) HY_TRY(read_normalizer(r, part));
         return HY_OK;
@@ -311,6 +360,7 @@ static hy_status check_post_processor(const reading *r, const json_t *json) {
     const json_t *parts = json_object_get(json, "processors"), *part;
     size_t i;
     if (is_nothing(json)) return HY_OK;
+    HY_TRY(check_types(r, json, "post_processor: "));
     for (i = 0; i < sizeof harmless / sizeof *harmless; i++)
         if (strcmp(type_of(json), harmless[i]) == 0) return HY_OK;
     if (strcmp(type_of(json), "Sequence") != 0)
@@ -428,6 +478,7 @@ static hy_status read_root(reading *r, const json_t *root) {
     size_t i;
     int64_t last_added = -1;
     if (!json_is_object(root)) return WRONG(r, "the file holds no JSON object");
+    HY_TRY(check_types(r, root, ""));
     HY_TRY(check_model(r, model));
     r->vocab = json_object_get(model, "vocab");
     HY_TRY(count_ids(r, added));

@@ -406,6 +406,16 @@ static void bad_files(void **state) {
         {"", "", "", "\"truncation\": {\"max_length\": 5},", "truncation"},
         {"", "", "", "\"padding\": {\"strategy\": {\"Fixed\": 5}},", "padding"},
         {"", "", "", "\"post_processor\": {\"type\": \"Odd\"},", "Odd"},
+        {"", ADDED(260, "<e>", ", \"special\": 1"), "", "", "added_tokens: special is 1, wanted"},
+        {"", ADDED(260, "<e>", ", \"lstrip\": null"), "", "", "lstrip is null, wanted true or"},
+        {"", "", "\"a b\"], \"dropout\": \"x\", \"o\": [", "", "model.dropout is \"x\", wanted"},
+        {"", "", "\"a b\"], \"dropout\": true, \"o\": [", "", "model.dropout is true, wanted a"},
+        {"", "", "\"a b\"], \"dropout\": 0.1, \"o\": [", "", "model.dropout leaves merges out"},
+        {"", "", "\"a b\"], \"end_of_word_suffix\": 5, \"o\": [", "", "suffix is 5, wanted a text"},
+        {"", "", "\"a b\"], \"ignore_merges\": \"no\", \"o\": [", "", "is \"no\", wanted true or"},
+        {"{\"type\": \"ByteLevel\", \"use_regex\": 0}", "", "", "", "use_regex is 0, wanted true"},
+        {"", "", "", "\"normalizer\": {\"type\": \"Sequence\", \"normalizers\": {}},",
+         "normalizer: normalizers is {}, wanted a list"},
         {CUT_AT("(a"), "", "", "", "cannot be read"},
         {CUT_AT("a*"), "", "", "", "no characters"},
         {CUT_AT("\\\\p{L"), "", "", "", "a property without its name at place 1"},
@@ -424,6 +434,21 @@ static void bad_files(void **state) {
         assert_null(tok);
         if (status == HY_OK || !strstr(err.text, row[i].said))
             fail_msg("row %zu: \"%s\" does not say \"%s\"", i, err.text, row[i].said);
+    }
+}
+
+/* Added tokens that are no list. */
+static void added_tokens_of_another_type(void **state) {
+    (void)state;
+    static const char *const value[] = {"{}", " 5", "\"\""};
+    for (size_t i = 0; i < sizeof value / sizeof *value; i++) {
+        hy__tokenizer *tok;
+        hy_error err = {0};
+        char *text = make_json("", "", "", "");
+        memcpy(strstr(text, "[]"), value[i], 2);
+        assert_int_equal(open_text(&tok, text, &err), HY_E_INVALID);
+        assert_non_null(strstr(err.text, ": added_tokens is "));
+        assert_non_null(strstr(err.text, ", wanted a list"));
     }
 }
 
@@ -567,6 +592,7 @@ int main(void) {
         cmocka_unit_test(huge_words),
         cmocka_unit_test(normalized),
         cmocka_unit_test(bad_files),
+        cmocka_unit_test(added_tokens_of_another_type),
         cmocka_unit_test(trained),
         cmocka_unit_test(trained_alike),
         cmocka_unit_test(special_tokens_that_cannot_be),
