@@ -20,7 +20,7 @@
 /* What decides the shapes and the values of their model. */
 typedef struct theirs {
     int64_t d_model, n_layer, vocab, d_state, expand, head_dim, n_head, n_group, d_conv, chunk;
-    double eps;
+    double eps, dt_min, dt_max, dt_floor;
 } theirs;
 
 /* A whole number of their config under its name in either spelling: native keys lie in the config
@@ -30,7 +30,7 @@ static const struct {
     size_t at;
     const char *hf, *native;
     int64_t hf_fallback, native_fallback;
-} numbers[] = {
+} wholes[] = {
     {offsetof(theirs, d_model), "hidden_size", "d_model", -1, -1},
     {offsetof(theirs, n_layer), "num_hidden_layers", "n_layer", -1, -1},
     {offsetof(theirs, vocab), "vocab_size", "vocab_size", -1, -1},
@@ -40,6 +40,19 @@ static const struct {
     {offsetof(theirs, n_group), "n_groups", "ngroups", 8, 1},
     {offsetof(theirs, d_conv), "conv_kernel", "d_conv", 4, 4},
     {offsetof(theirs, chunk), "chunk_size", "chunk_size", 256, 256},
+};
+
+/* Numbers that need not be whole, with what their code takes when the key is absent. Those of the
+ * time step are of initial weights alone. */
+static const struct {
+    size_t at;
+    const char *hf, *native;
+    double fallback;
+} reals[] = {
+    {offsetof(theirs, eps), "layer_norm_epsilon", "norm_epsilon", 1e-5},
+    {offsetof(theirs, dt_min), "time_step_min", "dt_min", 1e-3},
+    {offsetof(theirs, dt_max), "time_step_max", "dt_max", 0.1},
+    {offsetof(theirs, dt_floor), "time_step_floor", "dt_init_floor", 1e-4},
 };
 
 /* Flags that must have one value; absent is that value. In the config or in its ssm_cfg. */
@@ -63,35 +76,58 @@ static const json_t *lookup(const json_t *config, const char *key) {
     return value ? value : json_object_get(json_object_get(config, "ssm_cfg"), key);
 }
 
-static hy_status read_number(const json_t *config, const char *key, int64_t fallback, int64_t *out,
-                             const char *dir, hy_error *err) {
+static hy_status fail_value(const char *key, const json_t *value, const char *wanted,
+                            const char *dir, hy_error *err) {
+    char *got = json_dumps(value, JSON_ENCODE_ANY | JSON_COMPACT);
+    const hy_status status =
+        hy__fail(err, HY_E_INVALID, "%.400s/config.json: %s is %.60s, but must be %s", dir, key,
+                 got ? got : "something else", wanted);
+    free(got);
+    return status;
+}
+
+static hy_status read_whole(const json_t *config, const char *key, int64_t fallback, int64_t *out,
+                            const char *dir, hy_error *err) {
     const json_t *value = lookup(config, key);
     const double x = value ? json_number_value(value) : (double)fallback;
-    if (value ? !json_is_number(value) : fallback < 0)
-        return hy__fail(err, HY_E_INVALID, "%.400s/config.json: %s is missing or not a number", dir,
-                        key);
+    if (!value && fallback < 0)
+        return hy__fail(err, HY_E_INVALID, "%.400s/config.json: %s is missing", dir, key);
     if (x < 1 || x > 1 << 30 || floor(x) != x)
-        return hy__fail(err, HY_E_INVALID,
-                        "%.400s/config.json: %s is %g, but must be a whole number from 1 on", dir,
-                        key, x);
+        return fail_value(key, value, "a whole number from 1 on", dir, err);
     *out = (int64_t)x;
+    return HY_OK;
+}
+
+static hy_status read_real(const json_t *config, const char *key, double fallback, double *out,
+                           const char *dir, hy_error *err) {
+    const json_t *value = lookup(config, key);
+    if (value && !json_is_number(value)) return fail_value(key, value, "a number", dir, err);
+    *out = value ? json_number_value(value) : fallback;
     return HY_OK;
 }
 
 static hy_status check_flags(const json_t *config, const char *dir, hy_error *err) {
     for (size_t i = 0; i < sizeof flags / sizeof *flags; i++) {
         const json_t *value = lookup(config, flags[i].key);
+        if (value && !json_is_boolean(value))
+            return fail_value(flags[i].key, value, "true or false", dir, err);
         if (value && json_is_true(value) != flags[i].want)
             return hy__fail(err, HY_E_UNSUPPORTED, "%.400s/config.json: %s must be %s: %s", dir,
                             flags[i].key, flags[i].want ? "true" : "false", flags[i].why);
     }
-    const char *act = json_string_value(lookup(config, "hidden_act"));
+    const json_t *activation = lookup(config, "hidden_act");
+    const char *act = json_string_value(activation);
+    if (activation && !act) return fail_value("hidden_act", activation, "a text", dir, err);
     if (act && strcmp(act, "silu") != 0 && strcmp(act, "swish") != 0)
         return hy__fail(err, HY_E_UNSUPPORTED,
                         "%.400s/config.json: hidden_act is '%.32s'; only silu is supported", dir,
                         act);
-    if (json_array_size(json_object_get(config, "attn_layer_idx")) > 0 ||
-        json_number_value(json_object_get(config, "d_intermediate")) > 0)
+    const json_t *attention = json_object_get(config, "attn_layer_idx");
+    double d_intermediate = 0;
+    HY_TRY(read_real(config, "d_intermediate", 0, &d_intermediate, dir, err));
+    if (attention && !json_is_array(attention))
+        return fail_value("attn_layer_idx", attention, "a list", dir, err);
+    if (json_array_size(attention) > 0 || d_intermediate != 0)
         return hy__fail(err, HY_E_UNSUPPORTED,
                         "%.400s/config.json: attention and feed-forward layers (attn_layer_idx, "
                         "d_intermediate) are not supported",
@@ -132,14 +168,15 @@ static hy_status parse_theirs(const json_t *config, const char *dir, theirs *t, 
         return hy__fail(err, HY_E_INVALID,
                         "%.400s/config.json: model_type is '%.64s', but must be 'mamba2'", dir,
                         type ? type : "");
-    for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
-        HY_TRY(read_number(config, native ? numbers[i].native : numbers[i].hf,
-                           native ? numbers[i].native_fallback : numbers[i].hf_fallback,
-                           (int64_t *)((char *)t + numbers[i].at), dir, err));
+    for (size_t i = 0; i < sizeof wholes / sizeof *wholes; i++)
+        HY_TRY(read_whole(config, native ? wholes[i].native : wholes[i].hf,
+                          native ? wholes[i].native_fallback : wholes[i].hf_fallback,
+                          (int64_t *)((char *)t + wholes[i].at), dir, err));
+    for (size_t i = 0; i < sizeof reals / sizeof *reals; i++)
+        HY_TRY(read_real(config, native ? reals[i].native : reals[i].hf, reals[i].fallback,
+                         (double *)((char *)t + reals[i].at), dir, err));
     t->n_head = t->expand * t->d_model / t->head_dim;
-    if (!native) HY_TRY(read_number(config, "num_heads", 128, &t->n_head, dir, err));
-    const json_t *eps = lookup(config, native ? "norm_epsilon" : "layer_norm_epsilon");
-    t->eps = json_is_number(eps) ? json_number_value(eps) : 1e-5;
+    if (!native) HY_TRY(read_whole(config, "num_heads", 128, &t->n_head, dir, err));
     HY_TRY(check_flags(config, dir, err));
     HY_TRY(check_time_step(config, dir, err));
     if (t->n_head * t->head_dim != t->expand * t->d_model)
@@ -167,12 +204,13 @@ static hy_status our_config(const theirs *t, const char *dir, hy__config *c,
                  (intmax_t)t->chunk, (intmax_t)chunk);
     char layers[32];
     snprintf(layers, sizeof layers, "%jdx(S)", (intmax_t)t->n_layer);
-    json_t *json =
-        json_pack("{s:{s:s,s:I,s:I,s:I,s:f},s:{s:I,s:I,s:I,s:I,s:I}}", "model", "layers", layers,
-                  "d_model", (json_int_t)t->d_model, "vocab", (json_int_t)t->vocab, "chunk",
-                  (json_int_t)chunk, "norm_eps", t->eps, "ssm", "expand", (json_int_t)t->expand,
-                  "head_dim", (json_int_t)t->head_dim, "d_state", (json_int_t)t->d_state, "n_group",
-                  (json_int_t)t->n_group, "d_conv", (json_int_t)t->d_conv);
+    json_t *json = json_pack("{s:{s:s,s:I,s:I,s:I,s:f},s:{s:I,s:I,s:I,s:I,s:I,s:f,s:f,s:f}}",
+                             "model", "layers", layers, "d_model", (json_int_t)t->d_model, "vocab",
+                             (json_int_t)t->vocab, "chunk", (json_int_t)chunk, "norm_eps", t->eps,
+                             "ssm", "expand", (json_int_t)t->expand, "head_dim",
+                             (json_int_t)t->head_dim, "d_state", (json_int_t)t->d_state, "n_group",
+                             (json_int_t)t->n_group, "d_conv", (json_int_t)t->d_conv, "dt_min",
+                             t->dt_min, "dt_max", t->dt_max, "dt_floor", t->dt_floor);
     if (!json) return hy__no_memory(err, "a configuration");
     const hy_status status = hy__config_from_json(json, dir, c, NULL, err);
     json_decref(json);

@@ -52,11 +52,13 @@ awk -v a="$(field nats_per_token)" -v b="$first" 'BEGIN { d = a - b; exit !(d < 
     die "bf16 weights give $(field nats_per_token) nats, fp32 $first"
 
 # To Hugging Face's Mamba-2 and back.
-sed 's/SE A WP F/2x(S)/' tiny.yaml >mamba.yaml
+sed 's/SE A WP F/2x(S)/; s/d_state: 16/d_state: 16, dt_min: 0.002/' tiny.yaml >mamba.yaml
 ok init --config mamba.yaml --out mamba --seed 1
 ok convert --from mamba --out hf --to-hf
 grep -q Mamba2ForCausalLM hf/config.json || die "hf/config.json names no Mamba2ForCausalLM"
 ok convert --from hf --out back
+ok inspect back
+[[ $out == *"dt_min: 0.002"* ]] || die "the time step of initial weights did not come back"
 ok eval --model mamba --data text.txt --json
 first=$(field nats_per_token)
 ok eval --model back --data text.txt --json
