@@ -62,8 +62,9 @@ typedef struct hy_model_options {
                               its vocabulary grows to it. NULL = bytes */
 } hy_model_options;
 
-/* A randomly initialised model of a YAML configuration. HY_E_INVALID, HY_E_IO; HY_E_UNSUPPORTED for
- * a backend that this machine lacks, or a tokenizer of a kind that is not known here. */
+/* A randomly initialised model of a YAML configuration; seed: at most 1e15. HY_E_INVALID, HY_E_IO;
+ * HY_E_UNSUPPORTED for a backend that this machine lacks, or a tokenizer of a kind that is not
+ * known here. */
 HY_API hy_status hy_model_new(hy_model **out, const char *config_path, uint64_t seed,
                               const hy_model_options *opt, hy_error *err);
 

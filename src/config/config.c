@@ -162,6 +162,13 @@ hy_status hy__config_set(hy__config *c, hy__train_config *t, const char *key, co
     return hy__field_set(f, c, t ? t : &dropped, value, err);
 }
 
+hy_status hy__config_set_whole(hy__config *c, hy__train_config *t, const char *key, uint64_t value,
+                               hy_error *err) {
+    char text[24];
+    snprintf(text, sizeof text, "%llu", (unsigned long long)value);
+    return hy__config_set(c, t, key, text, err);
+}
+
 hy_status hy__config_assign(hy__config *c, hy__train_config *t, const char *setting,
                             hy_error *err) {
     const char *equals = strchr(setting, '=');

@@ -175,6 +175,10 @@ hy_status hy__layers_expand(hy__config *c, hy_error *err);
 hy_status hy__config_set(hy__config *c, hy__train_config *t, const char *key, const char *value,
                          hy_error *err);
 
+/* The same from a whole number. */
+hy_status hy__config_set_whole(hy__config *c, hy__train_config *t, const char *key, uint64_t value,
+                               hy_error *err);
+
 /* The same from one text, "train.lr=3e-4". */
 hy_status hy__config_assign(hy__config *c, hy__train_config *t, const char *setting, hy_error *err);
 

@@ -42,9 +42,7 @@ static hy_status open_tokenizer(hy_model *m, hy__config *cfg, const char *config
         return hy__fail(err, HY_E_INVALID,
                         "%s: model.vocab is %lld, wanted at least the tokenizer's %lld",
                         config_path, (long long)cfg->model.vocab, (long long)vocab);
-    char text[24];
-    snprintf(text, sizeof text, "%jd", (intmax_t)vocab);
-    HY_TRY(hy__config_set(cfg, &m->train, "model.vocab", text, err));
+    HY_TRY(hy__config_set_whole(cfg, &m->train, "model.vocab", (uint64_t)vocab, err));
     return hy__config_finish(cfg, err);
 }
 
@@ -54,6 +52,8 @@ static hy_status build(hy_model *m, const char *config_path, uint64_t seed,
     hy__dtype dtype;
     HY_TRY(hy__checkpoint_parse_dtype(&dtype, m->be, opt->dtype ? opt->dtype : "fp32", err));
     HY_TRY(hy__config_read_yaml(config_path, &cfg, &m->train, err));
+    HY_TRY(hy__config_set_whole(&cfg, &m->train, "train.seed", seed, err)); /* is written down */
+    HY_TRY(hy__config_finish(&cfg, err));
     HY_TRY(open_tokenizer(m, &cfg, config_path, opt->tokenizer, err));
     HY_TRY(hy__model_new(&m->net, m->be, &cfg, dtype, err));
     hy__model_randomize(m->net, seed);

@@ -1,23 +1,12 @@
 /* setup.c: see setup.h. */
 #include "train/setup.h"
 
-#include <inttypes.h>
-#include <stdio.h>
-
-/* A whole number of the options into its field, within the field's bounds: it will be read back. */
-static hy_status set_whole(hy__config *c, hy__train_config *t, const char *key, uint64_t value,
-                           hy_error *err) {
-    char text[24];
-    snprintf(text, sizeof text, "%" PRIu64, value);
-    return hy__config_set(c, t, key, text, err);
-}
-
 static hy_status read_config(const hy_train_options *o, hy__config *c, hy__train_config *t,
                              hy_error *err) {
     HY_TRY(hy__config_read_yaml(o->config, c, t, err));
     for (int64_t i = 0; i < o->n_set; i++) HY_TRY(hy__config_assign(c, t, o->set[i], err));
-    if (o->has_seed) HY_TRY(set_whole(c, t, "train.seed", o->seed, err));
-    if (o->steps > 0) HY_TRY(set_whole(c, t, "train.steps", (uint64_t)o->steps, err));
+    if (o->has_seed) HY_TRY(hy__config_set_whole(c, t, "train.seed", o->seed, err));
+    if (o->steps > 0) HY_TRY(hy__config_set_whole(c, t, "train.steps", (uint64_t)o->steps, err));
     return hy__config_finish(c, err);
 }
 

@@ -21,6 +21,7 @@ ok inspect m
 for text in "SE A WP F" "│ S │" "state space" "product-key memory" "d_model: 32"; do
     [[ $out == *"$text"* ]] || die "inspect does not show \"$text\""
 done
+[[ $out == *" seed: 3 "* ]] || die "inspect does not show the seed of the weights"
 ok inspect m --json
 is "$(field letters)" '"SEAWPF"' "letters"
 is "$(field parameters)" "$parameters" "parameters of inspect"
