@@ -23,6 +23,8 @@ int cmd_bench(int argc, char **argv);
 int cmd_report(int argc, char **argv);
 int cmd_lab(int argc, char **argv);
 
+#define CMD_WHOLE_MAX 1e15 /* of whole numbers, as in the table of a configuration's fields */
+
 /* The options of every command. */
 typedef struct cmd_shared {
     const char *backend;

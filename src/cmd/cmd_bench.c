@@ -7,7 +7,6 @@
 #include "cmd/cmd.h"
 
 #include <errno.h>
-#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -157,7 +156,7 @@ int cmd_bench(int argc, char **argv) {
         {.name = "model", .kind = OPTION_PATH, .to = &b.model, .value = "DIR", .excludes = "config", .doc = "or a model's directory"},
         {.name = "set", .kind = OPTION_EACH, .to = &b.set, .value = "KEY=VALUE", .check = cmd_check_setting, .excludes = "model", .doc = "change a field of the configuration, e.g. train.recompute=true"},
         {.name = "what", .kind = OPTION_WORDS, .to = b.what, .value = "LIST", .words = WHAT, .doc = "what is measured (kernels: where their time goes)"},
-        {.name = "tokens", .kind = OPTION_INTS, .to = &b.tokens, .value = "T,U,...", .min = 1, .max = HUGE_VAL, .doc = "lengths; of decode, what stands before the token (default 512,2048,8192)"},
+        {.name = "tokens", .kind = OPTION_INTS, .to = &b.tokens, .value = "T,U,...", .min = 1, .max = CMD_WHOLE_MAX, .doc = "lengths; of decode, what stands before the token (default 512,2048,8192)"},
         {.name = "dtype", .kind = OPTION_WORDS, .to = b.dtype, .value = "LIST", .words = hy__store_name, .doc = "of weights, in training of products"},
         {.name = "batch", .kind = OPTION_INT, .to = &b.batch, .value = "N", .min = 1, .max = 65536, .doc = "sequences at once"},
         {.name = "runs", .kind = OPTION_INT, .to = &b.runs, .value = "N", .min = 1, .max = HY__BENCH_RUNS, .doc = "measured runs of each row"},

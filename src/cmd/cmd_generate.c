@@ -156,7 +156,7 @@ int cmd_generate(int argc, char **argv) {
         {.name = "top-k", .kind = OPTION_INT, .to = &q.top_k, .value = "N", .max = 1e9, .doc = "only from the N likeliest; 0 = all"},
         {.name = "top-p", .kind = OPTION_REAL, .to = &q.top_p, .value = "X", .max = 1, .doc = "only from the likeliest that hold this mass; 0 = all"},
         {.name = "min-p", .kind = OPTION_REAL, .to = &q.min_p, .value = "X", .max = 1, .doc = "only from those with this share of the likeliest one's mass"},
-        {.name = "seed", .kind = OPTION_INT, .to = &q.seed, .value = "N", .max = (double)INT64_MAX, .doc = "same seed, same text"},
+        {.name = "seed", .kind = OPTION_INT, .to = &q.seed, .value = "N", .max = CMD_WHOLE_MAX, .doc = "same seed, same text"},
         {.name = "stop", .kind = OPTION_EACH, .to = &q.stop, .value = "TEXT", .doc = "end before this text; may be given several times"},
         {.name = "experts-k", .kind = OPTION_INT, .to = &q.experts_k, .value = "N", .max = 256, .doc = "experts that work on a token; 0 = as configured"},
         {.name = "experts-ban", .kind = OPTION_INTS, .to = &q.ban, .value = "I,J,...", .max = 255, .doc = "experts that never work"},

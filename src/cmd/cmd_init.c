@@ -36,7 +36,7 @@ int cmd_init(int argc, char **argv) {
     option table[] = {
         {.name = "config", .kind = OPTION_PATH, .to = &config, .value = "FILE", .required = true, .doc = "configuration (YAML)"},
         {.name = "out", .kind = OPTION_PATH, .to = &out, .value = "DIR", .required = true, .doc = "model directory to write"},
-        {.name = "seed", .kind = OPTION_INT, .to = &seed, .value = "N", .max = (double)INT64_MAX, .doc = "of the random weights"},
+        {.name = "seed", .kind = OPTION_INT, .to = &seed, .value = "N", .max = CMD_WHOLE_MAX, .doc = "of the random weights"},
         {.name = "tokenizer", .kind = OPTION_PATH, .to = &tokenizer, .value = "T", .doc = "bytes (default), a tokenizer.json, or a folder that holds one: its files come along, and model.vocab grows to it"},
         {.name = "dtype", .kind = OPTION_TEXT, .to = &dtype, .value = "TYPE", .words = hy__store_name, .doc = "of the weights"},
         {.name = "force", .kind = OPTION_FLAG, .to = &force, .doc = "replace a model that is already in DIR"},

@@ -88,7 +88,7 @@ int cmd_logits(int argc, char **argv) {
         {.name = "model", .kind = OPTION_PATH, .to = &dir, .value = "DIR", .required = true, .doc = "model directory"},
         {.name = "tokens", .kind = OPTION_PATH, .to = &tokens, .value = "FILE.npy", .required = true, .doc = "token ids, one dimension"},
         {.name = "out", .kind = OPTION_PATH, .to = &out, .value = "FILE.npy", .required = true, .doc = "logits to write: float32, [tokens, vocabulary]"},
-        {.name = "cut", .kind = OPTION_INTS, .to = &cut, .value = "I,J,...", .doc = "positions at which to feed a new piece"},
+        {.name = "cut", .kind = OPTION_INTS, .to = &cut, .value = "I,J,...", .max = CMD_WHOLE_MAX, .doc = "positions at which to feed a new piece"},
         CMD_SHARED_OPTIONS(shared),
     };
     /* clang-format on */

@@ -5,7 +5,6 @@
 #include "ckpt/checkpoint.h"
 #include "cmd/cmd.h"
 
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -218,7 +217,7 @@ int cmd_plan(int argc, char **argv) {
     /* clang-format off */
     option table[] = {
         {.name = "set", .kind = OPTION_EACH, .to = &p.set, .value = "KEY=VALUE", .check = cmd_check_setting, .doc = "change a field of the configuration, e.g. train.batch=4"},
-        {.name = "lengths", .kind = OPTION_INTS, .to = &p.lengths, .value = "T,U,...", .min = 1, .max = HUGE_VAL, .doc = "lengths to show, in tokens (default 1024,8192,65536,1048576)"},
+        {.name = "lengths", .kind = OPTION_INTS, .to = &p.lengths, .value = "T,U,...", .min = 1, .max = CMD_WHOLE_MAX, .doc = "lengths to show, in tokens (default 1024,8192,65536,1048576)"},
         {.name = "dtype", .kind = OPTION_TEXT, .to = &p.dtype, .value = "NAME", .words = hy__store_name, .doc = "weights of the running model"},
         {.name = "sequences", .kind = OPTION_INT, .to = &p.sequences, .value = "N", .min = 1, .max = 1e6, .doc = "sequences served at once"},
         {.name = "train-tokens", .kind = OPTION_REAL, .to = &p.budget, .value = "N", .min = 0, .max = 1e18, .doc = "length of a training; 0 = 20 tokens for each active parameter"},

@@ -133,7 +133,7 @@ int cmd_train(int argc, char **argv) {
         {.name = "hardware", .kind = OPTION_TEXT, .to = &hardware, .value = "NAME", .check = cmd_check_hardware, .doc = "dry run: the machine to count time and memory of, as for plan"},
         {.name = "steps", .kind = OPTION_INT, .to = &opt.steps, .value = "N", .min = 1, .max = 1e12, .doc = "steps in all; otherwise train.steps"},
         {.name = "minutes", .kind = OPTION_REAL, .to = &opt.minutes, .value = "M", .min = 1e-3, .max = 1e7, .doc = "time limit: the run ends there or at its steps, what is first"},
-        {.name = "seed", .kind = OPTION_INT, .to = &seed, .value = "N", .max = (double)INT64_MAX, .doc = "of weights and data; otherwise train.seed"},
+        {.name = "seed", .kind = OPTION_INT, .to = &seed, .value = "N", .max = CMD_WHOLE_MAX, .doc = "of weights and data; otherwise train.seed"},
         {.name = "set", .kind = OPTION_EACH, .to = &set, .value = "KEY=VALUE", .check = cmd_check_setting, .doc = "change a field of the configuration, as train.lr=3e-4"},
         {.name = "resume", .kind = OPTION_FLAG, .to = &opt.resume, .excludes = "force", .doc = "go on from the checkpoint in DIR, bit for bit; begin where there is none"},
         {.name = "force", .kind = OPTION_FLAG, .to = &opt.force, .doc = "replace a model that is already in DIR"},

@@ -13,6 +13,7 @@
 enum {
     NAME_CAP = 64,  /* longer options are not looked up */
     LIST_CAP = 128, /* bytes of what an option may be, listed */
+    RANGE_CAP = 64,
 };
 
 static parse_result wrong(hy_error *err, const char *fmt, ...)
@@ -44,27 +45,32 @@ static parse_result unknown(const command *c, const char *arg, size_t n, hy_erro
                  c->name);
 }
 
-static bool parse_int(const char *text, int64_t *value) {
-    char *end;
-    errno = 0;
-    const long long v = strtoll(text, &end, 10);
-    *value = (int64_t)v;
-    return *text && !*end && errno == 0;
+/* "1 to 100"; false where there are no bounds. */
+static bool range_of(const option *o, char *out, size_t size) {
+    snprintf(out, size, "%.16g to %.16g", o->min, o->max); /* 1e15 in digits, and 0.9 in few */
+    return o->min < o->max;
 }
 
 static parse_result check_bounds(const option *o, double value, const char *text, hy_error *err) {
-    const bool bounded = o->min < o->max;
-    if (!bounded || (value >= o->min && value <= o->max)) return PARSE_RUN;
-    if (isinf(o->max)) return wrong(err, "--%s is %s, wanted %g or more", o->name, text, o->min);
-    return wrong(err, "--%s is %s, wanted %g to %g", o->name, text, o->min, o->max);
+    char range[RANGE_CAP];
+    if (!range_of(o, range, sizeof range) || (value >= o->min && value <= o->max)) return PARSE_RUN;
+    return wrong(err, "--%s is %s, wanted %s", o->name, text, range);
+}
+
+/* A whole number at `at`; *end = at where there is none. What int64_t does not hold is infinite. */
+static double parse_int(const char *at, char **end, int64_t *value) {
+    errno = 0;
+    *value = strtoll(at, end, 10);
+    return errno == 0 ? (double)*value : *value < 0 ? -HUGE_VAL : HUGE_VAL;
 }
 
 static parse_result put_int(const option *o, const char *text, hy_error *err) {
-    int64_t *to = o->to;
-    if (!parse_int(text, to)) {
+    char *end;
+    const double value = parse_int(text, &end, o->to);
+    if (!*text || *end) {
         return wrong(err, "--%s is \"%s\", wanted a whole number", o->name, text);
     }
-    return check_bounds(o, (double)*to, text, err);
+    return check_bounds(o, value, text, err);
 }
 
 static parse_result put_real(const option *o, const char *text, hy_error *err) {
@@ -98,12 +104,12 @@ static parse_result put_ints(const option *o, const char *text, hy_error *err) {
     const char *at = text;
     for (;;) {
         char *end;
-        errno = 0;
-        const int64_t v = strtoll(at, &end, 10);
-        if (end == at || errno != 0 || (*end && *end != ',')) {
+        int64_t v;
+        const double value = parse_int(at, &end, &v);
+        if (end == at || (*end && *end != ',')) {
             return wrong(err, "--%s is \"%s\", wanted whole numbers as in 3,5,8", o->name, text);
         }
-        if (check_bounds(o, (double)v, text, err) != PARSE_RUN) return PARSE_WRONG;
+        if (check_bounds(o, value, text, err) != PARSE_RUN) return PARSE_WRONG;
         int64_t *grown = realloc(to->item, (size_t)(to->n + 1) * sizeof *grown);
         if (!grown) return wrong(err, "there is not enough memory for the command line");
         to->item = grown;
@@ -296,6 +302,11 @@ static void print_words(const option *o, FILE *to) {
     fprintf(to, "%s%s", o->kind == OPTION_WORDS ? ": some of " : ": ", known);
 }
 
+static void print_range(const option *o, FILE *to) {
+    char range[RANGE_CAP];
+    if (range_of(o, range, sizeof range)) fprintf(to, " (%s)", range);
+}
+
 void options_help(const command *c, FILE *to) {
     fprintf(to, "hydralm %s: %s\n\nUsage: hydralm %s", c->name, c->brief, c->name);
     if (c->operand) fprintf(to, c->operand_optional ? " [%s]" : " %s", c->operand);
@@ -310,6 +321,7 @@ void options_help(const command *c, FILE *to) {
         if (o->letter) left[1] = o->letter;
         fprintf(to, "  %-28s %s", left, o->doc);
         print_words(o, to);
+        print_range(o, to);
         print_default(o, to);
         fputc('\n', to);
     }

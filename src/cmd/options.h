@@ -43,7 +43,7 @@ typedef struct option {
     const char *unless;       /* not required where this option is given */
     const char *excludes;     /* not together with this option */
     const char *const *words; /* that it may be, NULL behind the last; or NULL */
-    double min, max;          /* of numbers; both 0 = any */
+    double min, max;          /* of numbers; whole ones have bounds, for others both 0 = any */
     /* Refuses, of each value of a text or a list of them, what this table cannot tell; or NULL. */
     hy_status (*check)(const char *value, hy_error *err);
     bool given; /* set by options_parse */

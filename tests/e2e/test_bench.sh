@@ -32,7 +32,7 @@ bench --what kernels --backend ref --set model.layers=S
 refused() { fails 1 "$1" bench --config tiny.yaml "${@:2}"; }
 fails 2 '"prefil", wanted some of train, prefill, decode and kernels' bench --config tiny.yaml --what train,prefil
 fails 2 "wanted some of fp32, bf16, int8 and int4" bench --config tiny.yaml --dtype int3
-fails 2 "--tokens is 512,0, wanted 1 or more" bench --config tiny.yaml --tokens 512,0
+fails 2 "--tokens is 512,0, wanted 1 to 1000000000000000" bench --config tiny.yaml --tokens 512,0
 refused "are free" --tokens 1000000 --batch 8
 refused "train fp32, 60 x 1000000 tokens: " --what train --tokens 1000000 --batch 60
 fails 2 "d_modle" bench --config tiny.yaml --set model.d_modle=3

@@ -69,7 +69,7 @@ fails 2 "peak=" plan tiny.yaml --hardware abacus
 fails 2 "bandwidth" plan tiny.yaml --hardware peak=1T
 fails 2 "wanted fp32, bf16, int8 or int4" plan tiny.yaml --dtype int3
 fails 2 "rising" plan tiny.yaml --lengths 100,50
-fails 2 "wanted 1 or more" plan tiny.yaml --lengths 0,50
+fails 2 "wanted 1 to 1000000000000000" plan tiny.yaml --lengths 0,50
 fails 1 "wanted at least one and at most" plan tiny.yaml --lengths 99000000000
 fails 1 "in a micro-batch of this model" plan tiny.yaml --set train.batch=65536 --set train.seq_len=16777216
 fails 2 "d_modle" plan tiny.yaml --set model.d_modle=3

@@ -40,6 +40,13 @@ fails 2 "both given" train --config c --data d --out o --force --resume
 fails 2 "separator has" data build t --tokenizer bytes --out o --separator '\q'
 fails 2 "wanted TOKEN" tokenizer train t --out o --special ''
 fails 2 "whole number" train --config c --data d --out o --steps many
+for seed in -1 1000000000000001 18446744073709551615; do
+    for c in init train; do
+        fails 2 "--seed is $seed, wanted 0 to 1000000000000000" $c --config c --out o --seed $seed
+    done
+done
+ok train --help
+[[ $out == *"--seed N"*"(0 to 1000000000000000)"* ]] || die "the help does not say the range of --seed"
 fails 2 "wanted 0 to 1" generate --model m --prompt p --top-p 1.5
 fails 2 "stray" eval stray --model m --data d
 fails 2 "wants a value" eval --model

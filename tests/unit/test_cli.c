@@ -13,7 +13,7 @@
 
 typedef struct values {
     bool quiet;
-    int64_t steps;
+    int64_t steps, most;
     double rate;
     const char *from, *out, *how, *file, *operand;
     bool part[3];
@@ -32,7 +32,8 @@ static parse_result parse(values *v, const char *operand, const char *line) {
     option table[] = {
         {.name = "quiet", .letter = 'q', .kind = OPTION_FLAG, .to = &v->quiet},
         {.name = "steps", .kind = OPTION_INT, .to = &v->steps, .value = "N", .min = 1, .max = 100},
-        {.name = "rate", .kind = OPTION_REAL, .to = &v->rate, .value = "X", .max = HUGE_VAL},
+        {.name = "most", .kind = OPTION_INT, .to = &v->most, .value = "N", .max = 1e15},
+        {.name = "rate", .kind = OPTION_REAL, .to = &v->rate, .value = "X", .max = 1e6},
         {.name = "from",
          .kind = OPTION_TEXT,
          .to = &v->from,
@@ -124,9 +125,13 @@ static void test_wrong_usage(void **state) {
     wrong(NULL, "--out x --steps 101", "wanted 1 to 100");
     wrong(NULL, "--out x --steps 5x", "whole number");
     wrong(NULL, "--out x --steps=", "whole number");
-    wrong(NULL, "--out x --steps 99999999999999999999", "whole number");
+    wrong(NULL, "--out x --steps 99999999999999999999", "wanted 1 to 100");
+    wrong(NULL, "--out x --steps -99999999999999999999", "wanted 1 to 100");
+    wrong(NULL, "--out x --most 18446744073709551615", "wanted 0 to 1000000000000000");
+    wrong(NULL, "--out x --most 9223372036854775808", "wanted 0 to 1000000000000000");
+    wrong(NULL, "--out x --cut 3,99999999999999999999", "wanted 0 to 1000");
     wrong(NULL, "--out x --rate nan", "wanted a number");
-    wrong(NULL, "--out x --rate -1", "wanted 0 or more");
+    wrong(NULL, "--out x --rate -1", "wanted 0 to 1000000");
     wrong(NULL, "--out x --quiet=yes", "takes no value");
     wrong(NULL, "--out x --cut 3,,4", "3,5,8");
     wrong(NULL, "--out x --cut 3,4000", "wanted 0 to 1000");
