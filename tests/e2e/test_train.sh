@@ -147,7 +147,7 @@ mkdir early
 train --out early --steps 1
 is "$(wc -l <early/metrics.jsonl)" 1 "the log of a run that was killed early"
 
-fails 1 "train.seed is '9000000000000000000'" train --config tiny.yaml --data text --out seed \
+fails 2 "train.seed is '9000000000000000000'" train --config tiny.yaml --data text --out seed \
     --set train.seed=9000000000000000000
 absent seed "a training with a seed that cannot be read back"
 
