@@ -29,7 +29,9 @@ enum {
 
 enum { SAY_WINDOW, SAY_SINK, SAY_CHOSEN, SAY_DISTANCE, SAY_BLOCK_DISTANCE };
 
-enum { LOOK_EVERY = 251 }; /* of so many rows of a batch one is looked at for statistics */
+/* For statistics one row of a batch in so many is looked at, and of a long one so many at most: a
+ * row may see all positions before it, so that a share of them would cost the square. */
+enum { LOOK_EVERY = 251, LOOK_MOST = 32 };
 
 typedef struct dims {
     int64_t head, kv, hd, q, kvw, qkv; /* q, kvw, qkv: widths in elements */
@@ -167,6 +169,13 @@ static hy__rmsnorm_args head_norm(const hy__call *c, const dims *m, bool keys) {
                               .eps = c->cfg->model.norm_eps};
 }
 
+/* From one row that is looked at to the next. */
+static int64_t look_every(int64_t n_row) {
+    const int64_t few = (n_row + LOOK_MOST - 1) / LOOK_MOST;
+    const int64_t every = few > LOOK_EVERY ? few : LOOK_EVERY;
+    return every < n_row ? every : n_row;
+}
+
 /* The first row that is looked at. It moves by the golden section, so that the places of any few
  * steps in a row are spread over the segment: how far back a token can look depends on its place.
  */
@@ -177,7 +186,7 @@ static int64_t look_first(const hy__call *c, int64_t every) {
 
 static hy__attn_args attention(const hy__call *c, const dims *m) {
     const bool norm = c->cfg->attention.qk_norm;
-    const int64_t every = c->rows->n_row < LOOK_EVERY ? c->rows->n_row : LOOK_EVERY;
+    const int64_t every = look_every(c->rows->n_row);
     return (hy__attn_args){.o = c->buf[O],
                            .lse = c->buf[LSE],
                            .q = norm ? c->buf[QN] : c->buf[QKV],

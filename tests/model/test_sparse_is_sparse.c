@@ -151,6 +151,36 @@ static void test_other_table_rows_unread(void **state) {
     }
 }
 
+/* Statistics look at some rows, which may see all positions: not at more of them in a longer batch.
+ */
+static void test_rows_looked_at(void **state) {
+    (void)state;
+    hy_error err = {0};
+    hy__config c = law_config("A");
+    c.attention.window = 1 << 20;
+    law_finish(&c);
+    for (int64_t n = 200; n <= 51200; n *= 16) {
+        law_model lm;
+        hy__work *work;
+        law_open(&lm, "cpu", &c, 9);
+        law_ok(hy__model_train(lm.m, &err), &err);
+        law_ok(hy__work_new(&work, lm.m, (hy__work_options){.training = true}, &err), &err);
+        int32_t *token = law_tokens(4, n, c.model.vocab);
+        hy__seq *seq = calloc((size_t)n / 100, sizeof *seq);
+        for (int64_t i = 0; i < n / 100; i++) seq[i] = (hy__seq){.start = 100 * i, .len = 100};
+        const hy__batch b = {.rows = {.n_row = n, .n_seq = n / 100, .seq = seq}, .token = token};
+        double looks;
+        law_ok(hy__forward(work, &b, &err), &err);
+        hy__tensor_read_f64(lm.be, &looks, lm.m->layer[0].stat, 1); /* HY__ATTN_STAT_LOOKS */
+        assert_true(looks >= (double)c.attention.n_head);
+        assert_true(looks <= (double)(32 * c.attention.n_head));
+        free(seq);
+        free(token);
+        hy__work_free(work);
+        law_close(&lm);
+    }
+}
+
 /* The table is one, but every P layer reads its rows of it. */
 static void test_active_parameters(void **state) {
     (void)state;
@@ -168,9 +198,9 @@ static void test_active_parameters(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_experts_counted),   cmocka_unit_test(test_unchosen_experts_unread),
-        cmocka_unit_test(test_blocks_counted),    cmocka_unit_test(test_other_table_rows_unread),
-        cmocka_unit_test(test_active_parameters),
+        cmocka_unit_test(test_experts_counted), cmocka_unit_test(test_unchosen_experts_unread),
+        cmocka_unit_test(test_blocks_counted),  cmocka_unit_test(test_other_table_rows_unread),
+        cmocka_unit_test(test_rows_looked_at),  cmocka_unit_test(test_active_parameters),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
