@@ -67,8 +67,7 @@ typedef struct hy__group_gemm_args {
 
 /* ---- elementwise and norms ------------------------------------------------------------------ */
 
-/* x[N,d] = table[token[N], d]. Backward: dtable[token] += dx, in row order. Tokens < 0 are padding:
- * zero rows, no gradient. */
+/* x[N,d] = table[token[N], d]. Backward: dtable[token] += dx, in row order. */
 typedef struct hy__embed_args {
     hy__tensor x, table, token; /* real [N,d], real|bf16|quantised [V,d], I32 [N] */
     hy__tensor dx, dtable;      /* (b) */

@@ -61,9 +61,8 @@ static hy_status check_batch(const hy__work *w, const hy__batch *b, hy_error *er
     }
     const int64_t vocab = w->m->cfg.model.vocab;
     for (int64_t i = 0; i < row; i++) {
-        if (b->token[i] < -1 || b->token[i] >= vocab) {
-            return hy__fail(err, HY_E_INVALID,
-                            "token %lld of the batch is %d; wanted 0 to %lld (or -1, padding)",
+        if (b->token[i] < 0 || b->token[i] >= vocab) {
+            return hy__fail(err, HY_E_INVALID, "token %lld of the batch is %d; wanted 0 to %lld",
                             (long long)i, (int)b->token[i], (long long)(vocab - 1));
         }
     }

@@ -149,7 +149,7 @@ hy_status hy__state_reserve(hy__state *s, int64_t capacity, hy_error *err);
  * with the layout of the states. */
 typedef struct hy__batch {
     hy__rows rows;
-    const int32_t *token; /* host [n_row], 0 … vocab-1, or -1 for padding */
+    const int32_t *token;                            /* host [n_row], 0 … vocab-1 */
     hy__state *const *state_in, *const *state_out;   /* may be NULL */
     hy__state *const *dstate_in, *const *dstate_out; /* backward; may be NULL */
 } hy__batch;

@@ -159,6 +159,9 @@ static void test_refusals(void **state) {
     r.token[4] = 50;
     assert_int_equal(hy__forward(r.work, &b, &err), HY_E_INVALID);
     assert_non_null(strstr(err.text, "token 4 of the batch is 50; wanted 0 to 49"));
+    r.token[4] = -1; /* a target may say so, a token not */
+    assert_int_equal(hy__forward(r.work, &b, &err), HY_E_INVALID);
+    assert_non_null(strstr(err.text, "token 4 of the batch is -1; wanted 0 to 49"));
     r.token[4] = 1;
     seq.pos = 3;
     assert_int_equal(hy__forward(r.work, &b, &err), HY_E_INVALID);

@@ -342,10 +342,6 @@ static void fast_embed(hy__backend *be, const hy__embed_args *a) {
 #pragma omp parallel for num_threads(n_thread) schedule(static)
     for (int64_t r = 0; r < a->n_row; r++) {
         float *x = (float *)hy__ptr(a->x) + r * a->dim;
-        if (token[r] < 0) {
-            memset(x, 0, (size_t)a->dim * sizeof *x);
-            continue;
-        }
         const void *row = hy__ptr(hy__at(a->table, token[r] * a->dim));
         if (a->table.dtype == HY__DTYPE_BF16)
             vec_from_bf16(x, row, a->dim);
@@ -368,9 +364,7 @@ static void fast_embed_backward(hy__backend *be, const hy__embed_args *a) {
     for (int i = 0; i < parts; i++) {
         const int64_t from = part_at(a->dim, i, parts, 16), to = part_at(a->dim, i + 1, parts, 16);
         for (int64_t r = 0; r < a->n_row; r++)
-            if (token[r] >= 0)
-                vec_axpy(dtable + token[r] * a->dim + from, 1.0f, dx + r * a->dim + from,
-                         to - from);
+            vec_axpy(dtable + token[r] * a->dim + from, 1.0f, dx + r * a->dim + from, to - from);
     }
 }
 

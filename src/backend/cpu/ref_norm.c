@@ -233,7 +233,7 @@ static void ref_embed(hy__backend *be, const hy__embed_args *a) {
     real *x = hy__ptr(a->x);
     for (int64_t r = 0; r < a->n_row; r++)
         for (int64_t i = 0; i < a->dim; i++)
-            x[r * a->dim + i] = token[r] < 0 ? 0 : ref_weight(a->table, token[r], i, a->dim);
+            x[r * a->dim + i] = ref_weight(a->table, token[r], i, a->dim);
 }
 
 /* dtable[token[r]] += dx[r] */
@@ -243,8 +243,7 @@ static void ref_embed_backward(hy__backend *be, const hy__embed_args *a) {
     const real *dx = hy__ptr(a->dx);
     real *dtable = hy__ptr(a->dtable);
     for (int64_t r = 0; r < a->n_row; r++)
-        for (int64_t i = 0; i < a->dim && token[r] >= 0; i++)
-            dtable[token[r] * a->dim + i] += dx[r * a->dim + i];
+        for (int64_t i = 0; i < a->dim; i++) dtable[token[r] * a->dim + i] += dx[r * a->dim + i];
 }
 
 /* dst = src, or dst += src */
