@@ -132,7 +132,7 @@ HY_API char *hy_model_config(const hy_model *model);
  * may not be chosen; force: at most 16 that alone run, in place of a choice. */
 typedef struct hy_expert_options {
     int64_t k;          /* 0 = as configured */
-    double temperature; /* 0 = 1 */
+    double temperature; /* 0 = as configured */
     const int32_t *ban, *force;
     int64_t n_ban, n_force;
 } hy_expert_options;
