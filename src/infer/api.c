@@ -191,6 +191,10 @@ char *hy_model_config(const hy_model *m) {
 
 static hy_status check_experts(const int32_t *list, int64_t n, int64_t n_expert, const char *what,
                                hy_error *err) {
+    if (n < 0) {
+        return hy__fail(err, HY_E_INVALID, "%lld experts are to be %s, wanted 0 or more",
+                        (long long)n, what);
+    }
     for (int64_t i = 0; i < n; i++) {
         if (list[i] < 0 || list[i] >= n_expert) {
             return hy__fail(err, HY_E_INVALID, "expert %d is to be %s, wanted 0 to %lld",
@@ -230,6 +234,10 @@ static hy_status make_control(const hy_model *m, const hy_expert_options *o, hy_
                             (int)o->force[i]);
         }
         c->force[i] = o->force[i];
+    }
+    if (n_left == 0) {
+        return hy__fail(err, HY_E_INVALID, "all %lld experts are banned, wanted at least one left",
+                        (long long)n_expert);
     }
     const int64_t k = o->k != 0 ? o->k : m->net->cfg.experts.k;
     if (k < 1 || (o->n_force == 0 && k > n_left)) {

@@ -122,8 +122,16 @@ static void test_refusals(void **state) {
     const hy_expert_options forced = {.force = twice, .n_force = 2};
     assert_int_equal(hy_model_experts(model, &forced, &err), HY_E_INVALID);
     assert_non_null(strstr(err.text, "forced twice"));
-    const hy_expert_options banned = {.ban = all, .n_ban = 3}; /* k is 2, one is left */
+    hy_expert_options banned = {.ban = all, .n_ban = 3}; /* k is 2, one is left */
     assert_int_equal(hy_model_experts(model, &banned, &err), HY_E_INVALID);
+    banned.n_ban = 4;
+    assert_int_equal(hy_model_experts(model, &banned, &err), HY_E_INVALID);
+    assert_string_equal(err.text, "all 4 experts are banned, wanted at least one left");
+    const hy_expert_options fewer[] = {{.n_ban = -1}, {.n_force = -1}};
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(hy_model_experts(model, &fewer[i], &err), HY_E_INVALID);
+        assert_non_null(strstr(err.text, "wanted 0 or more"));
+    }
     hy_session_free(s);
 }
 
