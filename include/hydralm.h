@@ -128,9 +128,10 @@ HY_API void hy_model_describe(const hy_model *model, hy_model_info *info);
 /* The configuration as documented YAML; the caller frees it. NULL without memory. */
 HY_API char *hy_model_config(const hy_model *model);
 
-/* Run-time control of the experts, for every E layer; it replaces the one before. ban: experts that
- * may not be chosen; force: at most 16 that alone run, in place of a choice. */
+/* Run-time control of the experts of one E layer or of all; it replaces the one before. ban:
+ * experts that may not be chosen; force: at most 16 that alone run, in place of a choice. */
 typedef struct hy_expert_options {
+    int64_t layer;      /* 0 = all; n = the n-th E layer, the others stay as they are */
     int64_t k;          /* 0 = as configured */
     double temperature; /* 0 = as configured */
     const int32_t *ban, *force;
@@ -138,8 +139,8 @@ typedef struct hy_expert_options {
 } hy_expert_options;
 
 /* opt must not be NULL; a zeroed one takes all control back. HY_E_INVALID for a model without E,
- * for an expert or a number out of range, and when fewer than k experts are left: then nothing
- * changed. */
+ * for a layer, an expert or a number out of range, and when fewer than k experts are left: then
+ * nothing changed. */
 HY_API hy_status hy_model_experts(hy_model *model, const hy_expert_options *opt, hy_error *err);
 
 /* ---- text ----------------------------------------------------------------------------------- */

@@ -254,13 +254,26 @@ static hy_status make_control(const hy_model *m, const hy_expert_options *o, hy_
 }
 
 hy_status hy_model_experts(hy_model *m, const hy_expert_options *opt, hy_error *err) {
+    const hy__config *cfg = &m->net->cfg;
     hy__expert_control control;
-    if (!strchr(m->net->cfg.letter, 'E')) {
+    int64_t n = 0, nth = 0;
+    for (int64_t i = 0; i < cfg->n_layer; i++) n += cfg->letter[i] == 'E';
+    if (n == 0) {
         return hy__fail(err, HY_E_INVALID, "the model %s has no experts to control",
-                        m->net->cfg.model.layers);
+                        cfg->model.layers);
+    }
+    if (opt->layer < 0 || opt->layer > n) {
+        return hy__fail(err, HY_E_INVALID,
+                        "the experts of E layer %lld are to be controlled, wanted 1 to %lld, or 0 "
+                        "for all",
+                        (long long)opt->layer, (long long)n);
     }
     HY_TRY(make_control(m, opt, &control, err));
-    for (int64_t i = 0; i < m->net->cfg.n_layer; i++) m->net->layer[i].expert = control;
+    for (int64_t i = 0; i < cfg->n_layer; i++) {
+        nth += cfg->letter[i] == 'E';
+        if (cfg->letter[i] == 'E' && (opt->layer == 0 || opt->layer == nth))
+            m->net->layer[i].expert = control;
+    }
     return HY_OK;
 }
 

@@ -18,7 +18,7 @@ static char folder[] = "/tmp/hydralm-session-XXXXXX";
 static char path[64];
 static hy_model *model;
 
-static const char config[] = "model: {layers: \"SE A WP\", d_model: 32, vocab: 256, chunk: 16}\n"
+static const char config[] = "model: {layers: \"SE AE WP\", d_model: 32, vocab: 256, chunk: 16}\n"
                              "ssm: {head_dim: 16, d_state: 16}\n"
                              "attention: {n_head: 2, head_dim: 16, window: 32, topk: 0}\n"
                              "experts: {n_expert: 4, k: 2, expert_chunk: 16, d_ff: 32}\n"
@@ -135,6 +135,48 @@ static void test_refusals(void **state) {
     hy_session_free(s);
 }
 
+/* Logits [256] after a few tokens, under what is set of the experts of one layer. */
+static void control(int64_t layer, int64_t n_force, float *logits) {
+    enum { N = 40 };
+    static float all[N * 256];
+    const int32_t force[] = {3};
+    const hy_expert_options opt = {.layer = layer, .force = force, .n_force = n_force};
+    int32_t token[N];
+    hy_error err = {0};
+    hy_session *s = open_session();
+    for (int i = 0; i < N; i++) token[i] = i * i % 256;
+    if (hy_model_experts(model, &opt, &err) != HY_OK) fail_msg("%s", err.text);
+    assert_int_equal(hy_session_feed(s, token, N, all, &err), HY_OK);
+    memcpy(logits, all + (N - 1) * 256, 256 * sizeof *logits);
+    hy_session_free(s);
+}
+
+/* The model has two E layers. What is set of one of them leaves the other as it was. */
+static void test_experts_by_layer(void **state) {
+    (void)state;
+    hy_error err = {0};
+    float none[256], first[256], second[256], both[256], got[256];
+    control(0, 0, none);
+    control(1, 1, first);
+    assert_memory_not_equal(none, first, sizeof none);
+    control(2, 1, both);
+    assert_memory_not_equal(first, both, sizeof none);
+    control(1, 0, second);
+    assert_memory_not_equal(none, second, sizeof none);
+    assert_memory_not_equal(both, second, sizeof none);
+    control(0, 1, got);
+    assert_memory_equal(got, both, sizeof got);
+    control(2, 0, got);
+    assert_memory_equal(got, first, sizeof got);
+    control(0, 0, got);
+    assert_memory_equal(got, none, sizeof got);
+    for (int64_t layer = -1; layer <= 3; layer += 4) {
+        assert_int_equal(hy_model_experts(model, &(hy_expert_options){.layer = layer}, &err),
+                         HY_E_INVALID);
+        assert_non_null(strstr(err.text, "wanted 1 to 2, or 0 for all"));
+    }
+}
+
 static hy_status eval(hy_eval_result *r, hy_error *err) {
     return hy_eval(model, &(const char *){path}, 1, r, err);
 }
@@ -218,6 +260,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_parts),
         cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_experts_by_layer),
         cmocka_unit_test(test_eval_is_the_mean),
         cmocka_unit_test(test_eval_of_documents),
         cmocka_unit_test(test_eval_memory),
