@@ -363,13 +363,14 @@ static void route_stat(hy__backend *be, const hy__route_stat_args *a) {
     }
 }
 
+/* Loads are counts, so that n·load_e and Σ load are exact: no rounding moves one at the mean. */
 static void balance(hy__backend *be, const hy__balance_args *a) {
     (void)be;
     real *bias = hy__ptr(a->bias), *load = hy__ptr(a->load);
-    double mean = 0;
-    for (int64_t e = 0; e < a->n_expert; e++) mean += (double)load[e] / (double)a->n_expert;
+    double sum = 0;
+    for (int64_t e = 0; e < a->n_expert; e++) sum += (double)load[e];
     for (int64_t e = 0; e < a->n_expert; e++) {
-        const double excess = (double)load[e] - mean;
+        const double excess = (double)a->n_expert * (double)load[e] - sum;
         if (excess != 0) bias[e] += (real)(excess < 0 ? a->rate : -a->rate);
         load[e] = 0;
     }
