@@ -316,8 +316,8 @@ typedef struct hy__balance_args {
     double rate;
 } hy__balance_args;
 
-/* Tokens of a block of W's chunked form, which begin anew with every chunk; of 32, 48, 64 the
- * fastest at head widths 64 and 128, on any instruction set of the CPU. */
+/* Tokens of a block of W's chunked form, which begin with the piece and anew with every chunk; of
+ * 32, 48, 64 the fastest at head widths 64 and 128, on any instruction set of the CPU. */
 enum { HY__DELTA_BLOCK = 32 };
 
 /* ---- W: workspace ------------------------------------------------------------------------------

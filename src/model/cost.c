@@ -36,12 +36,12 @@ static double pairs(int64_t pos, int64_t len, int64_t unit) {
     return triangle(room) + (double)(rest / unit) * triangle(unit) + triangle(rest % unit);
 }
 
-/* The same where blocks of `block` tokens begin anew with every chunk. */
+/* The same where blocks of `block` tokens begin at the first token and anew with every chunk. */
 static double block_pairs(int64_t pos, int64_t len, int64_t chunk, int64_t block) {
-    const int64_t in_chunk = pos % chunk, room = chunk - in_chunk;
-    if (len <= room) return pairs(in_chunk, len, block);
+    const int64_t room = chunk - pos % chunk;
+    if (len <= room) return pairs(0, len, block);
     const int64_t rest = len - room;
-    return pairs(in_chunk, room, block) + (double)(rest / chunk) * pairs(0, chunk, block) +
+    return pairs(0, room, block) + (double)(rest / chunk) * pairs(0, chunk, block) +
            pairs(0, rest % chunk, block);
 }
 

@@ -156,6 +156,52 @@ static void test_flops_random(void **state) {
     }
 }
 
+/* FLOPs of a piece that goes on at `pos`, by the formulas and as they are counted. */
+static void check_piece(const hy__config *c, int64_t pos, int64_t len) {
+    hy_error err = {0};
+    hy__account a;
+    law_model lm;
+    hy__work *w = NULL;
+    hy__state *state = NULL;
+    double extent[HY__EXTENT_N], planned = 0;
+    const hy__seq seq = {.len = len, .pos = pos};
+    const hy__rows rows = {.n_row = len, .n_seq = 1, .seq = &seq};
+    hy__account_init(&a, c, &NO_TRAIN);
+    hy__extents(c, &rows, 0, extent);
+    for (int64_t i = 0; i < a.n_part; i++)
+        for (int j = 0; j < a.part[i].cost.n_term; j++) {
+            const hy__term *t = &a.part[i].cost.term[j];
+            planned += extent[t->per] * (double)a.part[i].n_layer * t->forward;
+        }
+    open_counted(&lm, c);
+    law_ok(hy__work_new(&w, lm.m, (hy__work_options){0}, &err), &err);
+    law_ok(hy__state_new(&state, lm.m, pos + len, &err), &err);
+    state->pos = pos;
+    int32_t *token = calloc((size_t)len, sizeof *token);
+    const hy__batch b = {.rows = rows, .token = token, .state_in = &state, .state_out = &state};
+    hy__count_clear(lm.be);
+    law_ok(hy__forward(w, &b, &err), &err);
+    assert_near(planned, hy__count_flops(lm.be), 1e-9, "FLOPs of a piece", c,
+                &(hy__shape){.phase = HY__PHASE_PREFILL, .batch = 1, .tokens = len});
+    free(token);
+    hy__work_free(w);
+    hy__state_free(state);
+    law_close(&lm);
+}
+
+/* Blocks of W begin where the piece does, all else is cut by absolute position. */
+static void test_flops_of_pieces(void **state) {
+    (void)state;
+    static const int64_t piece[][2] = {{0, 150}, {16, 32}, {10, 40}, {40, 9}, {50, 100}, {64, 1}};
+    for (const char *letter = "SAEFWP"; *letter; letter++) {
+        hy__config c = law_config((char[]){*letter, 0});
+        c.model.chunk = 64;
+        law_finish(&c);
+        for (size_t i = 0; i < sizeof piece / sizeof *piece; i++)
+            check_piece(&c, piece[i][0], piece[i][1]);
+    }
+}
+
 /* ---- the counting backend counts what real kernels touch ---- */
 
 static void test_counts_are_real(void **state) {
@@ -352,7 +398,7 @@ int main(void) {
         cmocka_unit_test(test_flops_shipped),   cmocka_unit_test(test_flops_random),
         cmocka_unit_test(test_counts_are_real), cmocka_unit_test(test_sizes_shipped),
         cmocka_unit_test(test_sizes_random),    cmocka_unit_test(test_envelope),
-        cmocka_unit_test(test_states),
+        cmocka_unit_test(test_states),          cmocka_unit_test(test_flops_of_pieces),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
