@@ -296,7 +296,8 @@ static hy__linear_args shared_up(const hy__call *c, const dims *m) {
                              .n_row = c->rows->n_row,
                              .out = 2 * m->shared,
                              .in = m->width,
-                             .prec = c->prec};
+                             .prec = c->prec,
+                             .room = c->room};
 }
 
 static hy__linear_args shared_down(const hy__call *c, const dims *m) {
@@ -307,7 +308,8 @@ static hy__linear_args shared_down(const hy__call *c, const dims *m) {
                              .out = m->width,
                              .in = m->shared,
                              .y_add = true,
-                             .prec = c->prec};
+                             .prec = c->prec,
+                             .room = c->room};
 }
 
 static hy__swiglu_args shared_swiglu(const hy__call *c, const dims *m) {

@@ -120,7 +120,8 @@ static hy__linear_args query(const hy__call *c, const dims *m) {
                              .n_row = c->rows->n_row,
                              .out = m->head * m->dk,
                              .in = m->width,
-                             .prec = c->prec};
+                             .prec = c->prec,
+                             .room = c->room};
 }
 
 static hy__linear_args gate_input(const hy__call *c, const dims *m) {
@@ -140,7 +141,8 @@ static hy__linear_args out_proj(const hy__call *c, const dims *m) {
                              .n_row = c->rows->n_row,
                              .out = m->width,
                              .in = m->dv,
-                             .prec = c->prec};
+                             .prec = c->prec,
+                             .room = c->room};
 }
 
 static hy__rmsnorm_args query_norm(const hy__call *c, const dims *m) {
