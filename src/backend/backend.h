@@ -37,7 +37,8 @@ typedef enum hy__prec { HY__PREC_FP32 = 0, HY__PREC_BF16 = 1 } hy__prec;
 /* ---- dense products ------------------------------------------------------------------------- */
 
 /* C[m,n] = op(A)·op(B) (+ C when accumulate); op transposes when ta/tb. a: [m,k] (ta: [k,m]),
- * b: [k,n] (tb: [n,k]), all dense; one of a and b may be bf16, b with tb quantised. */
+ * b: [k,n] (tb: [n,k]), all dense; b may be bf16, or with tb quantised; a may be bf16 where
+ * has_bf16. */
 typedef struct hy__gemm_args {
     hy__tensor c, a, b;
     int64_t m, n, k;

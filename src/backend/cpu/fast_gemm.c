@@ -165,18 +165,6 @@ static void product_widened(hy__backend *be, const hy__product *p) {
     }
 }
 
-/* A is bf16: no layer of ours asks for it, so it is widened whole. */
-static void product_a_widened(hy__backend *be, const hy__product *p) {
-    hy__product q = *p;
-    float *scratch = hy__scratch_all(be, hy__tensor_bytes(HY__DTYPE_F32, p->m * p->k));
-    if (!scratch) return;
-    q.lda = p->ta ? p->m : p->k;
-    convert(be, scratch, p->a, false, p->ta ? p->k : p->m, q.lda, p->lda);
-    q.a = scratch;
-    q.a_bf16 = false;
-    run_dnnl(be, &q);
-}
-
 /* ---- quantised weights -----------------------------------------------------------------------
  * Without products of bytes, many rows of A are rounded as fast_quant.c rounds them, and both
  * operands go to oneDNN as the numbers that they stand for. */
@@ -246,8 +234,6 @@ static void matrix_product(hy__backend *be, const hy__product *p, hy__prec prec)
         gemv(be, p);
     else if (bf16 && be->has_bf16)
         product_bf16(be, p);
-    else if (p->a_bf16)
-        product_a_widened(be, p);
     else if (p->b_bf16)
         product_widened(be, p);
     else
@@ -276,6 +262,7 @@ static void fast_gemm(hy__backend *be, const hy__gemm_args *a) {
         .ldb = a->tb ? a->k : a->n,
         .ldc = a->n,
     };
+    HY_ASSERT(!p.a_bf16 || be->has_bf16);
     HY_ASSERT(p.b_quant == HY__DTYPE_F32 || (p.tb && !p.ta && !p.a_bf16));
     matrix_product(be, &p, a->prec);
 }
