@@ -135,7 +135,7 @@ typedef struct hy__rope_args {
  * x before the piece comes from the state [K-1, ch] (oldest first), which leaves with the last K-1
  * inputs. Backward: dx = , dw +=, dbias +=, dstate_in = (from dstate_out and dy). */
 typedef struct hy__conv_args {
-    hy__tensor y, x, w, bias; /* [N,ch], [N,ch] with ldx, [ch,K], [ch] or absent */
+    hy__tensor y, x, w, bias; /* [N,ch], [N,ch] with ldx, [ch,K], [ch] */
     const hy__rows *rows;
     const hy__tensor *state_in, *state_out;
     hy__tensor dy, dx, dw, dbias;             /* (b) dx has ldx */
@@ -263,7 +263,7 @@ enum { HY__EXPERT_MAX = 256 };
  * z_scale·d(Σ lse²) and aux_scale·d(aux). */
 typedef struct hy__route_args {
     hy__tensor idx, weight, lse;         /* I32 [R,k], [R,k], [R] */
-    hy__tensor logits, prior, prior_of;  /* [R,E], [U,E] or absent, I32 [R] or absent */
+    hy__tensor logits, prior, prior_of;  /* [R,E], [U,E] and I32 [R], or both absent */
     hy__tensor bias;                     /* [E] balance, no gradient */
     hy__tensor load, loss_sum;           /* [E] +=, [2] +=; may be absent */
     hy__tensor call_load;                /* [E] =, this call's rows per expert (kept for aux) */

@@ -25,7 +25,7 @@ static const hy__rows ROWS = {204, N_SEQ, SEQ};
 
 typedef struct conv_shape {
     int64_t ch, width, ldx;
-    bool biased, in_place;
+    bool in_place;
 } conv_shape;
 
 static const char *const IN[N_SEQ] = {"s0", "s1", "s2", "s3", "s4", "s5"};
@@ -47,6 +47,7 @@ static void case_conv(op_case *t) {
     hy__conv_args a = {
         .x = op_in(t, "x", ROWS.n_row * ld, 1.0),
         .w = op_in(t, "w", s->ch * s->width, 1.0),
+        .bias = op_in(t, "bias", s->ch, 1.0),
         .y = op_out(t, "y", ROWS.n_row * s->ch),
         .rows = &ROWS,
         .state_in = in,
@@ -55,7 +56,6 @@ static void case_conv(op_case *t) {
         .width = s->width,
         .ldx = s->ldx,
     };
-    if (s->biased) a.bias = op_in(t, "bias", s->ch, 1.0);
     k->conv(t->b->be, &a);
     if (s->in_place) return; /* the state that the backward needs is gone */
     for (int q = 0; q < N_SEQ; q++) {
@@ -65,7 +65,7 @@ static void case_conv(op_case *t) {
     a.dy = op_dout(t, "y");
     a.dx = op_din(t, "x");
     a.dw = op_din_add(t, "w");
-    if (s->biased) a.dbias = op_din_add(t, "bias");
+    a.dbias = op_din_add(t, "bias");
     a.dstate_in = din;
     a.dstate_out = dout;
     k->conv_backward(t->b->be, &a);
@@ -74,9 +74,9 @@ static void case_conv(op_case *t) {
 static void test_conv(void **state) {
     (void)state;
     static const conv_shape SHAPES[] = {
-        {1, 4, 0, true, false},    {63, 4, 0, true, false},   {257, 4, 300, true, false},
-        {64, 4, 70, false, false}, {33, 3, 0, true, false},   {20, 1, 0, true, false},
-        {48, 7, 50, true, false},  {257, 4, 300, true, true}, {63, 4, 0, false, true},
+        {1, 4, 0, false},   {63, 4, 0, false},   {257, 4, 300, false},
+        {64, 4, 70, false}, {33, 3, 0, false},   {20, 1, 0, false},
+        {48, 7, 50, false}, {257, 4, 300, true}, {63, 4, 0, true},
     };
     for (size_t i = 0; i < sizeof SHAPES / sizeof *SHAPES; i++) {
         op_check("conv", case_conv, &SHAPES[i], TOL);
@@ -87,7 +87,8 @@ static void test_conv(void **state) {
 enum { CH = 37, LEN = 40, WIDTH = 4 };
 
 /* The sequence x in pieces of `piece` tokens, the state carried from one to the next. */
-static void convolve(op_bench *b, hy__tensor y, hy__tensor x, hy__tensor w, int64_t piece) {
+static void convolve(op_bench *b, hy__tensor y, hy__tensor x, hy__tensor w, hy__tensor bias,
+                     int64_t piece) {
     hy__tensor carried = op_nan(b, (WIDTH - 1) * CH);
     for (int64_t at = 0; at < LEN; at += piece) {
         const hy__seq seq = {0, at + piece < LEN ? piece : LEN - at, at, 0};
@@ -96,6 +97,7 @@ static void convolve(op_bench *b, hy__tensor y, hy__tensor x, hy__tensor w, int6
             .x = hy__at(x, at * CH),
             .y = hy__at(y, at * CH),
             .w = w,
+            .bias = bias,
             .rows = &rows,
             .state_in = at ? &carried : NULL,
             .state_out = &carried,
@@ -110,17 +112,18 @@ static void convolve(op_bench *b, hy__tensor y, hy__tensor x, hy__tensor w, int6
 static void test_pieces(void **state) {
     (void)state;
     double *hx = op_random(1, LEN * CH, 1.0), *hw = op_random(2, CH * WIDTH, 1.0);
+    double *hb = op_random(3, CH, 1.0);
     double *whole = malloc(LEN * CH * sizeof *whole), *cut = malloc(LEN * CH * sizeof *cut);
     for (const char *const *name = hy__backend_names(); *name; name++) {
         op_bench b;
         op_open(&b, *name, 2);
         const hy__tensor x = op_put(&b, hx, LEN * CH), w = op_put(&b, hw, CH * WIDTH);
-        const hy__tensor y = op_nan(&b, LEN * CH);
-        convolve(&b, y, x, w, LEN);
+        const hy__tensor bias = op_put(&b, hb, CH), y = op_nan(&b, LEN * CH);
+        convolve(&b, y, x, w, bias, LEN);
         op_get(&b, whole, y, LEN * CH);
         for (int64_t piece = 1; piece < 6; piece++) {
             const hy__tensor z = op_nan(&b, LEN * CH);
-            convolve(&b, z, x, w, piece);
+            convolve(&b, z, x, w, bias, piece);
             op_get(&b, cut, z, LEN * CH);
             op_expect("conv in pieces", *name, whole, cut, LEN * CH, 0);
         }
@@ -128,6 +131,7 @@ static void test_pieces(void **state) {
     }
     free(hx);
     free(hw);
+    free(hb);
     free(whole);
     free(cut);
 }

@@ -62,7 +62,7 @@ INLINE void input_rows(const float **in, const hy__conv_args *a, const taps *s, 
 /* bias + Σ_j w_j·in_j at channels c … */
 INLINE vf before_silu(const int64_t width, const taps *s, const float *bias, const float *const *in,
                       int64_t ch, int64_t c, int64_t left) {
-    vf sum = bias ? vf_load_to(bias + c, left) : vf_set(0.0f);
+    vf sum = vf_load_to(bias + c, left);
 #pragma GCC unroll 4
     for (int64_t j = 0; j < width; j++)
         sum += vf_load_to(s->w + j * ch + c, left) * vf_load_to(in[j] + c, left);
@@ -236,7 +236,7 @@ static void fast_conv_backward(hy__backend *be, const hy__conv_args *a) {
         const taps s = taps_of(scratch, a, i);
         for (int64_t c = 0; c < a->ch; c++)
             for (int64_t j = 0; j < a->width; j++) dw[c * a->width + j] += s.dw[j * a->ch + c];
-        if (dbias) vec_axpy(dbias, 1.0f, s.db, a->ch);
+        vec_axpy(dbias, 1.0f, s.db, a->ch);
     }
     const taps s = taps_of(scratch, a, 0);
     for (int64_t q = 0; q < a->rows->n_seq; q++) state_backward(a, &s, q);

@@ -174,7 +174,7 @@ static int64_t route_k(const hy__route_args *a) {
 }
 
 static int64_t prior_row(const hy__route_args *a, int64_t r) {
-    return hy__present(a->prior_of) ? ((const int32_t *)hy__ptr(a->prior_of))[r] : r;
+    return ((const int32_t *)hy__ptr(a->prior_of))[r];
 }
 
 /* l[padded E] = (logits + prior) / temperature, then -inf. */

@@ -14,7 +14,7 @@ static real input(const hy__conv_args *a, const real *x, const real *state, int6
 static real before_silu(const hy__conv_args *a, const real *x, const real *state, int64_t t,
                         int64_t c) {
     const real *w = hy__ptr(a->w), *bias = hy__ptr(a->bias);
-    double sum = bias ? (double)bias[c] : 0;
+    double sum = (double)bias[c];
     for (int64_t j = 0; j < a->width; j++)
         sum += (double)w[c * a->width + j] * (double)input(a, x, state, t - a->width + 1 + j, c);
     return (real)sum;
@@ -72,7 +72,7 @@ static void ref_conv_backward(hy__backend *be, const hy__conv_args *a) {
                 for (int64_t j = 0; j < width; j++)
                     dw[c * width + j] +=
                         (real)(dp[t] * (double)input(a, x, state, t - width + 1 + j, c));
-                if (dbias) dbias[c] += (real)dp[t];
+                dbias[c] += (real)dp[t];
             }
             for (int64_t s = 0; s < seq->len; s++)
                 dx[s * ldx + c] = input_gradient(a, dp, dout, seq->len, s, c);
