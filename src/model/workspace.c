@@ -2,7 +2,7 @@
  * token; docs/model.md.
  *
  *   z, q, k, v, ga, gb, gm = in_proj(x);  q, k, v = SiLU(conv(q, k, v));  q, k L2-normed per head
- *   y = delta(q, k, v, ga, gb, gm; W_r);  o_proj(RMSNorm per head(y·SiLU(z)))
+ *   y = delta(q, k, v, ga, gb, gm; W_r);  out_proj(RMSNorm per head(y·SiLU(z)))
  * H heads with memories M[dk, dv]; n reads. State: the conv's last columns and M. */
 #include "model/conv_mixer.h"
 
