@@ -233,10 +233,10 @@ static inline int64_t hy__kv_slot(int64_t b, int64_t n_slot) {
 /* ---- E: chunk-routed experts ------------------------------------------------------------------
  * unit_mean: m[u] = mean of the normed input over the unit before u (u's sequence's very first
  * unit: `first`), for every unit that the piece touches [hy__rows_units(rows, unit), d]. unit_of[N]
- * = the row of m that serves the token. State: sum[d] of the open unit so far, prev[d] the router
- * input of the open unit (valid when pos % unit != 0, or as the mean-to-be when pos % unit == 0:
- * then prev is ignored and sum/unit serves). After a piece that ends a unit, sum holds that full
- * unit. Backward: dx =, dfirst +=, dsum_in/dprev_in = from dm and dsum_out/dprev_out.
+ * = the row of m that serves the token. State between two pieces:
+ *   pos % unit != 0   sum[d] of the open unit so far, prev[d] its router input
+ *   pos % unit == 0   sum of the whole unit just ended, whose mean comes next; prev is not read
+ * Backward: dx =, dfirst +=, dsum_in/dprev_in = from dm and dsum_out/dprev_out.
  *
  * own: m[u] = mean over the tokens of u itself, as many as the piece has of it. Every pos is a
  * multiple of unit then; there is no state and no `first`. */

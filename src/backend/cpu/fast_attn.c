@@ -2,7 +2,7 @@
  * softmax (Milakov & Gimelshein 2018; Dao et al. 2022). backend.h has the rule of who sees whom.
  *
  * Every tile of consecutive rows meets the sink and its windows and writes o and lse; from there
- * fast_attn_chosen.c goes on with the selected blocks. */
+ * fast_attn_chosen.c goes on with the selected blocks. attn_stat is the reference's. */
 #include "backend/cpu/fast_attn.h"
 
 typedef struct forward {

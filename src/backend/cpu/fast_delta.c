@@ -12,7 +12,7 @@
  *
  * Blocks never cross an absolute chunk, whose first memory is kept in chunk_state; U and the r_j
  * are kept too, and the backward needs nothing else. A (sequence, head) is one task. A piece of one
- * token runs the plain recurrence. */
+ * token runs the plain recurrence. delta_stat is the reference's. */
 #include "backend/cpu/simd.h"
 
 enum {

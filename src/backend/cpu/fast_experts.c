@@ -3,8 +3,8 @@
  * ref_experts.c is the specification.
  *
  * Every output element has one thread, which adds in the order of the rows: results do not depend
- * on timing, and those of unit_mean not even on how a sequence is cut. balance is the reference's.
- */
+ * on timing, and those of unit_mean not even on how a sequence is cut. balance and
+ * route_stat are the reference's. */
 #include "backend/cpu/simd.h"
 
 static void copy_or_zero(float *dst, const float *src, int64_t n) {

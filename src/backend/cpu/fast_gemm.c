@@ -5,7 +5,8 @@
  *   few rows times rows of weights                    own kernel, bound by reading the weights once
  *   bf16 wanted or in memory, and the CPU has it      operands rounded into scratch, oneDNN in bf16
  *   bf16 in memory, and the CPU has not               weights widened tile by tile, oneDNN in fp32
- *   otherwise                                         oneDNN in fp32 */
+ *   otherwise                                         oneDNN in fp32
+ * group_prefetch is the reference's. */
 #include "backend/cpu/fast_quant.h"
 
 enum {
