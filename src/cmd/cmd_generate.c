@@ -14,7 +14,7 @@ enum { PROMPT_BYTES = 1 << 30 /* of a file, at most */ };
 
 typedef struct request {
     const char *model, *prompt, *prompt_file, *session, *save_session;
-    int64_t max_tokens, top_k, seed, experts_k;
+    int64_t max_tokens, top_k, seed, experts_layer, experts_k;
     double temperature, top_p, min_p, experts_temperature;
     text_list stop;
     int_list ban, force;
@@ -70,6 +70,10 @@ static hy_status report(const request *q, const sink *s, const hy_generate_resul
     return isatty(STDOUT_FILENO) && s->last != '\n' ? cmd_write("\n", 1, err) : HY_OK;
 }
 
+static bool sets_experts(const request *q) {
+    return q->experts_k || q->experts_temperature > 0.0 || q->ban.n || q->force.n;
+}
+
 static hy_status set_experts(hy_model *model, const request *q, hy_error *err) {
     int32_t list[2][256];
     const int_list *from[2] = {&q->ban, &q->force};
@@ -80,14 +84,14 @@ static hy_status set_experts(hy_model *model, const request *q, hy_error *err) {
         }
         for (int64_t j = 0; j < from[i]->n; j++) list[i][j] = (int32_t)from[i]->item[j];
     }
-    const hy_expert_options opt = {.k = q->experts_k,
+    const hy_expert_options opt = {.layer = q->experts_layer,
+                                   .k = q->experts_k,
                                    .temperature = q->experts_temperature,
                                    .ban = list[0],
                                    .n_ban = q->ban.n,
                                    .force = list[1],
                                    .n_force = q->force.n};
-    const bool any = opt.k || opt.temperature > 0.0 || opt.n_ban || opt.n_force;
-    return any ? hy_model_experts(model, &opt, err) : HY_OK;
+    return sets_experts(q) ? hy_model_experts(model, &opt, err) : HY_OK;
 }
 
 /* What to go on from, the caller's to free. */
@@ -136,9 +140,13 @@ done:
 }
 
 static hy_status check_usage(const request *q, hy_error *err) {
-    if (q->prompt || q->prompt_file || q->session) return HY_OK;
-    return hy__fail(err, HY_E_INVALID,
-                    "generate wants --prompt TEXT, --prompt-file FILE or --session FILE");
+    if (!q->prompt && !q->prompt_file && !q->session)
+        return hy__fail(err, HY_E_INVALID,
+                        "generate wants --prompt TEXT, --prompt-file FILE or --session FILE");
+    if (q->experts_layer && !sets_experts(q))
+        return hy__fail(err, HY_E_INVALID,
+                        "--experts-layer says where alone; wanted what, as --experts-k N");
+    return HY_OK;
 }
 
 int cmd_generate(int argc, char **argv) {
@@ -162,6 +170,7 @@ int cmd_generate(int argc, char **argv) {
         {.name = "experts-ban", .kind = OPTION_INTS, .to = &q.ban, .value = "I,J,...", .max = 255, .doc = "experts that never work"},
         {.name = "experts-force", .kind = OPTION_INTS, .to = &q.force, .value = "I,J,...", .max = 255, .doc = "these experts work, and no others"},
         {.name = "experts-temperature", .kind = OPTION_REAL, .to = &q.experts_temperature, .value = "X", .max = 1e6, .doc = "of the experts' router; 0 = as configured"},
+        {.name = "experts-layer", .kind = OPTION_INT, .to = &q.experts_layer, .value = "N", .max = 65536, .doc = "all this of the N-th E layer alone; 0 = of every one"},
         CMD_SHARED_OPTIONS(q.shared),
     };
     /* clang-format on */

@@ -104,6 +104,8 @@ same m/model.safetensors before "a model that was named as a session"
 
 fails 1 "banned" generate --model m --prompt x --experts-ban 4
 fails 1 "1 to 1" generate --model m --prompt x --experts-ban 0,1,2
+fails 2 "says where alone" generate --model m --prompt x --experts-layer 1
+fails 1 "wanted 1 to" generate --model m --prompt x --experts-layer 9 --experts-k 1
 fails 1 "both banned and forced" generate --model m --prompt x --experts-ban 1 --experts-force 0,1
 fails 1 "temperature" generate --model m --prompt x --experts-temperature 1e-300
 fails 1 "prompt is empty" generate --model m --prompt ""
