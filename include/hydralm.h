@@ -285,7 +285,8 @@ typedef struct hy_train_options {
 typedef struct hy_train_result {
     int64_t steps, tokens; /* tokens that were predicted … */
     int64_t read;      /* … of so many places in windows, which documents of a task do not fill */
-    double train_loss; /* nats per token, mean of the last tenth of the steps */
+    double train_loss; /* nats per token, mean of the last tenth of the steps; where none of them
+                          has a loss, of the last that has one; NaN: none has */
     double val_loss, val_bits_per_byte, tokens_per_s, seconds;
     double save_seconds;      /* of them, this process's on checkpoints */
     int64_t dropped, rewound; /* as in the progress */

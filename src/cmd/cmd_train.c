@@ -12,6 +12,7 @@
 #include "train/setup.h"
 
 #include <jansson.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -29,22 +30,26 @@ static void on_warning(void *user, const char *text) {
 
 static hy_status report(const hy_train_result *r, const char *out, const cmd_shared *shared,
                         hy_error *err) {
+    const bool asked = !isnan(r->train_loss);
     if (!shared->json) {
+        char loss[32] = "-";
+        if (asked) snprintf(loss, sizeof loss, "%.4f", r->train_loss);
         if (!shared->quiet) {
-            fprintf(stderr, "%s: %lld steps, %lld tokens, loss %.4f, %.0f tokens/s, peak %.0f MB\n",
-                    out, (long long)r->steps, (long long)r->tokens, r->train_loss, r->tokens_per_s,
+            fprintf(stderr, "%s: %lld steps, %lld tokens, loss %s, %.0f tokens/s, peak %.0f MB\n",
+                    out, (long long)r->steps, (long long)r->tokens, loss, r->tokens_per_s,
                     (double)r->peak_rss_bytes / 1e6);
         }
         return HY_OK;
     }
     const bool evaluated = r->val_loss >= 0.0;
     return cmd_print_json(
-        json_pack("{s:I, s:I, s:f, s:o, s:o, s:f, s:f, s:f, s:I, s:I, s:I, s:b}", "steps",
+        json_pack("{s:I, s:I, s:o, s:o, s:o, s:f, s:f, s:f, s:I, s:I, s:I, s:b}", "steps",
                   (json_int_t)r->steps, "tokens", (json_int_t)r->tokens, "train_loss",
-                  r->train_loss, "val_loss", evaluated ? json_real(r->val_loss) : json_null(),
-                  "val_bits_per_byte", evaluated ? json_real(r->val_bits_per_byte) : json_null(),
-                  "tokens_per_s", r->tokens_per_s, "seconds", r->seconds, "save_seconds",
-                  r->save_seconds, "peak_rss_bytes", (json_int_t)r->peak_rss_bytes, "dropped",
+                  asked ? json_real(r->train_loss) : json_null(), "val_loss",
+                  evaluated ? json_real(r->val_loss) : json_null(), "val_bits_per_byte",
+                  evaluated ? json_real(r->val_bits_per_byte) : json_null(), "tokens_per_s",
+                  r->tokens_per_s, "seconds", r->seconds, "save_seconds", r->save_seconds,
+                  "peak_rss_bytes", (json_int_t)r->peak_rss_bytes, "dropped",
                   (json_int_t)r->dropped, "rewound", (json_int_t)r->rewound, "stopped", r->stopped),
         err);
 }

@@ -294,17 +294,18 @@ static hy_status run(hy__trainer *tr, bool *stopped, hy_error *err) {
     return HY_OK;
 }
 
-/* Mean loss of the last tenth of the steps, without dropped ones. */
+/* Mean loss of the last tenth of the steps, without those that have none; where that is all of
+ * them, of the last step before that has one. */
 static double last_losses(const hy__trainer *tr) {
     const int64_t n = tr->at.step / 10 > 0 ? tr->at.step / 10 : tr->at.step;
     int64_t sound = 0;
     double sum = 0.0;
-    for (int64_t i = tr->at.step - n; i < tr->at.step; i++) {
+    for (int64_t i = tr->at.step - 1; i >= 0 && (sound == 0 || i >= tr->at.step - n); i--) {
         if (isnan(tr->history[i])) continue;
         sum += tr->history[i];
         sound++;
     }
-    return sound > 0 ? sum / (double)sound : 0.0;
+    return sound > 0 ? sum / (double)sound : (double)NAN;
 }
 
 /* What a run that goes back takes with it. */

@@ -45,6 +45,13 @@ at=$(awk '/"loss":null/ { if (loud) { print NR; exit } next } { loud = 1 }' g/me
 seldom "$((at - 1))" h
 seldom "$at" i
 same h/model.safetensors i/model.safetensors "a step that asked nothing"
+# one that is the last tenth of a run alone
+at=$(awk 'NR > 10 && NR < 20 && /"loss":null/ { print NR; exit }' g/metrics.jsonl)
+[ "$at" ] || die "steps 11 to 19 all asked something: this test shows nothing"
+seldom "$at" j
+last=$(sed -n "$((at - 1))p" g/metrics.jsonl | grep -oE '"loss":[^,]*' | cut -d: -f2)
+awk -v a="$(field train_loss)" -v b="$last" 'BEGIN { d = a / b - 1; exit !(d < 1e-6 && d > -1e-6) }' ||
+    die "the last tenth asked nothing: the loss is $(field train_loss), before that $last"
 
 # A curriculum that waits for a task, with replay of the one before.
 cat >recipe.yaml <<'YAML'
