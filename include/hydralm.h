@@ -247,7 +247,8 @@ typedef struct hy_train_progress {
     double table_used;     /* share of P's table that was read */
     bool evaluated;        /* val_loss is new */
     bool saved;            /* a checkpoint was written */
-    const char *unsound;   /* why the step was dropped: a clause; NULL = it was not */
+    bool back;             /* the run goes back to its last checkpoint, before this step */
+    const char *unsound;   /* why that, or why the step was dropped: a clause; NULL = it was not */
     int64_t dropped;       /* steps that were, so far */
     int64_t rewound;       /* times that the run went back to a checkpoint */
     const char *stage;     /* of the curriculum; NULL without one */

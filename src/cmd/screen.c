@@ -202,7 +202,10 @@ static void draw(screen *s, const hy_train_progress *p) {
 
 static void print_line(const screen *s, const hy_train_progress *p) {
     char steps[24] = "", val[32] = "";
-    const char *what = p->unsound ? "  dropped: " : isnan(p->loss) ? "  nothing was asked" : "";
+    const char *what = p->back          ? "  goes back: "
+                       : p->unsound     ? "  dropped: "
+                       : isnan(p->loss) ? "  nothing was asked"
+                                        : "";
     if (p->steps > 0) snprintf(steps, sizeof steps, "/%lld", (long long)p->steps);
     if (p->val_loss >= 0) snprintf(val, sizeof val, "  val %.4f", p->val_loss);
     fprintf(s->out,

@@ -197,6 +197,7 @@ static void tell_stage(const hy__trainer *tr, hy_train_progress *p) {
     const hy__stage *s = tr->stage;
     if (!tr->recipe.name) return;
     p->stage = s->name;
+    if (p->back) return;
     if (tr->course.reached)
         p->stage_end = hy__stage_end_name(s->until);
     else if (hy__stage_is_over(tr) && s->part + 1 == s->n_part)
@@ -207,6 +208,11 @@ static void tell_stage(const hy__trainer *tr, hy_train_progress *p) {
 static double seconds_left(const hy__progress *at) {
     const double share = hy__progress_share(at);
     return share > 0.0 ? at->seconds * (1.0 - share) / share : 0.0;
+}
+
+static void tell_time(hy__trainer *tr, hy_train_progress *p, double seconds) {
+    p->seconds = tr->at.seconds = seconds;
+    p->seconds_left = seconds_left(&tr->at);
 }
 
 static hy_status save(hy__trainer *tr, hy_error *err) {
@@ -252,12 +258,13 @@ static hy_status advance(hy__trainer *tr, hy_train_progress *p, bool *last, hy_e
     look(tr, p);
     p->dropped = tr->guard.dropped;
     p->rewound = tr->guard.rewound;
-    if (tr->guard.back) return HY_OK;
+    p->back = tr->guard.back;
     const double took = hy__now() - start;
     p->tokens_per_s = took > 0.0 ? (double)(tr->tokens - tokens) / took : 0.0;
-    tr->at.seconds = before + took;
-    *last = is_over(tr);
+    tell_time(tr, p, before + took);
     tell_stage(tr, p);
+    if (p->back) return HY_OK;
+    *last = is_over(tr);
     p->evaluated = tr->has_val && (*last || p->stage_end || is_due(p->step, tr->t.eval_every));
     if (p->evaluated) {
         HY_TRY(hy__trainer_evaluate(tr, &p->evaluated, err));
@@ -266,10 +273,8 @@ static hy_status advance(hy__trainer *tr, hy_train_progress *p, bool *last, hy_e
     }
     p->saved = *last || is_due(p->step, tr->base_t.save_every) || is_save_late(tr);
     const bool detail = *last || p->step == 1 || is_due(p->step, tr->base_t.detail_every);
-    tr->at.seconds = before + hy__now() - start;
     p->val_loss = tr->val_loss;
-    p->seconds = tr->at.seconds;
-    p->seconds_left = seconds_left(&tr->at);
+    tell_time(tr, p, before + hy__now() - start);
     HY_TRY(hy__metrics_add(tr, p, detail, err));
     if (p->saved && tr->t.on_spike == HY__ON_SPIKE_REWIND) tr->guard.in_row = 0;
     return p->saved ? save(tr, err) : HY_OK;

@@ -27,7 +27,8 @@ ok "${flags[@]}" --out skip2 "${skip[@]}"
 same skip/model.safetensors skip2/model.safetensors "dropped twice alike"
 
 rewind=(--set train.spike=10 --set train.on_spike=rewind --set train.spike_limit=20)
-ok "${flags[@]}" --out back "${rewind[@]}"
+ok "${flags[@]}" --out back -v "${rewind[@]}"
+is "$(grep -c "  goes back: the loss" <<<"$said")" "$(field rewound)" "lines of steps gone back from"
 is "$(field dropped)" 0 "steps that a rewinding run dropped"
 awk -v n="$(field rewound)" 'BEGIN { exit !(n >= 8 && n <= 10) }' || die "$(field rewound) times back"
 is "$(wc -l <back/metrics.jsonl)" 150 "lines of metrics"
