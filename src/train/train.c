@@ -287,7 +287,9 @@ static hy_status run(hy__trainer *tr, bool *stopped, hy_error *err) {
     if (tr->t.on_spike == HY__ON_SPIKE_REWIND && tr->at.step == 0)
         HY_TRY(save(tr, err)); /* to go back to */
     for (bool last = is_over(tr); !last && !asked && !tr->guard.back;) {
+        const double start = hy__now();
         HY_TRY(hy__stage_next(tr, err));
+        tr->at.seconds += hy__now() - start;
         HY_TRY(advance(tr, &p, &last, err));
         asked = tr->opt->on_step && !tr->opt->on_step(tr->opt->user, &p);
         if (asked && tr->guard.back)
