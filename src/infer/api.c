@@ -133,6 +133,8 @@ static hy_status load(hy_model *m, const char *dir, const char *dtype, hy_error 
     hy__config cfg;
     HY_TRY(hy__checkpoint_config(dir, &cfg, &m->train, err));
     HY_TRY(hy__checkpoint_open(&m->net, m->be, dir, dtype, err));
+    m->from = realpath(dir, NULL);
+    if (!m->from) return hy__no_memory(err, "%.400s", dir);
     HY_TRY(read_eos(m, dir, err));
     return read_text(m, dir, err);
 }
@@ -155,14 +157,22 @@ void hy_model_free(hy_model *m) {
     hy__tokenizer_free(m->tok);
     hy__model_free(m->net);
     hy__backend_free(m->be);
+    free(m->from);
     free(m);
+}
+
+/* The tokenizer; or the files that we could not use, as they are. Neither leaves another model's.
+ */
+static hy_status put_text(hy__fileset *set, const hy_model *m, hy_error *err) {
+    return m->tok ? hy__tokenizer_put(set, m->tok, err)
+                  : hy__checkpoint_copy_text(set, m->from, err);
 }
 
 hy_status hy_model_save(const hy_model *m, const char *dir, hy_error *err) {
     hy__fileset *set;
     HY_TRY(hy__checkpoint_begin(&set, dir, err));
     hy_status status = hy__checkpoint_put(set, m->net, &m->train, m->eos, m->n_eos, err);
-    if (status == HY_OK && m->tok) status = hy__tokenizer_put(set, m->tok, err);
+    if (status == HY_OK) status = put_text(set, m, err);
     if (status == HY_OK) return hy__fileset_commit(set, err);
     hy__fileset_discard(set);
     return status;

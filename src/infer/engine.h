@@ -17,6 +17,7 @@ struct hy_model {
     hy__model *net;           /* owned */
     hy__tokenizer *tok;       /* owned; NULL for a vocabulary that we cannot read */
     hy_error no_text;         /* why tok is NULL */
+    char *from;               /* owned; the directory it was opened from; NULL: it is new */
     int32_t eos[HY__EOS_MAX]; /* tokens that end a text */
     int n_eos;
     hy__train_config train;            /* as configured; only printed and saved */

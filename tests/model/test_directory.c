@@ -171,11 +171,34 @@ static void test_no_text(void **state) {
     hy_model_free(m);
 }
 
+/* Where it is saved, no other model's tokenizer stays; where it is from, its own does. */
+static void test_saved_without_text(void **state) {
+    (void)state;
+    static const char unknown[] = "{\"model\": {\"type\": \"Unigram\"}}";
+    const char *from = at_root("wordless"), *to = at_root("wordy");
+    const char *file = at_root("wordless/tokenizer.json");
+    hy_error err = {0};
+    hy_model *m;
+    must(hy_model_save(model, from, &err), &err);
+    must(hy_model_save(model, to, &err), &err);
+    unlink(file);
+    must(hy_model_open(&m, from, NULL, &err), &err);
+    must(hy_model_save(m, to, &err), &err);
+    assert_int_equal(access(at_root("wordy/tokenizer.json"), F_OK), -1);
+    hy_model_free(m);
+    must(hy__file_write(file, unknown, sizeof unknown - 1, &err), &err);
+    must(hy_model_open(&m, from, NULL, &err), &err);
+    must(hy_model_save(m, from, &err), &err);
+    assert_int_equal(access(file, F_OK), 0);
+    hy_model_free(m);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_killed_commit),
         cmocka_unit_test(test_full_disk),
         cmocka_unit_test(test_no_text),
+        cmocka_unit_test(test_saved_without_text),
     };
     return cmocka_run_group_tests(tests, open_model, close_model);
 }
