@@ -149,15 +149,16 @@ static hy_status journal_write(const entries *e, const char *dir, hy_error *err)
     return status;
 }
 
-/* Gives an old file a second name in the folder, or moves it where there are no links. One that is
- * there already came from an earlier try, and a file whose replacement is no longer staged is the
- * new one. */
+/* Gives an old file a second name in the folder, or moves it where there are no links; of a
+ * symbolic link, what it leads to, as it may be relative. One that is there already came from an
+ * earlier try, and a file whose replacement is no longer staged is the new one. */
 static hy_status keep_one(const entry *e, const char *dir, const char *folder, hy_error *err) {
     char *at = hy__path_join(dir, e->name), *from = staged_path(dir, e->name);
     char *kept = hy__path_join(folder, e->name);
     hy_status status = at && from && kept ? HY_OK : hy__no_memory(err, "%.400s", dir);
-    if (status == HY_OK && (!e->put || access(from, F_OK) == 0) && link(at, kept) != 0 &&
-        errno != EEXIST && errno != ENOENT && rename(at, kept) != 0 && errno != ENOENT)
+    if (status == HY_OK && (!e->put || access(from, F_OK) == 0) &&
+        linkat(AT_FDCWD, at, AT_FDCWD, kept, AT_SYMLINK_FOLLOW) != 0 && errno != EEXIST &&
+        errno != ENOENT && rename(at, kept) != 0 && errno != ENOENT)
         status = io_failed(err, "keep", at);
     free(kept);
     free(from);

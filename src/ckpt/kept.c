@@ -67,23 +67,26 @@ void hy__kept_release(hy__kept *list) {
     *list = (hy__kept){0};
 }
 
-/* The list of checksums goes first: what lacks it is no checkpoint. */
+/* The list of checksums goes first: what lacks it is no checkpoint. Then all else that is no
+ * folder, links that lead nowhere, too. */
+static void empty_folder(const char *path) {
+    DIR *d = opendir(path);
+    if (!d) return;
+    unlinkat(dirfd(d), HY__CHECKSUMS, 0);
+    for (struct dirent *entry; (entry = readdir(d));) unlinkat(dirfd(d), entry->d_name, 0);
+    closedir(d);
+}
+
 static hy_status remove_one(const char *dir, int64_t step, hy_error *err) {
     char name[HY__KEPT_NAME];
     hy__kept_name(name, step);
-    char *path = hy__path_join(dir, name), *sums = path ? hy__path_join(path, HY__CHECKSUMS) : NULL;
-    hy__file_list files = {0};
-    hy_status status = sums ? HY_OK : hy__no_memory(err, "removing %s", name);
-    if (status == HY_OK) {
-        unlink(sums);
-        status = hy__dir_list(&files, path, err);
-    }
-    for (int64_t i = 0; i < files.n; i++) unlink(files.path[i]);
-    if (status == HY_OK && rmdir(path) != 0)
-        status =
-            hy__fail(err, HY_E_IO, "cannot remove the folder %.400s: %s", path, strerror(errno));
-    hy__file_list_release(&files);
-    free(sums);
+    char *path = hy__path_join(dir, name);
+    if (!path) return hy__no_memory(err, "removing %s", name);
+    empty_folder(path);
+    const hy_status status =
+        rmdir(path) == 0
+            ? HY_OK
+            : hy__fail(err, HY_E_IO, "cannot remove the folder %.400s: %s", path, strerror(errno));
     free(path);
     return status;
 }

@@ -148,6 +148,18 @@ grep -q "File too large" stderr || die "a full disk: $(cat stderr)"
 train --out part --resume
 equal_runs whole part "after a full disk"
 
+# Weights that are a link: the older checkpoint has what it leads to. One that leads nowhere is no hindrance.
+cp -r whole/checkpoints/step-9 linked
+cp whole/metrics.jsonl linked
+mv linked/model.safetensors weights
+ln -s ../weights linked/model.safetensors
+train --out linked --resume
+same weights linked/checkpoints/step-9/model.safetensors "what a link leads to"
+ln -s nowhere linked/checkpoints/step-9/link
+train --out linked --resume --set train.keep=1 --steps 13
+grep warning <<<"$said" && die "removing a checkpoint with a link in it: $said"
+absent linked/checkpoints/step-9 "an old checkpoint"
+
 # Another configuration: which field, what it was, what it is.
 other() { # other SAYS OPTIONS…
     local says=$1
