@@ -2,6 +2,7 @@
 #include "ckpt/quantize.h"
 
 #include "ckpt/checkpoint.h"
+#include "ckpt/json_file.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -52,6 +53,15 @@ static void note_kept(hy_convert_result *result, const hy__model *q) {
                  (intmax_t)n_kept, (intmax_t)n, (int)HY__QUANT_GROUP);
 }
 
+/* Of a model that was converted, the configuration says nothing of training. */
+static hy_status says_train(bool *says, const char *dir, hy_error *err) {
+    json_t *config;
+    HY_TRY(hy__json_read(&config, dir, "config.json", err));
+    *says = json_object_get(config, "train") != NULL;
+    json_decref(config);
+    return HY_OK;
+}
+
 static hy_status put(const hy__model *q, const hy__train_config *train, const char *from,
                      const char *to, hy_error *err) {
     hy__fileset *set;
@@ -70,9 +80,11 @@ hy_status hy__quantize_directory(const char *from, const char *to, const char *f
     hy__config c;
     hy__train_config train;
     hy__dtype dtype;
+    bool trained;
     hy_status status;
     HY_TRY_GOTO(hy__checkpoint_parse_quant(&dtype, format, err));
     HY_TRY_GOTO(hy__checkpoint_config(from, &c, &train, err));
+    HY_TRY_GOTO(says_train(&trained, from, err));
     HY_TRY_GOTO(hy__backend_open(&be, "ref", 0, err));
     HY_TRY_GOTO(hy__checkpoint_open(&m, be, from, NULL, err));
     status = hy__quantize_model(&q, m, dtype, err);
@@ -81,7 +93,7 @@ hy_status hy__quantize_directory(const char *from, const char *to, const char *f
         goto done;
     }
     note_kept(result, q);
-    HY_TRY_GOTO(put(q, &train, from, to, err));
+    HY_TRY_GOTO(put(q, trained ? &train : NULL, from, to, err));
 done:
     hy__model_free(q);
     hy__model_free(m);
