@@ -40,12 +40,15 @@ static hy_status hash_file(hy__hash *hash, const char *path, unsigned char *piec
     return status;
 }
 
+static hy_status no_list(const char *dir, hy_error *err) {
+    return hy__fail(err, HY_E_INVALID, "%.400s/" HY__CHECKSUMS " is no list of checksums", dir);
+}
+
 static hy_status check_file(const char *dir, const char *name, const char *want,
                             unsigned char *piece, hy_error *err) {
     hy__hash hash;
     char got[HY__FINGERPRINT], *path;
-    if (!want || !hy__name_is_plain(name))
-        return hy__fail(err, HY_E_INVALID, "%.400s/" HY__CHECKSUMS " is no list of checksums", dir);
+    if (!want || !hy__name_is_plain(name)) return no_list(dir, err);
     HY_TRY(hy__fileset_find(&path, dir, name, err));
     if (!path) return hy__fail(err, HY_E_IO, "%.400s/%s is missing", dir, name);
     hy_status status = hash_file(&hash, path, piece, err);
@@ -65,6 +68,7 @@ hy_status hy__checksums_check(const char *dir, hy_error *err) {
     if (!piece) return hy__no_memory(err, "reading %.400s", dir);
     hy_status status = hy__json_read(&list, dir, HY__CHECKSUMS, err);
     if (status == HY_OK) {
+        if (json_object_size(list) == 0) status = no_list(dir, err);
         json_object_foreach(list, name, want) {
             status = check_file(dir, name, json_string_value(want), piece, err);
             if (status != HY_OK) break;

@@ -13,7 +13,7 @@
 hy_status hy__checksums_put(hy__fileset *set, hy_error *err);
 
 /* Reads every file that DIR/checksums.json names. HY_E_IO or HY_E_INVALID with the first that is
- * not as it was written, or when there is no list. */
+ * not as it was written, or when there is no list, or an empty one. */
 hy_status hy__checksums_check(const char *dir, hy_error *err);
 
 #endif

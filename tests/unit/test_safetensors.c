@@ -696,6 +696,8 @@ static void test_checksums(void **state) {
     assert_int_equal(hy__checksums_check(dir, &err), HY_E_INVALID);
     write_text(dir, HY__CHECKSUMS, "{\"state\": 0}");
     assert_int_equal(hy__checksums_check(dir, &err), HY_E_INVALID);
+    write_text(dir, HY__CHECKSUMS, "{}");
+    assert_int_equal(hy__checksums_check(dir, &err), HY_E_INVALID);
     unlink(at_root("sums/" HY__CHECKSUMS));
     assert_int_equal(hy__checksums_check(dir, &err), HY_E_IO);
 }
