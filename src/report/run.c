@@ -142,12 +142,14 @@ static void keep_stage(hy__run *r, const char *name, const char *end, int64_t st
         s->first = step;
     }
     if (end) snprintf(s->end, sizeof s->end, "%s", end);
+    hy__utf8_mend(s->end);
 }
 
 static void keep_drop(hy__run *r, const char *why, int64_t step) {
     if (r->n_drop == HY__RUN_DROPS) return;
     hy__run_drop *d = &r->drop[r->n_drop++];
     snprintf(d->why, sizeof d->why, "%s", why);
+    hy__utf8_mend(d->why);
     d->step = step;
 }
 

@@ -72,11 +72,12 @@ fails 1 "bare.jsonl does not say its tokens" report bare.jsonl --x tokens --out 
 {
     echo '{"step":1,"tokens":10,"loss":2,"stage":"one"}'
     echo '{"step":2,"tokens":10,"loss":null,"unsound":"the loss is not a number","dropped":1,"stage":"one","stage_end":"val_loss"}'
-    echo '{"step":3,"tokens":20,"loss":1e308,"dropped":1,"stage":"two","grad_norm":-1e308,"lr":1e-320}'
+    echo '{"step":3,"tokens":20,"loss":1e308,"dropped":1,"stage":"two","grad_norm":-1e308,"lr":1e-320,"stage_end":"ééééééééé"}'
 } >odd.jsonl
 ok report odd.jsonl --out page.html --json
 page "dropped steps" page.html "Steps that were dropped" "the loss is not a number" "its held-out loss"
 is "$(field dropped)/$(field end)" '1/"val_loss"' "dropped steps"
+grep -q '"name":"two"' <<<"$out" || die "a stage whose end is cut within a letter is left out: $out"
 
 # A letter that comes on at step 61 of 120: its figures have the axis of all others, and nothing before it.
 for ((i = 1; i <= 120; i++)); do
