@@ -32,7 +32,13 @@ static hy_status check_out(hy__trainer *tr, bool *resume, hy_error *err) {
     *resume = o->resume && resumable;
     tr->replaces = model && !*resume;
     if (o->force || *resume) return HY_OK;
-    if (!model) return hy__metrics_check(tr, err);
+    if (!model) {
+        HY_TRY(hy__metrics_check(tr, err));
+        if (o->resume)
+            hy__training_warn(tr, "there is nothing to go on from in %.400s: a new training begins",
+                              o->out);
+        return HY_OK;
+    }
     if (o->resume) {
         return hy__fail(err, HY_E_INVALID,
                         "%s holds a model without the state of a training, so it cannot be resumed",

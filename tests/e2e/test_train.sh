@@ -121,6 +121,11 @@ train --out t --steps 6 --resume
 is "$(grep -o '^{"step":[0-9]*' t/metrics.jsonl | cut -d: -f2 | xargs)" "4 5 6" "metrics after a loss"
 is "$(wc -l <t/metrics.jsonl)" 3 "lines of metrics after a loss"
 
+# Nothing to go on from: it says so.
+train --out none --steps 1 --resume
+grep -q "warning: there is nothing to go on from in none: a new training begins" <<<"$said" ||
+    die "a resumption of nothing: $said"
+
 # What does not fit is refused, and nothing changes.
 cp stopped/model.safetensors before
 fails 1 "another configuration" train --config long.yaml --data text --seed 8 --out stopped --resume
