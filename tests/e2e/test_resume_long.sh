@@ -63,7 +63,7 @@ judge() { # judge STDERR
             die "SEED=$seed: resuming failed: $(cat "$1")"
         fi
     fi
-    if grep -q "warning" "$1"; then
+    if grep -v "nothing to go on from" "$1" | grep -q warning; then
         [ $hurt = yes ] || die "SEED=$seed: nothing was damaged: $(grep warning "$1")"
         saved=$(grep -oE "checkpoints/step-[0-9]+$" "$1" | grep -oE "[0-9]+$")
         damaged=$((damaged + 1))
