@@ -93,8 +93,8 @@ typedef struct hy_convert_result {
 /* Makes one directory of another. Without options, a Hugging Face directory of a Mamba2ForCausalLM
  * becomes a model directory of the pattern Nx(S). opt and result may be NULL. HY_E_IO; HY_E_INVALID
  * for a `from` that is damaged or another kind of model, for a `to` that holds a training, and for
- * options that exclude each other;
- * HY_E_UNSUPPORTED for one that the other form has no place for. */
+ * options that exclude each other; HY_E_UNSUPPORTED for one that the other form has no place for.
+ */
 HY_API hy_status hy_convert(const char *from, const char *to, const hy_convert_options *opt,
                             hy_convert_result *result, hy_error *err);
 

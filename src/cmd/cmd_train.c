@@ -85,8 +85,7 @@ static hy_status plan(const hy_train_options *opt, const char *hardware, bool pr
     if (memory > 0 && a.memory > memory && !shared->quiet)
         fprintf(stderr,
                 "hydralm train: warning: documents of %s tokens would need %s of memory, and there "
-                "are %s; "
-                "train.carry=false and a smaller train.val_tokens help\n",
+                "are %s; train.carry=false and a smaller train.val_tokens help\n",
                 hy__tokens(HY__DOCUMENT).text, hy__bytes(a.memory).text, hy__bytes(memory).text);
 done:
     hy__agenda_release(&a);

@@ -106,7 +106,7 @@ static hy_status each_word(reader *d, const yaml_node_t *n, const char *key, wor
 static hy_status add_letters(reader *d, const yaml_node_t *n, const char *word) {
     hy__stage *s = &d->w.stage;
     for (const char *c = word; *c; c++) {
-        if (!strchr("SAEFWP", *c))
+        if (!strchr(HY__LETTERS, *c))
             return hy__yaml_fail(&d->yaml, n, "'%c' in on is no letter, wanted some of S A E F W P",
                                  *c);
         if (strchr(s->on, *c))
@@ -197,6 +197,14 @@ static hy_status read_growth(reader *d, const yaml_node_t *n, const char *text, 
                          text);
 }
 
+/* The stage sets a field to a text that stands at a node. */
+static hy_status set_value(reader *d, const hy__field *f, const char *text, const yaml_node_t *at) {
+    hy__stage *s = &d->w.stage;
+    s->sets[f - hy__fields] = true;
+    const hy_status status = hy__field_set(f, &s->cfg, &s->train, text, d->yaml.err);
+    return status == HY_OK ? HY_OK : hy__yaml_fail_in(&d->yaml, at, status);
+}
+
 static hy_status set_field(reader *d, const char *key, const yaml_node_t *at,
                            const yaml_node_t *value) {
     const char *section = d->section;
@@ -214,10 +222,7 @@ static hy_status set_field(reader *d, const char *key, const yaml_node_t *at,
         d->w.line.seq_len = hy__yaml_line(value);
     }
     d->w.line.field[f - hy__fields] = hy__yaml_line(value);
-    d->w.stage.sets[f - hy__fields] = true;
-    const hy_status status =
-        hy__field_set(f, &d->w.stage.cfg, &d->w.stage.train, text, d->yaml.err);
-    return status == HY_OK ? HY_OK : hy__yaml_fail_in(&d->yaml, value, status);
+    return set_value(d, f, text, value);
 }
 
 static hy_status read_field(void *user, const char *key, const yaml_node_t *at,
@@ -238,14 +243,10 @@ static const char KEYS[] = "name, tokens, until, on, gate_ramp, freeze, rates, m
                            "upcycle, and the sections of a configuration";
 
 static hy_status read_layers(reader *d, const yaml_node_t *n) {
-    const hy__field *f = hy__field_find("model", 5, "layers");
     const char *text;
     HY_TRY(hy__yaml_text(&d->yaml, n, "layers", &text));
     d->w.line.layers = hy__yaml_line(n);
-    d->w.stage.sets[f - hy__fields] = true;
-    const hy_status status =
-        hy__field_set(f, &d->w.stage.cfg, &d->w.stage.train, text, d->yaml.err);
-    return status == HY_OK ? HY_OK : hy__yaml_fail_in(&d->yaml, n, status);
+    return set_value(d, hy__field_find("model", 5, "layers"), text, n);
 }
 
 static hy_status read_key(void *user, const char *key, const yaml_node_t *at,

@@ -20,8 +20,7 @@ static size_t problem_line(const yaml_parser_t *p, const char *text, size_t size
 static hy_status load_next(yaml_parser_t *p, yaml_document_t *doc, const char *text, size_t size,
                            const char *name, hy_error *err) {
     if (yaml_parser_load(p, doc)) return HY_OK;
-    if (p->error == YAML_MEMORY_ERROR)
-        return hy__fail(err, HY_E_MEMORY, "there is not enough memory to read %s", name);
+    if (p->error == YAML_MEMORY_ERROR) return hy__no_memory(err, "reading %s", name);
     return hy__fail(err, HY_E_INVALID, "%s:%zu: not valid YAML: %s", name,
                     problem_line(p, text, size), p->problem ? p->problem : "?");
 }
@@ -47,8 +46,7 @@ hy_status hy__yaml_load(hy__yaml *y, const char *text, size_t size, const char *
                         hy_error *err) {
     yaml_parser_t parser;
     *y = (hy__yaml){.name = name, .err = err};
-    if (!yaml_parser_initialize(&parser))
-        return hy__fail(err, HY_E_MEMORY, "there is not enough memory to read %s", name);
+    if (!yaml_parser_initialize(&parser)) return hy__no_memory(err, "reading %s", name);
     yaml_parser_set_input_string(&parser, (const unsigned char *)text, size);
     const hy_status status = load_only(&parser, &y->doc, text, size, name, err);
     yaml_parser_delete(&parser);

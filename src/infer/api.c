@@ -8,6 +8,7 @@
 #include "ckpt/tokenizer_dir.h"
 #include "infer/engine.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -134,7 +135,7 @@ static hy_status load(hy_model *m, const char *dir, const char *dtype, hy_error 
     HY_TRY(hy__checkpoint_config(dir, &cfg, &m->train, err));
     HY_TRY(hy__checkpoint_open(&m->net, m->be, dir, dtype, err));
     m->from = realpath(dir, NULL);
-    if (!m->from) return hy__no_memory(err, "%.400s", dir);
+    if (!m->from) return hy__fail(err, HY_E_IO, "cannot resolve %.400s: %s", dir, strerror(errno));
     HY_TRY(read_eos(m, dir, err));
     return read_text(m, dir, err);
 }

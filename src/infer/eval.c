@@ -102,8 +102,7 @@ static hy_status take_items(scan *s, hy_error *err) {
 
 /* What is no text is treated as data build treats it, but for blocks that were scored already. */
 static hy_status scan_block(scan *s, hy_error *err) {
-    /* one encoder for both: a text file is one document, so that no other stands beside a stretch
-     */
+    /* one encoder for both: a text file is one document, and no other stands beside a stretch */
     HY_TRY(hy__extract_block(&s->part, &s->block, s->encoder, "", err));
     hy__file_see(&s->file, &s->block, &s->part);
     const char *why = hy__file_unusable(&s->file, &s->block, &s->part);

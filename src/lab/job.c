@@ -48,8 +48,7 @@ static void hash_all(hy__hash *h, const hy__lab_scale *s, int arm, const char *c
     if (s->text) hy__hash_add(h, &s->text, sizeof s->text);
     for (int i = 0; s->probe[i].name; i++) {
         const hy__probe *p = &s->probe[i];
-        const bool ring = p->reading == HY__READ_RING; /* which its data tell */
-        const int64_t how[2] = {ring ? 0 : p->reading, p->k};
+        const int64_t how[2] = {p->reading, p->k};
         hash_text(h, p->data);
         hy__hash_add(h, how, sizeof how);
     }
