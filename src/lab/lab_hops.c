@@ -4,12 +4,12 @@
 #define HOPS(k) "hops/hops=" #k
 
 static const hy__arm QUICK_ARMS[] = {
-    HY__LAB_READS(4), HY__LAB_READS(1),           HY__LAB_S_ALONE,
+    HY__LAB_READS(4), HY__LAB_ONE_READ,           HY__LAB_S_ALONE,
     HY__LAB_S_A,      HY__LAB_TRANSFORMER(4, 72), {0},
 };
 static const hy__arm FULL_ARMS[] = {
     HY__LAB_READS(4),
-    HY__LAB_READS(1),
+    HY__LAB_ONE_READ,
     HY__LAB_KIN(2),
     HY__LAB_KIN(8),
     HY__LAB_S_ALONE,

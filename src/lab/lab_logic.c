@@ -7,11 +7,11 @@
 #define MANY(k) "logic/hops=" #k
 
 static const hy__arm QUICK_ARMS[] = {
-    HY__LAB_READS(4), HY__LAB_READS(1), HY__LAB_S_A, HY__LAB_TRANSFORMER(4, 72), {0},
+    HY__LAB_READS(4), HY__LAB_ONE_READ, HY__LAB_S_A, HY__LAB_TRANSFORMER(4, 72), {0},
 };
 static const hy__arm FULL_ARMS[] = {
     HY__LAB_READS(8),
-    HY__LAB_READS(1),
+    HY__LAB_ONE_READ,
     HY__LAB_KIN(2),
     HY__LAB_KIN(4),
     HY__LAB_S_ALONE,
@@ -123,7 +123,7 @@ const hy__lab hy__lab_logic = {
                       "task:" MANY(3), "task:" MANY(4), "task:" MANY(5)},
              .recipe = "stages:\n" HY__LAB_STAGE(FEW, 1, "4M") HY__LAB_STAGE(FEW, 2, "8M")
                  HY__LAB_STAGE(MANY, 3, "8M") HY__LAB_STAGE(MANY, 4, "8M")
-                     HY__LAB_LAST(MANY, 5, "18M"),
+                     HY__LAB_LAST(MANY, 5, "36M"),
              .probe = FULL_PROBES,
              .goal = FULL_GOALS,
              .reported = FULL_REPORTED},

@@ -6,14 +6,12 @@
 
 /* ---- deduction and induction: one step more when the last is learned ---- */
 
-#define HY__LAB_W(n, is_kin)                                                                       \
-    {                                                                                              \
-        .name = "S W, " #n " reads", .set = {"model.layers=S W", "workspace.reads=" #n},           \
-        .kin = is_kin                                                                              \
-    }
-#define HY__LAB_READS(n) HY__LAB_W(n, false)
+#define HY__LAB_W(n, reads, is_kin)                                                                \
+    { .name = "S W, " #n reads, .set = {"model.layers=S W", "workspace.reads=" #n}, .kin = is_kin }
+#define HY__LAB_ONE_READ HY__LAB_W(1, " read", false)
+#define HY__LAB_READS(n) HY__LAB_W(n, " reads", false)
 /* Several too, but another number than the first arm has. */
-#define HY__LAB_KIN(n) HY__LAB_W(n, true)
+#define HY__LAB_KIN(n) HY__LAB_W(n, " reads", true)
 #define HY__LAB_S_ALONE                                                                            \
     { .name = "S alone", .set = {"model.layers=S S"}, .fit = "ssm.d_state", .step = 4 }
 #define HY__LAB_S_A                                                                                \
